@@ -1,0 +1,1 @@
+"""Instrument tables: header keywords and detector facts, one YAML file an instrument."""
