@@ -1,0 +1,24 @@
+"""The statistics of stacks: arrays, units and numbers; no path, no header, no settings file.
+
+`clip_and_stack` and `create_noise_map` can be called on their own, on CCDData or on arrays.
+"""
+
+from .background import Background, measure_background
+from .clip_and_stack import StackResult, clip_and_stack
+from .create_noise_map import NoiseMap, create_noise_map
+from .frame_stack import ArrayStack, FrameStack, Regions
+from .noise_model import NoiseModel, measure_noise
+
+__all__ = [
+    "ArrayStack",
+    "Background",
+    "FrameStack",
+    "NoiseMap",
+    "NoiseModel",
+    "Regions",
+    "StackResult",
+    "clip_and_stack",
+    "create_noise_map",
+    "measure_background",
+    "measure_noise",
+]

@@ -1,0 +1,197 @@
+"""What a pixel's neighbours say of its level: amplifier steps, column parity, drifting rows, smooth glow."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame_stack import Regions
+
+__all__ = ["Background", "measure_background"]
+
+#: Rows over which row medians may drift and still be glow, not the noise of single rows.
+ROW_DRIFT = 33
+
+
+@dataclass(frozen=True)
+class Background:
+    """The level of good pixels, from their neighbours.
+
+    Attributes
+    ----------
+    total_e : ndarray of float32, shape (ny, nx), electron
+        Steps between amplifiers, column parity, single rows and smooth part together.
+    smooth_e : ndarray of float32, shape (ny, nx), electron
+        The smooth part alone: dark signal and glow, up to a constant.
+    """
+
+    total_e: NDArray[np.float32]
+    smooth_e: NDArray[np.float32]
+
+
+def measure_background(
+    image: NDArray[np.float32],
+    regions: Regions,
+    *,
+    column_parity: bool = False,
+    box: int = 8,
+    bad: NDArray[np.bool_] | None = None,
+) -> Background:
+    """Measure the local level of an image.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (ny, nx), electron
+        A stacked dark; NaN where there is no data.
+    regions : tuple of (slice, slice)
+        Rows and columns of each read-out amplifier.
+    column_parity : bool
+        Whether odd and even columns have levels of their own.
+    box : int
+        Side of the blocks whose medians make the smooth part, pixels.
+    bad : ndarray of bool, shape (ny, nx), optional
+        Pixels to leave out.
+
+    Returns
+    -------
+    Background
+
+    Notes
+    -----
+    Amplifier levels are chained from the steps between neighbouring columns or rows, not taken as medians:
+    glow that runs across an amplifier would leave saw teeth. Medians of single columns are not removed: a bad
+    column would hide (docs/method, section 4).
+    """
+    clean = image.copy()
+    if bad is not None:
+        clean[bad] = np.nan
+    pattern = np.zeros(image.shape, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # rows or blocks without data give NaN, filled below
+        if column_parity:
+            _remove_parity(clean, pattern, regions)
+        _remove_steps(clean, pattern, regions)
+        rows = _row_noise(clean)
+        clean -= rows[:, None]
+        smooth = _smooth(clean, box)
+    pattern += rows[:, None]
+    pattern += smooth
+    return Background(pattern, smooth)
+
+
+def _remove_parity(clean: NDArray[np.float32], pattern: NDArray[np.float32], regions: Regions) -> None:
+    """Take half the difference of odd and even columns from each, region by region."""
+    for rows, columns in regions:
+        block = clean[rows, columns]
+        even, odd = block[:, : block.shape[1] // 2 * 2 : 2], block[:, 1::2]
+        half = np.float32(0.5 * _median((odd - even)[::4]))
+        for first, offset in ((0, -half), (1, half)):
+            clean[rows, columns][:, first::2] -= offset
+            pattern[rows, columns][:, first::2] += offset
+
+
+def _remove_steps(clean: NDArray[np.float32], pattern: NDArray[np.float32], regions: Regions) -> None:
+    """Bring every region to the level of the first, across the edges that they share."""
+    placed: list[tuple[slice, slice]] = []
+    waiting = list(regions)
+    while waiting:
+        for region in waiting:
+            step = 0.0 if not placed else _step(clean, placed, region)
+            if step is None:
+                continue
+            clean[region] -= np.float32(step)
+            pattern[region] += np.float32(step)
+            placed.append(region)
+            waiting.remove(region)
+            break
+        else:  # an island without a neighbour stays as it is
+            placed.append(waiting.pop(0))
+
+
+def _step(
+    clean: NDArray[np.float32], placed: list[tuple[slice, slice]], region: tuple[slice, slice], width: int = 4
+) -> float | None:
+    """Level of a region above a neighbour that is placed; None when it has none."""
+    for other in placed:
+        for axis in (0, 1):
+            image, along = (clean, 1) if axis == 0 else (clean.T, 0)
+            if other[along] != region[along]:
+                continue
+            before, after = sorted((other[axis], region[axis]), key=lambda span: span.start)
+            if before.stop != after.start:
+                continue
+            edge = after.start
+            rise = np.nanmean(image[edge : edge + width, region[along]], axis=0) - np.nanmean(
+                image[edge - width : edge, region[along]], axis=0
+            )
+            return _median(rise) if after is region[axis] else -_median(rise)
+    return None
+
+
+def _row_noise(clean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median of each row above that of the rows around it."""
+    import bottleneck
+    from scipy.ndimage import median_filter
+
+    medians = bottleneck.nanmedian(clean, axis=1)
+    medians = np.where(np.isfinite(medians), medians, np.float32(_median(medians)))
+    around = median_filter(medians, size=min(ROW_DRIFT, medians.size), mode="nearest")
+    return np.asarray(medians - around, dtype=np.float32)
+
+
+def _smooth(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
+    """Medians of blocks, a 3 x 3 median of those, and a cubic through their centres."""
+    import bottleneck
+    from scipy.ndimage import median_filter
+
+    ny, nx = clean.shape
+    blocks_y, blocks_x = -(-ny // box), -(-nx // box)
+    padded = np.full((blocks_y * box, blocks_x * box), np.nan, np.float32)
+    padded[:ny, :nx] = clean
+    tiles = padded.reshape(blocks_y, box, blocks_x, box).swapaxes(1, 2).reshape(blocks_y, blocks_x, box * box)
+    medians = bottleneck.nanmedian(np.ascontiguousarray(tiles), axis=2)
+    empty = ~np.isfinite(medians)
+    if empty.any():
+        medians[empty] = _median(medians)
+    medians = median_filter(medians, size=3, mode="nearest")
+    centres_y, centres_x = _centres(ny, box), _centres(nx, box)
+    wide = _interpolate(medians.T, centres_x, nx).T
+    return np.ascontiguousarray(_interpolate(wide, centres_y, ny))
+
+
+def _centres(length: int, box: int) -> NDArray[np.float64]:
+    """Centre of each block along one axis; the last block may be cut."""
+    edges = np.append(np.arange(0, length, box), length)
+    return 0.5 * (edges[:-1] + edges[1:] - 1)
+
+
+def _interpolate(values: NDArray[np.float32], centres: NDArray[np.float64], length: int) -> NDArray[np.float32]:
+    """Cubic (Catmull-Rom) through values at block centres along the first axis; straight beyond the ends.
+
+    Written out as four weighted rows for each, so that the result does not depend on how a library
+    happens to order its sums.
+    """
+    n = len(centres)
+    if n == 1:
+        return np.repeat(values, length, axis=0)
+    x = np.arange(length)
+    left = np.clip(np.searchsorted(centres, x, side="right") - 1, 0, n - 2)
+    t = (x - centres[left]) / (centres[left + 1] - centres[left])
+    weights = np.array([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]) / 2
+    outside = (t < 0) | (t > 1)
+    weights[:, outside] = [np.zeros(outside.sum()), 1 - t[outside], t[outside], np.zeros(outside.sum())]
+    # one block beyond each end, on the straight line through the last two
+    extended = np.concatenate([2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]])
+    out = np.zeros((length, *values.shape[1:]), np.float32)
+    for k in range(4):
+        out += weights[k][:, None].astype(np.float32) * extended[left + k]
+    return out
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    """Median of the finite values, 0 where there are none."""
+    median = float(np.nanmedian(values)) if values.size else 0.0
+    return median if np.isfinite(median) else 0.0

@@ -1,0 +1,150 @@
+"""Find the pixels that cannot be trusted: hot, cold and noisy ones."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import InputError
+from .background import Background, measure_background
+from .frame_stack import Regions, check_regions
+from .noise_model import clipped_moments
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
+__all__ = ["COLD", "HOT", "NOISY", "NoiseMap", "create_noise_map"]
+
+log = logging.getLogger(__name__)
+
+#: Pixel codes of the Euro3D convention, as MUSE uses them.
+HOT, COLD, NOISY = 256, 512, 1024
+#: Pixels from which the width of the null distribution is taken.
+NULL_SAMPLE = 2**18
+
+
+@dataclass(frozen=True)
+class NoiseMap:
+    """Pixel codes and how they came about.
+
+    Attributes
+    ----------
+    codes : ndarray of int32, shape (ny, nx)
+        Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy); 0 is good.
+    null_width : float
+        Width of the good pixels' distance from their neighbours, in units of their error: 1 when the
+        errors are right.
+    noisy_tested : bool
+        Whether there were frames enough to look for noisy pixels.
+    """
+
+    codes: NDArray[np.int32]
+    null_width: float
+    noisy_tested: bool
+
+    def count(self, code: int) -> int:
+        """Return the number of pixels that have a code."""
+        return int(np.count_nonzero(self.codes & code))
+
+
+def create_noise_map(
+    master: CCDData | NDArray[Any],
+    error: NDArray[np.float32] | None = None,
+    *,
+    count: NDArray[np.uint16] | None = None,
+    quiet_noise: NDArray[np.float32] | None = None,
+    n_frames: int | None = None,
+    background: Background | None = None,
+    regions: Regions | None = None,
+    column_parity: bool = False,
+    background_box: int = 8,
+    hot_pixel_sigma: float = 5.0,
+    cold_pixel_sigma: float = 5.0,
+    noisy_pixel_sigma: float = 5.0,
+    noisy_minimum_frames: int = 5,
+) -> NoiseMap:
+    """Find hot, cold and noisy pixels in a stacked dark.
+
+    Parameters
+    ----------
+    master : CCDData or ndarray, shape (ny, nx), electron
+        The stack; NaN where there is no data.
+    error : ndarray, shape (ny, nx), electron, optional
+        Its one-sigma error; default: the uncertainty of ``master``.
+    count : ndarray of uint16, shape (ny, nx), optional
+        Samples that entered the mean; with ``quiet_noise`` and ``n_frames`` needed for noisy pixels.
+    quiet_noise : ndarray, shape (ny, nx), electron, optional
+        Temporal standard deviation of all samples but the furthest.
+    n_frames : int, optional
+        Frames in the stack.
+    background : Background, optional
+        The level of good pixels; default: measured from ``master``.
+    regions, column_parity, background_box
+        See `measure_background`; used when ``background`` is not given.
+    hot_pixel_sigma, cold_pixel_sigma : float
+        Sigmas above and below the local level beyond which a pixel is hot or cold.
+    noisy_pixel_sigma : float
+        Sigmas beyond which a pixel's temporal noise is too large.
+    noisy_minimum_frames : int
+        Fewest frames to look for noisy pixels in.
+
+    Returns
+    -------
+    NoiseMap
+
+    Raises
+    ------
+    InputError
+        When there is no error to measure against.
+
+    Notes
+    -----
+    A pixel is hot where ``(value - local level) / error`` exceeds the threshold, in units of that ratio's own
+    clipped width; cold below. A pixel is noisy where its temporal variance, the furthest sample left out
+    (a single cosmic ray is no fault of the pixel), is too large for the noise model: the cube root of the
+    variance ratio is close to Gaussian and compared with its own clipped width (docs/method, section 4).
+    """
+    data = np.asarray(getattr(master, "data", master) if not isinstance(master, np.ndarray) else master, np.float32)
+    if error is None:
+        uncertainty = getattr(master, "uncertainty", None)
+        if uncertainty is None:
+            raise InputError("the stack has no error plane: pass error, or a CCDData with an uncertainty")
+        error = uncertainty.array
+    if background is None:
+        background = measure_background(
+            data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box
+        )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = (data - background.total_e) / error
+        width = _null_moments(z)[1]
+        codes = np.zeros(data.shape, np.int32)
+        codes[z > hot_pixel_sigma * width] |= HOT
+        codes[z < -cold_pixel_sigma * width] |= COLD
+
+    noisy_tested = False
+    if count is not None and quiet_noise is not None and n_frames is not None and n_frames >= noisy_minimum_frames:
+        noisy_tested = True
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.cbrt(np.square(quiet_noise) / (np.square(error) * count))
+            centre, spread = _null_moments(ratio)
+            codes[ratio > centre + noisy_pixel_sigma * spread] |= NOISY
+    result = NoiseMap(codes, width, noisy_tested)
+    log.info(
+        "%d hot, %d cold, %s noisy pixels; the quiet ones scatter by %.3f of their error",
+        result.count(HOT),
+        result.count(COLD),
+        result.count(NOISY) if noisy_tested else "no test for",
+        width,
+    )
+    return result
+
+
+def _null_moments(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Clipped mean and standard deviation of a sample of all pixels."""
+    stride = max(1, values.size // NULL_SAMPLE)
+    # an odd stride: an even one would see one column parity only
+    return clipped_moments(values.ravel()[:: stride | 1])

@@ -1,0 +1,329 @@
+"""Level, read noise and frame offsets, measured from the frames themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import InputError, TooFewPixelsError
+from .frame_stack import FrameStack, Regions, check_regions
+
+__all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise"]
+
+#: Pixels looked at: enough for 0.1 % of the read noise, few enough to cost less than the stack does.
+SAMPLE_PIXELS = 2**18
+#: Rows of the sample are taken in groups of this many.
+SAMPLE_ROWS = 4
+#: Frames whose median image tells the bad pixels of the sample, and pairs that give the read noise.
+REFERENCE_FRAMES = 9
+NOISE_PAIRS = 10
+#: Fewer good pixels than this in a region cannot give its read noise to a per cent or two.
+FEWEST_PIXELS = 500
+#: Clip of the noise measurements, and what it leaves of a Gaussian's variance (docs/method, section 2).
+CLIP_SIGMA = 4.0
+CLIP_VARIANCE = 0.9989
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """How much a sample may differ from its pixel's mean.
+
+    A sample's variance is ``read_noise_e**2 + shot_scale * (signal - level_e)``: the measured noise already
+    holds the shot noise of the level at which it was measured (docs/method, section 2).
+
+    Attributes
+    ----------
+    regions : tuple of (slice, slice)
+        Rows and columns of each read-out amplifier.
+    level_e : ndarray, shape (regions,), electron
+        Mean level of the good pixels of a region.
+    read_noise_e : ndarray, shape (regions,), electron
+        Standard deviation of a single frame in good pixels at that level.
+    offsets_e : ndarray, shape (frames, regions), electron
+        Level of each frame above the mean of all; each column has mean zero.
+    frame_level_e : ndarray, shape (frames,), electron
+        Mean level of each frame.
+    frame_scatter_e : ndarray, shape (frames,), electron
+        Clipped standard deviation of a frame's pixels about the level of their region.
+    shot_scale : float
+        1 over the number of exposures averaged in a frame (NDIT).
+    """
+
+    regions: Regions
+    level_e: NDArray[np.float64]
+    read_noise_e: NDArray[np.float64]
+    offsets_e: NDArray[np.float64]
+    frame_level_e: NDArray[np.float64]
+    frame_scatter_e: NDArray[np.float64]
+    shot_scale: float = 1.0
+
+    @property
+    def mean_read_noise_e(self) -> float:
+        """Root mean square of the regions' read noise, by area, electron."""
+        areas = [_area(region) for region in self.regions]
+        return float(np.sqrt(np.average(self.read_noise_e**2, weights=areas)))
+
+    def image(self, values: NDArray[np.float64], start: int, stop: int, nx: int) -> NDArray[np.float32]:
+        """Spread one value per region over rows ``start:stop`` of the frame.
+
+        Parameters
+        ----------
+        values : ndarray, shape (regions,)
+            What each region's pixels get.
+        start, stop : int
+            Rows.
+        nx : int
+            Columns.
+
+        Returns
+        -------
+        ndarray of float32, shape (stop - start, nx)
+        """
+        image = np.empty((stop - start, nx), np.float32)
+        for (rows, columns), value in zip(self.regions, values, strict=True):
+            image[max(rows.start - start, 0) : max(rows.stop - start, 0), columns] = value
+        return image
+
+
+def measure_noise(
+    stack: FrameStack,
+    regions: Regions | None = None,
+    *,
+    frame_clipping_sigma: float = 10.0,
+    clipping_iteration_count: int = 5,
+    shot_scale: float = 1.0,
+) -> NoiseModel:
+    """Measure level, read noise and offsets from a stack of frames.
+
+    Parameters
+    ----------
+    stack : FrameStack
+        At least two frames of the same exposure, electron.
+    regions : tuple of (slice, slice), optional
+        Rows and columns of each read-out amplifier; default: the whole frame is one.
+    frame_clipping_sigma : float
+        Sigmas beyond which a pixel of a frame takes no part in the frame's scatter.
+    clipping_iteration_count : int
+        Iterations of that clip.
+    shot_scale : float
+        1 over the number of exposures averaged in a frame.
+
+    Returns
+    -------
+    NoiseModel
+
+    Raises
+    ------
+    InputError
+        When two frames hold the same pixels.
+    TooFewPixelsError
+        When a region has fewer than 500 good pixels.
+
+    Notes
+    -----
+    The read noise is the clipped standard deviation of the differences of consecutive frames over sqrt(2):
+    the dark pattern cancels. It is measured twice, the second time without the pixels that the first found
+    bad. The offsets are clipped means of (frame - median image): a median would be held at zero by the frame
+    that is the median itself, in a third of the pixels of three frames (docs/method, section 2).
+    """
+    regions = check_regions(regions, stack.shape)
+    n_frames = len(stack.names)
+    rows = _sample_rows(stack.shape)
+    labels = _sample_labels(regions, rows, stack.shape[1])
+    nearby = np.unique(np.linspace(0, n_frames - 1, REFERENCE_FRAMES).round().astype(int))
+    reference = np.median([_read_sample(stack, int(i), rows) for i in nearby], axis=0)
+
+    digests: dict[bytes, int] = {}
+    pairs = set(np.unique(np.linspace(1, n_frames - 1, NOISE_PAIRS).round().astype(int)).tolist())
+    members = _good_members(stack, reference, labels, len(regions), rows)
+    level = np.array([clipped_moments(reference[pixels], stack.step_e)[0] for pixels in members])
+    offsets = np.empty((n_frames, len(regions)))
+    scatter = np.empty(n_frames)
+    variances = []
+    previous = np.empty(0, np.float32)
+    for i in range(n_frames):
+        sample = _read_sample(stack, i, rows)
+        digest = hashlib.blake2b(sample.tobytes()).digest()
+        if digest in digests:
+            raise InputError(
+                f"{stack.names[digests[digest]]} and {stack.names[i]} hold the same pixels: leave one of them out"
+            )
+        digests[digest] = i
+        residual = sample - reference
+        offsets[i] = [clipped_moments(residual[pixels], stack.step_e)[0] for pixels in members]
+        scatter[i] = clipped_moments(
+            (sample - (level + offsets[i])[labels].astype(np.float32))[:: max(1, labels.size // 2**16)],
+            stack.step_e,
+            frame_clipping_sigma,
+            clipping_iteration_count,
+        )[1]
+        if i in pairs:
+            difference = sample - previous
+            variances.append([_half_variance(difference[pixels], stack.step_e) for pixels in members])
+        previous = sample
+    level += offsets.mean(axis=0)
+    frame_level = np.average(
+        level + offsets - offsets.mean(axis=0), axis=1, weights=[_area(region) for region in regions]
+    )
+    return NoiseModel(
+        regions=regions,
+        level_e=level,
+        read_noise_e=np.sqrt(np.mean(variances, axis=0)),
+        offsets_e=offsets - offsets.mean(axis=0),
+        frame_level_e=frame_level,
+        frame_scatter_e=scatter,
+        shot_scale=shot_scale,
+    )
+
+
+def clipped_moments(
+    values: NDArray[Any], step: float = 0.0, sigma: float = CLIP_SIGMA, iterations: int = 10
+) -> tuple[float, float]:
+    """Mean and standard deviation of what lies within some sigmas of the median.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Any unit; NaN are left out.
+    step : float
+        Quantisation step, in the same unit.
+    sigma : float
+        Clip.
+    iterations : int
+        Most iterations of the clip.
+
+    Returns
+    -------
+    mean, std : float
+        NaN where there are no values. The standard deviation is as clipped: at 4 sigma it lacks 0.05 %.
+
+    Notes
+    -----
+    The clip starts from the central 68 % and not from all values, so that hot pixels of any number and
+    brightness below 16 % do not decide how far it gets.
+    """
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return np.nan, np.nan
+    low, high = (int(values.size * quantile) for quantile in (0.1587, 0.8413))
+    ordered = np.partition(values, (low, values.size // 2, high))
+    centre = grouped_median(values, step, float(ordered[values.size // 2]))
+    std = 0.5 * float(ordered[high] - ordered[low])
+    if std == 0.0:  # more than two thirds of the values are equal: quantised, or constant
+        std = float(values.std(dtype=np.float64))
+    mean, kept_before = centre, -1
+    for _ in range(iterations):
+        kept = values[np.abs(values - np.float32(centre)) <= sigma * std + 0.5 * step]
+        if kept.size == kept_before or kept.size == 0:
+            break
+        kept_before = kept.size
+        mean, std = float(kept.mean(dtype=np.float64)), float(kept.std(dtype=np.float64))
+    return mean, std
+
+
+def grouped_median(values: NDArray[Any], step: float = 0.0, median: float | None = None) -> float:
+    """Median of values that were rounded to multiples of a step.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Finite values.
+    step : float
+        Quantisation step; 0 gives the plain median.
+    median : float, optional
+        The plain median, where it is known already.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    A rounded value k stands for anything in [k - step/2, k + step/2]; the median lies where half of the
+    values are below if they spread evenly over it (docs/method, section 2).
+    """
+    if median is None:
+        median = float(np.median(values))
+    if step <= 0.0:
+        return median
+    below = np.count_nonzero(values < median - 0.5 * step)
+    equal = np.count_nonzero(np.abs(values - median) <= 0.5 * step)
+    return median + step * ((0.5 * values.size - below) / equal - 0.5) if equal else median
+
+
+def _half_variance(difference: NDArray[np.float32], step_e: float) -> float:
+    """Variance of one frame from the difference of two, electron**2."""
+    return clipped_moments(difference, step_e)[1] ** 2 / (2.0 * CLIP_VARIANCE)
+
+
+def _sample_rows(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Rows to look at: groups of neighbours, spread evenly over the frame; all of a small frame."""
+    ny, nx = shape
+    groups = -(-ny // SAMPLE_ROWS)
+    wanted = min(groups, max(1, -(-SAMPLE_PIXELS // (SAMPLE_ROWS * nx))))
+    first = np.linspace(0, groups - 1, wanted).round().astype(int) * SAMPLE_ROWS
+    rows = (first[:, None] + np.arange(SAMPLE_ROWS)).ravel()
+    return rows[rows < ny]
+
+
+def _sample_labels(regions: Regions, rows: NDArray[np.intp], nx: int) -> NDArray[np.intp]:
+    """Region of each pixel of the sample, flat."""
+    labels = np.empty((rows.size, nx), np.intp)
+    for label, (region_rows, columns) in enumerate(regions):
+        inside = (rows >= region_rows.start) & (rows < region_rows.stop)
+        labels[inside, columns] = label
+    return labels.ravel()
+
+
+def _read_sample(stack: FrameStack, frame: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Pixels of the sample rows of one frame, flat."""
+    sample = np.empty((rows.size, stack.shape[1]), np.float32)
+    breaks = np.flatnonzero(np.diff(rows) > 1) + 1
+    for at, run in zip([0, *breaks], np.split(rows, breaks), strict=True):
+        stack.read(frame, int(run[0]), int(run[-1]) + 1, sample[at : at + run.size])
+    return sample.ravel()
+
+
+def _good_members(
+    stack: FrameStack,
+    reference: NDArray[np.float32],
+    labels: NDArray[np.intp],
+    n_regions: int,
+    rows: NDArray[np.intp],
+) -> list[NDArray[np.intp]]:
+    """Pixels of each region that the first pass finds good.
+
+    Bad is what stands out of its row in the median image: the median of that row in that region is taken
+    for what a good pixel shows there, so that glow and drifting rows do not make good pixels bad.
+    """
+    members = []
+    image = reference.reshape(rows.size, -1)
+    regions = labels.reshape(image.shape)
+    flat = np.arange(labels.size).reshape(image.shape)
+    for label in range(n_regions):
+        inside = regions == label
+        these = inside.any(axis=1)
+        if not these.any():
+            raise TooFewPixelsError("a read-out amplifier has no pixel in the frame: correct the instrument table")
+        columns = inside[np.flatnonzero(these)[0]]
+        block = image[np.ix_(these, columns)]
+        residual = block - np.nanmedian(block, axis=1, keepdims=True)
+        centre, std = clipped_moments(residual.ravel(), stack.step_e)
+        good = np.abs(residual - np.float32(centre)) <= np.float32(CLIP_SIGMA * std + 0.5 * stack.step_e)
+        pixels = flat[np.ix_(these, columns)][good]
+        if pixels.size < FEWEST_PIXELS:
+            raise TooFewPixelsError(
+                f"a read-out amplifier has {pixels.size} good pixels to measure its noise from, expected at least "
+                f"{FEWEST_PIXELS}: the frames hold no data there, or are too small"
+            )
+        members.append(pixels)
+    return members
+
+
+def _area(region: tuple[slice, slice]) -> int:
+    rows, columns = region
+    return (rows.stop - rows.start) * (columns.stop - columns.start)
