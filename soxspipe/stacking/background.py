@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frame_stack import Regions
+from .noise_model import clipped_moments
 
 __all__ = ["Background", "measure_background"]
 
 #: Rows over which row medians may drift and still be glow, not the noise of single rows.
 ROW_DRIFT = 33
+#: Rows further out than drifting rows ever are: bad rows, which must not hide in the background.
+BAD_ROW_SIGMA = 6.0
 
 
 @dataclass(frozen=True)
@@ -132,20 +135,22 @@ def _step(
 
 
 def _row_noise(clean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Median of each row above that of the rows around it."""
+    """Median of each row above that of the rows around it; 0 for a row so odd that it is a bad row."""
     import bottleneck
     from scipy.ndimage import median_filter
 
     medians = bottleneck.nanmedian(clean, axis=1)
     medians = np.where(np.isfinite(medians), medians, np.float32(_median(medians)))
     around = median_filter(medians, size=min(ROW_DRIFT, medians.size), mode="nearest")
-    return np.asarray(medians - around, dtype=np.float32)
+    noise = np.asarray(medians - around, dtype=np.float32)
+    centre, scatter = clipped_moments(noise)
+    noise[np.abs(noise - centre) > BAD_ROW_SIGMA * scatter] = 0.0
+    return noise
 
 
 def _smooth(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
-    """Medians of blocks, a 3 x 3 median of those, and a cubic through their centres."""
+    """Medians of blocks, freed of clusters of bad pixels, and a cubic through their centres."""
     import bottleneck
-    from scipy.ndimage import median_filter
 
     ny, nx = clean.shape
     blocks_y, blocks_x = -(-ny // box), -(-nx // box)
@@ -156,10 +161,31 @@ def _smooth(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
     empty = ~np.isfinite(medians)
     if empty.any():
         medians[empty] = _median(medians)
-    medians = median_filter(medians, size=3, mode="nearest")
+    medians = _without_clusters(medians)
     centres_y, centres_x = _centres(ny, box), _centres(nx, box)
     wide = _interpolate(medians.T, centres_x, nx).T
     return np.ascontiguousarray(_interpolate(wide, centres_y, ny))
+
+
+def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Replace each block by what the pairs of blocks on opposite sides of it say.
+
+    A cluster of bad pixels fills a block and spoils one pair of each neighbour: of four pairs the middle two
+    count. The mean of two opposite sides follows a slope, which a median of all neighbours would cut off where
+    glow rises towards a corner; beyond the edges the blocks are mirrored about the edge's own value.
+    """
+    if min(medians.shape) < 2:
+        return medians
+    beyond = np.pad(medians, 1, mode="reflect", reflect_type="odd")
+    ny, nx = medians.shape
+    pairs = np.array(
+        [
+            beyond[1 - y : 1 - y + ny, 1 - x : 1 - x + nx] + beyond[1 + y : 1 + y + ny, 1 + x : 1 + x + nx]
+            for y, x in ((0, 1), (1, 0), (1, 1), (1, -1))
+        ]
+    )
+    middle: NDArray[np.float32] = np.sort(pairs, axis=0)[1:3].sum(axis=0) / np.float32(4)
+    return middle
 
 
 def _centres(length: int, box: int) -> NDArray[np.float64]:

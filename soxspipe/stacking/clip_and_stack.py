@@ -296,8 +296,7 @@ def _stack_band(
         out.ambiguous[start:stop].reshape(-1)[here] = result.ambiguous
         out.n_invalid += int(invalid.sum())
         out.n_rejected += int(result.rejected.sum() - invalid.sum())
-        if invalid.any():
-            out.quiet_noise[start:stop].reshape(-1)[here[invalid.any(axis=0)]] = np.nan
+        out.quiet_noise[start:stop].reshape(-1)[here] = _without_furthest_of(few)
     out.mean[start:stop] = mean
     with np.errstate(divide="ignore", invalid="ignore"):
         out.noise[start:stop] = np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan)
@@ -333,7 +332,7 @@ def _without_furthest(
     high: NDArray[np.float32],
     n_frames: int,
 ) -> NDArray[np.float32]:
-    """Standard deviation (ddof 1) of all samples but the one furthest from the mean.
+    """Return the standard deviation (ddof 1) of all samples but the one furthest from the mean.
 
     Leaving one sample x out of n takes n / (n - 1) * (x - mean)**2 from the sum of squares.
     """
@@ -342,6 +341,15 @@ def _without_furthest(
     furthest = np.maximum(high - mean, mean - low)
     squares = n_frames * np.square(std, dtype=np.float64) - n_frames / (n_frames - 1) * np.square(furthest)
     return np.sqrt(np.maximum(squares, 0.0) / (n_frames - 2)).astype(np.float32)
+
+
+def _without_furthest_of(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the same from the samples themselves, which a bright cosmic ray does not rob of its precision."""
+    distance = np.abs(samples - samples.mean(axis=0, dtype=np.float64))
+    rest = np.delete(np.take_along_axis(samples, np.argsort(distance, axis=0), axis=0), -1, axis=0)
+    if len(rest) < 2:
+        return np.full(samples.shape[1], np.nan, np.float32)
+    return rest.std(axis=0, ddof=1, dtype=np.float64).astype(np.float32)
 
 
 def _model_error(

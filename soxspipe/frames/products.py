@@ -1,0 +1,368 @@
+"""Names, ESO headers and atomic writing of products."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import socket
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from ..exceptions import ProductError, ProductExistsError
+from ..quality.table import QCValue
+from ..version import __version__
+from .set_of_files import FrameSet
+
+__all__ = ["Product", "ProductFile", "add_qc", "product_header", "product_stem", "set_card"]
+
+PIPELINE = f"soxspipe/{__version__}"
+#: Keywords of the first raw frame that a product keeps.
+KEPT = re.compile(
+    r"(ORIGIN|TELESCOP|INSTRUME|OBJECT|OBSERVER|PI-COI|RA|DEC|EQUINOX|RADESYS|LST|UTC|DATE-OBS|MJD-OBS|ARCFILE|"
+    r"ESO (OBS|TPL|TEL|INS|DET|SEQ|GEN|ADA) .*)"
+)
+#: Longest card that fits one record.
+CARD = 80
+MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+
+
+def product_stem(frames: FrameSet, kind: str) -> str:
+    """Return the name, without ending, that the products of a set share.
+
+    Parameters
+    ----------
+    frames : FrameSet
+        The raw frames.
+    kind : str
+        What the product is, e.g. ``'MDARK'``.
+
+    Returns
+    -------
+    str
+        ``<UTC of first frame>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``.
+    """
+    utc = MJD_EPOCH + timedelta(days=frames.darks[0].mjd)
+    utc = (utc + timedelta(milliseconds=500)).replace(microsecond=0)
+    mode = frames.read_mode or "X"
+    if frames.detector.mode == "binning":
+        mode = f"{frames.binning[1]}x{frames.binning[0]}"
+    mode = re.sub(r"[^A-Za-z0-9x.-]+", "-", mode)
+    seconds = f"{frames.exptime_s:.1f}"
+    if abs(float(seconds) - frames.exptime_s) > 1e-6:
+        seconds = f"{frames.exptime_s:.6f}".rstrip("0")
+    return f"{utc:%Y%m%dT%H%M%S}_{frames.arm}_{mode}_{kind}_{seconds.replace('.', '_')}S_{frames.instrument.name}"
+
+
+def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -> None:
+    """Set a card so that it is legal whatever the value: ASCII, and a comment that fits.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        Where to set it.
+    keyword : str
+        ``'ESO ...'`` becomes a HIERARCH card.
+    value : str, int, float or bool
+        Characters that are not ASCII are percent-encoded.
+    comment : str
+        Cut where it does not fit.
+    """
+    if isinstance(value, str):
+        value = urllib.parse.quote(value, safe="".join(chr(c) for c in range(32, 127)))
+    elif isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        value = float(f"{value:.10g}")
+    name = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
+    card = fits.Card(name, value)
+    used = len(str(card).rstrip())
+    if used > CARD:
+        header["LONGSTRN"] = ("OGIP 1.0", "The OGIP long string convention may be used")
+        header[name] = value
+    else:
+        header[name] = (value, comment[: max(0, CARD - used - 3)])
+
+
+def product_header(
+    frames: FrameSet,
+    recipe: str,
+    category: str,
+    parameters: Mapping[str, tuple[Any, Any]],
+) -> fits.Header:
+    """Make the primary header of a product.
+
+    Parameters
+    ----------
+    frames : FrameSet
+        What the product was made from.
+    recipe : str
+        Name of the recipe.
+    category : str
+        ``ESO PRO CATG`` of the product.
+    parameters : mapping of str to (value, default)
+        Parameters of the recipe.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+    """
+    first = frames.darks[0]
+    header = fits.Header()
+    for card in first.header.cards:
+        if not KEPT.fullmatch(card.keyword) or isinstance(card.value, fits.card.Undefined):
+            continue
+        set_card(header, card.keyword, card.value, _ascii(card.comment))
+    set_card(header, "EXPTIME", frames.exptime_s, "[s] exposure time of each raw frame")
+    set_card(header, "MJD-OBS", first.mjd, "start of the first frame")
+    if "DATE-OBS" not in header:
+        set_card(header, "DATE-OBS", _iso(first.mjd), "start of the first frame")
+    last = frames.darks[-1]
+    set_card(header, "MJD-END", last.mjd + frames.exptime_s / 86400.0, "end of the last frame")
+    set_card(header, "DATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] when this file was written")
+    set_card(header, "ESO PRO CATG", category, "category of this product")
+    set_card(header, "ESO PRO TYPE", "REDUCED", "product type")
+    set_card(header, "ESO PRO TECH", frames.instrument.value(first.header, "technique", "IMAGE"), "technique")
+    set_card(header, "ESO PRO SCIENCE", False, "scientific product if T")
+    set_card(header, "ESO PRO DID", "PRO-1.16", "data dictionary for PRO")
+    set_card(header, "ESO PRO ANCESTOR", first.header.get("ARCFILE") or first.name, "first raw frame")
+    set_card(header, "ESO PRO DATANCOM", len(frames.darks), "number of raw frames combined")
+    set_card(header, "ESO PRO REC1 ID", recipe, "recipe")
+    set_card(header, "ESO PRO REC1 DRS ID", PIPELINE, "data reduction system")
+    set_card(header, "ESO PRO REC1 PIPE ID", PIPELINE, "pipeline")
+    for i, dark in enumerate(frames.darks, 1):
+        set_card(header, f"ESO PRO REC1 RAW{i} NAME", dark.name, "file name of raw frame")
+        set_card(header, f"ESO PRO REC1 RAW{i} CATG", f"DARK_{frames.arm}", "category of raw frame")
+    calibrations = [file for file in (frames.master_bias, frames.static_map) if file is not None]
+    for i, file in enumerate(calibrations, 1):
+        set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
+        set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
+        if file.datamd5:
+            set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
+    for i, (name, (value, default)) in enumerate(parameters.items(), 1):
+        set_card(header, f"ESO PRO REC1 PARAM{i} NAME", name, "parameter")
+        set_card(header, f"ESO PRO REC1 PARAM{i} VALUE", _words(value), f"Default: {_words(default)}")
+    return header
+
+
+def add_qc(header: fits.Header, quality: Iterable[QCValue]) -> None:
+    """Write QC values as ``ESO QC`` keywords; what was not measured is left out."""
+    for qc in quality:
+        if qc.value is not None:
+            set_card(
+                header,
+                f"ESO QC {qc.name}",
+                qc.value,
+                f"[{qc.unit}] {qc.description}" if qc.unit else qc.description,
+            )
+
+
+def _words(value: Any) -> str:
+    return "true" if value is True else "false" if value is False else str(value)
+
+
+def _ascii(text: str) -> str:
+    return "".join(character for character in text if 32 <= ord(character) < 127)
+
+
+def _iso(mjd: float) -> str:
+    return (MJD_EPOCH + timedelta(days=mjd)).isoformat(timespec="milliseconds").removesuffix("+00:00")
+
+
+def data_md5(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> str:
+    """MD5 of all data units with their padding, as ESO's DATAMD5 has it."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for hdu in hdus:
+        if hdu.data is not None:
+            stored = np.ascontiguousarray(_stored(hdu))
+            digest.update(stored)
+            digest.update(bytes(-stored.nbytes % 2880))
+    return digest.hexdigest()
+
+
+def _stored(hdu: fits.PrimaryHDU | fits.ImageHDU) -> np.ndarray[Any, Any]:
+    """Return the pixels as they stand in the file: big-endian, unsigned integers shifted."""
+    data: np.ndarray[Any, Any] = hdu.data
+    if data.dtype.kind == "u" and data.dtype.itemsize > 1:
+        half = 1 << (8 * data.dtype.itemsize - 1)
+        signed = (data ^ data.dtype.type(half)).view(f"i{data.dtype.itemsize}")
+        return signed.astype(signed.dtype.newbyteorder(">"))
+    return data.astype(data.dtype.newbyteorder(">"), copy=False)
+
+
+@dataclass(frozen=True)
+class ProductFile:
+    """One FITS file of a product.
+
+    Attributes
+    ----------
+    role : str
+        What it is to the product, e.g. ``'bad-pixel map'``.
+    ending : str
+        What follows the product's stem in its name.
+    category : str
+        ``ESO PRO CATG`` without the arm.
+    hdus : astropy.io.fits.HDUList
+        Its contents, without provenance.
+    """
+
+    role: str
+    ending: str
+    category: str
+    hdus: fits.HDUList
+
+
+class Product:
+    """The files of one reduction, written whole or not at all.
+
+    Every file is written under a temporary name in the same folder and synced; then all are renamed, the
+    main one first. Where it exists already and may not be overwritten, that rename fails, and nothing else
+    is touched: of two runs that write the same product one wins whole.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where to write; made when it does not exist.
+    stem : str
+        Name that the files share.
+    overwrite : bool
+        Whether an older product may be replaced.
+
+    Raises
+    ------
+    ProductExistsError
+        When there is one already that may not be overwritten.
+    ProductError
+        When the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path, stem: str, *, overwrite: bool = False) -> None:
+        self.folder = folder
+        self.stem = stem
+        self.overwrite = overwrite
+        self._waiting: dict[str, tuple[Path, Path]] = {}
+        self.path = folder / f"{stem}.fits"
+        with self._faults():
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "read-only folder", str(folder))
+            self._remove_stale()
+        if self.path.exists() and not overwrite:
+            raise ProductExistsError(
+                f"{self.path}: the product exists already and was left alone: choose another folder, or overwrite it"
+            )
+
+    def add_fits(self, role: str, ending: str, hdus: fits.HDUList) -> None:
+        """Write a FITS file with checksums under its temporary name.
+
+        Parameters
+        ----------
+        role : str
+            What the file is to this product, e.g. ``'master dark'``.
+        ending : str
+            What follows the stem in its name.
+        hdus : astropy.io.fits.HDUList
+            Its contents; DATAMD5 and PIPEFILE are set here.
+        """
+        name = self.stem + ending
+        set_card(hdus[0].header, "PIPEFILE", name, "name of this file")
+        set_card(hdus[0].header, "DATAMD5", data_md5(hdus), "MD5 of all data units")
+        with self._temporary(role, name) as file:
+            hdus.writeto(file, checksum=True, output_verify="exception")
+
+    def add_text(self, role: str, ending: str, text: str) -> None:
+        """Write a text file under its temporary name; see `add_fits`."""
+        with self._temporary(role, self.stem + ending) as file:
+            file.write(text.encode("utf-8"))
+
+    def add_json(self, role: str, ending: str, document: Any) -> None:
+        """Write a JSON file under its temporary name; see `add_fits`."""
+        self.add_text(role, ending, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+    def commit(self) -> dict[str, Path]:
+        """Give all files their names, the main one first, and return them by role.
+
+        Raises
+        ------
+        ProductError
+            When another run wrote the product in the meantime, or the folder fails.
+        """
+        files = {}
+        with self._faults():
+            for role, (temporary, final) in sorted(self._waiting.items(), key=lambda item: item[1][1] != self.path):
+                if final == self.path and not self.overwrite:
+                    try:
+                        os.link(temporary, final)
+                    except FileExistsError as error:
+                        raise ProductError(
+                            f"{final}: another run wrote this product in the meantime; its files were left alone"
+                        ) from error
+                    temporary.unlink()
+                else:
+                    temporary.replace(final)
+                files[role] = final
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        self._waiting.clear()
+        return files
+
+    def __enter__(self) -> Product:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for temporary, _final in self._waiting.values():
+            temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _temporary(self, role: str, name: str) -> Iterator[Any]:
+        temporary = self.folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
+        self._waiting[role] = (temporary, self.folder / name)
+        with self._faults(), temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Turn what the file system says into one line."""
+        try:
+            yield
+        except OSError as error:
+            reason = {
+                errno.ENOSPC: "no space left on the device",
+                errno.EDQUOT: "the disk quota is used up",
+                errno.EACCES: "no permission to write there",
+                errno.EROFS: "the file system is read-only",
+            }.get(error.errno or 0, error.strerror or str(error))
+            raise ProductError(f"{self.folder}: {reason}: nothing was written; choose another output folder") from error
+
+    def _remove_stale(self) -> None:
+        """Remove temporary files that dead processes of this machine left behind."""
+        pattern = re.compile(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.tmp")
+        for path in self.folder.glob(".*.tmp"):
+            match = pattern.fullmatch(path.name)
+            if match and not _alive(int(match[1])):
+                path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

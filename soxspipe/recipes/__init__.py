@@ -1,0 +1,9 @@
+"""The recipes, one file each.
+
+Each is imported here by its class, so that ``soxspipe.recipes.soxs_mdark`` is the class whatever was imported
+before; the modules themselves are light and leave ccdproc to the moment of stacking.
+"""
+
+from .soxs_mdark import soxs_mdark
+
+__all__ = ["soxs_mdark"]

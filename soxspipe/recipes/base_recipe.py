@@ -1,0 +1,220 @@
+"""What every recipe does: collect the frames, process them, write the products, leave a log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..frames.products import Product, ProductFile, add_qc, product_header, product_stem
+from ..frames.set_of_files import FrameSet, collect_frames
+from ..quality.table import QualityTable
+from ..settings import ArmSettings, Settings
+from ..version import __version__
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+    from astropy.table import QTable
+
+__all__ = ["BaseRecipe", "RecipeOutput", "RecipeProduct"]
+
+log = logging.getLogger(__name__)
+
+#: Called with the work done and the work in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RecipeOutput:
+    """What a recipe made of its frames, before it is written.
+
+    Attributes
+    ----------
+    frame : CCDData
+        The product, in product orientation.
+    qc : QualityTable
+        Its QC values.
+    files : sequence of ProductFile
+        Its FITS files, the main product first.
+    """
+
+    frame: CCDData
+    qc: QualityTable
+    files: Sequence[ProductFile]
+
+
+@dataclass(frozen=True)
+class RecipeProduct:
+    """A finished reduction.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The main product on disk.
+    files : mapping of str to pathlib.Path
+        All files of the reduction by role.
+    frame : CCDData
+        Data, StdDevUncertainty, mask, flags (pixel codes) and header.
+    qc : QTable
+        QC values: name, value, unit, range, passed, description.
+    warnings : tuple of str
+        What a reader should know: fallbacks taken, QC values out of range.
+    """
+
+    path: Path
+    files: Mapping[str, Path]
+    frame: CCDData
+    qc: QTable
+    warnings: tuple[str, ...]
+    _table: QualityTable = field(repr=False)
+
+    def qc_records(self) -> list[dict[str, Any]]:
+        """Return the QC values as dictionaries that JSON can hold."""
+        return self._table.records()
+
+
+class BaseRecipe(ABC):
+    """A recipe: from a set of raw frames to products on disk.
+
+    A new recipe subclasses this, names itself and fills in `process` and `parameters`.
+
+    Parameters
+    ----------
+    input_frames : str, path-like or sequence of these
+        A set-of-files file, a directory, or FITS paths.
+    settings : str, path-like, mapping, Settings or None
+        A settings file or its contents; default: the settings that come with soxspipe.
+    output_dir : str or path-like
+        Where the products go; made when it does not exist.
+    overwrite : bool
+        Whether an older product may be replaced.
+    progress : callable, optional
+        Called as ``progress(done, total)`` while pixels are processed.
+    """
+
+    #: Name of the recipe, as ``ESO PRO REC1 ID`` and the settings file have it.
+    name: ClassVar[str]
+    #: What the product is called in file names.
+    kind: ClassVar[str]
+    #: What its category begins with.
+    category: ClassVar[str]
+
+    def __init__(
+        self,
+        input_frames: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        settings: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None,
+        output_dir: str | os.PathLike[str] = ".",
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.input_frames = input_frames
+        self.settings = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
+        self.output_dir = Path(output_dir)
+        self.overwrite = overwrite
+        self.progress = progress
+
+    @abstractmethod
+    def minimum_frames(self) -> int:
+        """Return the fewest raw frames to work with."""
+
+    @abstractmethod
+    def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
+        """Return the parameters that decide the result, by the names that the settings file gives them."""
+
+    @abstractmethod
+    def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
+        """Make the product from verified frames."""
+
+    def produce_product(self) -> RecipeProduct:
+        """Run the recipe.
+
+        Returns
+        -------
+        RecipeProduct
+
+        Raises
+        ------
+        SoxspipeError
+            When the input is at fault or the product cannot be written; nothing is left behind then.
+        """
+        started = time.monotonic()
+        with _run_log() as lines:
+            log.info("soxspipe %s, recipe %s", __version__, self.name)
+            frames = collect_frames(
+                self.input_frames,
+                minimum_frames=self.minimum_frames(),
+                extra_table=self.settings.instruments.table,
+            )
+            log.info(
+                "%d frames of %s %s, %g s: %s",
+                len(frames.darks), frames.instrument.name, frames.arm, frames.exptime_s,
+                ", ".join(dark.name for dark in frames.darks),
+            )  # fmt: skip
+            settings = self.settings.for_arm(frames.arm)
+            parameters = self._with_defaults(settings, frames.arm)
+            for name, (value, default) in parameters.items():
+                log.info("parameter %s = %s (default %s)", name, value, default)
+            with Product(self.output_dir, product_stem(frames, self.kind), overwrite=self.overwrite) as product:
+                output = self.process(frames, settings)
+                warnings = frames.warnings + output.qc.warnings
+                for line in warnings:
+                    log.warning("%s", line)
+                for file in output.files:
+                    header = product_header(frames, self.name, f"{file.category}_{frames.arm}", parameters)
+                    if file is output.files[0]:
+                        add_qc(header, output.qc)
+                        output.frame.header = header
+                    file.hdus[0].header.extend(header)
+                    product.add_fits(file.role, file.ending, file.hdus)
+                product.add_json(
+                    "qc",
+                    "_qc.json",
+                    {"product": product.path.name, "qc": output.qc.records(), "warnings": list(warnings)},
+                )
+                log.info("written to %s in %.1f s", product.path, time.monotonic() - started)
+                product.add_text("log", ".log", "".join(lines))
+                files = product.commit()
+        return RecipeProduct(product.path, files, output.frame, output.qc.to_qtable(), warnings, output.qc)
+
+    def _with_defaults(self, settings: ArmSettings, arm: str) -> dict[str, tuple[Any, Any]]:
+        """Each parameter with the default of this arm beside it."""
+        defaults = self.parameters(Settings.load(None).for_arm(arm))
+        return {name: (value, defaults[name]) for name, value in self.parameters(settings).items()}
+
+
+@contextmanager
+def _run_log() -> Iterator[list[str]]:
+    """Collect the log lines of a run, for the file beside its product.
+
+    Whoever uses soxspipe as a library sees only what their own logging lets through: records pass on to
+    the handlers above as if this one were not there.
+    """
+    lines: list[str] = []
+    package = logging.getLogger("soxspipe")
+    level, propagate = package.level, package.propagate
+    threshold = package.getEffectiveLevel()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record) + "\n")
+            if propagate and record.levelno >= threshold and package.parent is not None:
+                package.parent.handle(record)
+
+    collector = Collector(logging.INFO)
+    collector.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    package.addHandler(collector)
+    package.setLevel(min(threshold, logging.INFO))
+    package.propagate = False
+    try:
+        yield lines
+    finally:
+        package.removeHandler(collector)
+        package.setLevel(level)
+        package.propagate = propagate

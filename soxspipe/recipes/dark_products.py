@@ -1,0 +1,125 @@
+"""How a master dark and its bad-pixel map are laid out as files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from ..frames.prepare import PreparedFrames
+from ..frames.products import ProductFile, set_card
+from ..frames.set_of_files import FrameSet
+from ..instruments.detectors import Geometry
+from ..stacking import StackResult
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
+__all__ = ["dark_files", "dark_frame"]
+
+#: What the planes of the master dark are in ESO's dictionary: HDUCLAS2, HDUCLAS3.
+CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
+
+
+def dark_frame(stack: StackResult, codes: NDArray[np.int32], geometry: Geometry) -> CCDData:
+    """Turn a stack to product orientation.
+
+    Parameters
+    ----------
+    stack : StackResult
+        The stack, raw orientation.
+    codes : ndarray of int32, shape (ny, nx)
+        Pixel codes, raw orientation.
+    geometry : Geometry
+        How the pixels lie.
+
+    Returns
+    -------
+    CCDData
+        Data and StdDevUncertainty in electron, mask (any code) and flags (the codes).
+    """
+    from astropy.nddata import CCDData, StdDevUncertainty
+
+    flags = geometry.to_product(codes)
+    return CCDData(
+        geometry.to_product(stack.master.data),
+        unit=stack.master.unit,
+        uncertainty=StdDevUncertainty(geometry.to_product(stack.master.uncertainty.array)),
+        mask=flags != 0,
+        flags=flags,
+    )
+
+
+def dark_files(
+    frame: CCDData, stack: StackResult, frames: FrameSet, prepared: PreparedFrames, category: str
+) -> list[ProductFile]:
+    """Lay out the FITS files of a master dark: itself and its bad-pixel map.
+
+    Parameters
+    ----------
+    frame : CCDData
+        The master dark, product orientation.
+    stack : StackResult
+        The stack that it came from.
+    frames : FrameSet
+        The raw frames.
+    prepared : PreparedFrames
+        What was done to them.
+    category : str
+        ``ESO PRO CATG`` of the master dark, without the arm.
+
+    Returns
+    -------
+    list of ProductFile
+    """
+    turn = frames.geometry.to_product
+    planes: dict[str, tuple[NDArray[Any], str]] = {
+        "FLUX": (frame.data, "electron"),
+        "QUAL": (frame.flags, ""),
+        "ERRS": (frame.uncertainty.array, "electron"),
+        "NOISE": (turn(stack.noise), "electron"),
+        "NCOMBINE": (turn(stack.count), ""),
+    }
+    master = fits.HDUList([_plane(name, data, unit) for name, (data, unit) in planes.items()])
+    _describe(master[0].header, frames, prepared)
+    return [
+        ProductFile("master dark", ".fits", category, master),
+        ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(frame.flags)])),
+    ]
+
+
+def _plane(name: str, data: NDArray[Any], unit: str) -> fits.PrimaryHDU | fits.ImageHDU:
+    """One HDU with the keywords that say what it is."""
+    hdu = fits.PrimaryHDU(data) if name == "FLUX" else fits.ImageHDU(data)
+    set_card(hdu.header, "EXTNAME", name)
+    if unit:
+        set_card(hdu.header, "BUNIT", unit, "unit of the pixels")
+    if name in CLASSES:
+        class2, class3 = CLASSES[name]
+        set_card(hdu.header, "HDUCLASS", "ESO", "class name (ESO format)")
+        set_card(hdu.header, "HDUDOC", "DICD", "document with the class description")
+        set_card(hdu.header, "HDUVERS", "DICD version 6", "version of that document")
+        set_card(hdu.header, "HDUCLAS1", "IMAGE", "image data format")
+        set_card(hdu.header, "HDUCLAS2", class2, "what this extension is")
+        if class3:
+            set_card(hdu.header, "HDUCLAS3", class3, "how it is to be read")
+        for keyword, other in (("SCIDATA", "FLUX"), ("ERRDATA", "ERRS"), ("QUALDATA", "QUAL")):
+            if other != name:
+                set_card(hdu.header, keyword, other, "name of the extension that belongs to this")
+    if name == "ERRS":
+        set_card(hdu.header, "UTYPE", "StdDevUncertainty", "one-sigma errors")
+    return hdu
+
+
+def _describe(header: fits.Header, frames: FrameSet, prepared: PreparedFrames) -> None:
+    """Say in the header what the numbers rest on."""
+    set_card(header, "ESO QC CONAD", frames.conad_e_per_adu, "[electron/ADU] conversion factor used")
+    set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
+    stated = frames.instrument.value(frames.darks[0].header, "read_noise")
+    if isinstance(stated, (int, float)):
+        set_card(header, "ESO QC RON HEADER", float(stated), "[electron] read noise that the raw header states")
+    set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "what was subtracted")
+    set_card(header, "ESO QC LEVEL", "dark" if prepared.pedestal != "nothing" else "pedestal + dark", "of FLUX")
+    set_card(header, "ESO QC EXPOSURE", frames.dit_s, "[s] exposure that FLUX belongs to (one DIT)")

@@ -1,0 +1,122 @@
+"""The master dark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..frames.prepare import PreparedFrames
+from ..frames.set_of_files import FrameSet
+from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, dark_metrics
+from ..quality.table import QualityTable
+from ..settings import ArmSettings
+from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
+from .base_recipe import BaseRecipe, RecipeOutput
+from .dark_products import dark_files, dark_frame
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["soxs_mdark"]
+
+
+class soxs_mdark(BaseRecipe):
+    """Combine raw darks of one exposure time and read-out into a master dark.
+
+    The frames are verified, trimmed and converted to electrons; rogue samples are clipped and the rest
+    averaged; hot, cold and noisy pixels are recorded. Hot pixels keep their measured value: the master dark
+    is there to remove it from other frames.
+
+    Parameters
+    ----------
+    input_frames : str, path-like or sequence of these
+        A set-of-files file, a directory, or FITS paths: raw darks, and where wanted a master bias and a
+        static bad-pixel map.
+    settings : str, path-like, mapping, Settings or None
+        A settings file or its contents; default: the settings that come with soxspipe.
+    output_dir : str or path-like
+        Where the products go; made when it does not exist.
+    overwrite : bool
+        Whether an older product may be replaced.
+    progress : callable, optional
+        Called as ``progress(done, total)`` while pixels are processed.
+
+    Examples
+    --------
+    >>> from soxspipe.recipes import soxs_mdark
+    >>> product = soxs_mdark("darks.sof", output_dir="reduced").produce_product()  # doctest: +SKIP
+    >>> product.path, product.frame, product.qc                                    # doctest: +SKIP
+    """
+
+    name = "soxs_mdark"
+    kind = "MDARK"
+    category = "MASTER_DARK"
+
+    def minimum_frames(self) -> int:
+        """Return the fewest darks to work with."""
+        return self.settings.soxs_mdark.minimum_frames
+
+    def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
+        """Return the parameters that decide the result, by the names that the settings file gives them."""
+        return settings.soxs_mdark.as_mapping() | settings.create_noise_map.as_mapping()
+
+    def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
+        """Make the master dark from verified frames."""
+        clip, limits = settings.soxs_mdark, settings.create_noise_map
+        with PreparedFrames(frames) as prepared:
+            noise_model = measure_noise(
+                prepared,
+                prepared.regions,
+                frame_clipping_sigma=clip.frame_clipping_sigma,
+                clipping_iteration_count=clip.clipping_iteration_count,
+                shot_scale=1.0 / frames.ndit,
+            )
+            stack = clip_and_stack(
+                prepared,
+                noise_model=noise_model,
+                frame_clipping_sigma=clip.frame_clipping_sigma,
+                stacked_clipping_sigma=clip.stacked_clipping_sigma,
+                stacked_clipping_iterations=clip.stacked_clipping_iterations,
+                scale=clip.stacked_clipping_scale,
+                column_parity=frames.detector.column_parity,
+                background_box=limits.background_box,
+                common_error=prepared.bias_error,
+                progress=self.progress,
+            )
+        noise_map = create_noise_map(
+            stack.master,
+            count=stack.count,
+            quiet_noise=stack.quiet_noise,
+            n_frames=stack.n_frames,
+            background=stack.background,
+            hot_pixel_sigma=limits.hot_pixel_sigma,
+            cold_pixel_sigma=limits.cold_pixel_sigma,
+            noisy_pixel_sigma=limits.noisy_pixel_sigma,
+            noisy_minimum_frames=limits.noisy_minimum_frames,
+        )
+        codes = _pixel_codes(stack, noise_map, prepared.static_bad)
+        metrics = dark_metrics(
+            stack,
+            noise_map,
+            codes,
+            exptime_s=frames.dit_s,
+            step_e=prepared.step_e,
+            pedestal_removed=prepared.pedestal != "nothing",
+            bias_error=prepared.bias_error,
+        )
+        quality = QualityTable(metrics, settings.quality.ranges)
+        frame = dark_frame(stack, codes, frames.geometry)
+        return RecipeOutput(frame, quality, dark_files(frame, stack, frames, prepared, self.category))
+
+
+def _pixel_codes(stack: StackResult, noise_map: NoiseMap, static_bad: NDArray[np.bool_] | None) -> NDArray[np.int32]:
+    """All codes of a pixel added up; 0 is good."""
+    codes = noise_map.codes.copy()
+    codes[stack.ambiguous] |= AMBIGUOUS
+    codes[stack.saturated] |= SATURATED
+    if static_bad is not None:
+        codes[static_bad] |= STATIC
+    codes[stack.count == 0] = NO_DATA
+    return codes

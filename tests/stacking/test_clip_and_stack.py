@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from astropy import units
+from astropy.nddata import CCDData
+from astropy.stats import sigma_clip
+
+from soxspipe.exceptions import InputError, TooFewFramesError
+from soxspipe.stacking import ArrayStack, NoiseModel, clip_and_stack
+
+
+def model_of(shape, n_frames, read_noise_e=10.0, level_e=0.0):
+    whole = ((slice(0, shape[0]), slice(0, shape[1])),)
+    zero = np.zeros((n_frames, 1))
+    return NoiseModel(
+        whole, np.array([level_e]), np.array([read_noise_e]), zero, zero[:, 0] + level_e, zero[:, 0] + read_noise_e
+    )
+
+
+def noisy_frames(n_frames=5, shape=(256, 256), read_noise_e=10.0, seed=1, dark_e=2.0, hot_fraction=0.01):
+    rng = np.random.default_rng(seed)
+    hot = rng.random(shape) < hot_fraction
+    truth = dark_e + np.where(hot, 10 ** rng.uniform(1.5, 4, shape), 0)
+    frames = []
+    for _ in range(n_frames):
+        frame = 1000 + rng.poisson(truth) + rng.normal(0, read_noise_e, shape)
+        frame[rng.random(shape) < 1e-3] += 800
+        frame = frame.astype(np.float32)
+        frame.setflags(write=False)
+        frames.append(frame)
+    return frames, truth + 1000, hot
+
+
+def test_pixels_worked_out_by_hand():
+    frames = np.zeros((3, 32, 32), np.float32)
+    frames[:, :4, 5] = np.array([[0, 4, 2], [0, 800, 4], [6, 2, 4], [100, 103, 106]]).T
+    frames = list(frames)
+    result = clip_and_stack(frames, noise_model=model_of((32, 32), 3))
+    np.testing.assert_allclose(result.master.data[:4, 5], [2, 2, 4, 103])
+    np.testing.assert_array_equal(result.count[:4, 5], [3, 2, 3, 3])
+    # standard deviations with ddof 1 of (0, 4, 2), (0, 4), (6, 2, 4), (100, 103, 106)
+    np.testing.assert_allclose(result.noise[:4, 5], [2, np.sqrt(8), 2, 3], rtol=1e-5)
+    # without the furthest sample: (4, 2) or (0, 2), (0, 4), (2, 4), (100, 103)
+    np.testing.assert_allclose(result.quiet_noise[:4, 5], np.sqrt([2, 8, 2, 4.5]), rtol=1e-4)
+    assert result.n_rejected == 1
+    # 103 electrons above the level add their shot noise, the others are within three errors of it
+    assert result.master.uncertainty.array[0, 5] == pytest.approx(10 / np.sqrt(3), rel=0.02)
+    assert result.master.uncertainty.array[3, 5] == pytest.approx(np.sqrt((100 + 103) / 3), rel=0.02)
+
+
+def test_errors_are_right_and_hot_pixels_keep_their_value():
+    frames, truth, hot = noisy_frames()
+    result = clip_and_stack(frames)
+    pull = (result.master.data - truth) / result.master.uncertainty.array
+    assert abs(np.mean(pull)) < 0.03
+    assert np.std(pull[~hot]) == pytest.approx(1, abs=0.01)
+    assert np.std(pull[hot]) == pytest.approx(1, abs=0.1)
+    bright = truth > 1300
+    assert np.median((result.master.data[bright] - 1002) / (truth[bright] - 1002)) == pytest.approx(1, abs=0.005)
+    assert abs(pull).max() < 6.5  # no cosmic ray is left
+    assert result.half_difference.std() == pytest.approx(10.1 * np.sqrt(1 / 3 + 1 / 2), rel=0.02)
+
+
+@pytest.mark.parametrize("scale", ["noise-model", "std", "mad"])
+def test_the_height_of_the_bands_does_not_matter(scale):
+    frames, _, _ = noisy_frames()
+    whole = clip_and_stack(frames, scale=scale, band_rows=256)
+    for band_rows in (1, 7, 100):
+        banded = clip_and_stack(frames, scale=scale, band_rows=band_rows)
+        for name in ("noise", "quiet_noise", "count", "ambiguous"):
+            np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
+        np.testing.assert_array_equal(banded.master.data, whole.master.data)
+        np.testing.assert_array_equal(banded.master.uncertainty.array, whole.master.uncertainty.array)
+        assert banded.n_rejected == whole.n_rejected
+        assert sorted(banded.half_difference) == sorted(whole.half_difference)
+
+
+@pytest.mark.parametrize("scale", ["std", "mad"])
+def test_scatter_scales_equal_astropy(scale):
+    rng = np.random.default_rng(8)
+    frames = rng.standard_t(3, (10, 64, 64)).astype(np.float32)
+    result = clip_and_stack(
+        list(frames), noise_model=model_of((64, 64), 10), scale=scale, stacked_clipping_sigma=2.5,
+        frame_clipping_sigma=1e6,
+    )  # fmt: skip
+    stdfunc = "mad_std" if scale == "mad" else "std"
+    kept = sigma_clip(frames, sigma=2.5, maxiters=5, cenfunc="median", stdfunc=stdfunc, axis=0)
+    np.testing.assert_array_equal(result.count, (~kept.mask).sum(axis=0))
+    np.testing.assert_allclose(result.master.data, kept.mean(axis=0), atol=1e-5)
+    assert result.n_rejected == kept.mask.sum() > 100
+
+
+def test_a_frame_flag_alone_does_not_remove_a_persistent_pixel():
+    frames, truth, _ = noisy_frames(n_frames=4, hot_fraction=0.0)
+    frames = [np.array(frame) for frame in frames]
+    for i, frame in enumerate(frames):
+        frame[10, 10] += 5000 + 20 * i  # hot in all frames: every frame flags it
+        frame[20, 20] += 5000 if i == 2 else 0  # one hit
+    result = clip_and_stack(frames, scale="std", stacked_clipping_sigma=5.0)
+    # five sigma of the scatter of four samples rejects nothing; the frame's flag makes the hit stand out
+    assert result.count[10, 10] == 4
+    assert result.master.data[10, 10] == pytest.approx(truth[10, 10] + 5030, abs=30)
+    assert result.count[20, 20] == 3
+
+
+def test_missing_samples_are_left_out_and_counted():
+    frames, _, _ = noisy_frames()
+    ccds = [CCDData(np.array(frame), unit=units.electron) for frame in frames]
+    ccds[0].data[3, 4] = np.nan
+    for ccd in ccds:
+        ccd.mask = np.zeros(ccd.shape, bool)
+        ccd.mask[5, 6] = True
+    result = clip_and_stack(ccds)
+    assert result.count[3, 4] == 4
+    assert np.isfinite(result.master.data[3, 4])
+    assert result.count[5, 6] == 0
+    for image in (result.master.data, result.master.uncertainty.array, result.noise):
+        assert np.isnan(image[5, 6])
+    assert result.master.mask[5, 6]
+    assert result.master.mask.sum() == 1
+    assert result.n_invalid == 6
+
+
+def test_an_error_that_all_frames_share_does_not_average_out():
+    frames, _, _ = noisy_frames()
+    shared = np.full(frames[0].shape, 3.0, np.float32)
+    alone, both = clip_and_stack(frames), clip_and_stack(frames, common_error=shared)
+    quiet = alone.background.total_e + 10 > alone.master.data
+    np.testing.assert_allclose(
+        both.master.uncertainty.array[quiet], np.hypot(alone.master.uncertainty.array[quiet], 3), rtol=1e-5
+    )
+
+
+def test_pixels_saturated_in_most_frames_are_known():
+    frames, _, _ = noisy_frames(n_frames=4)
+    frames = [np.array(frame) for frame in frames]
+    for frame in frames:
+        frame[8, 8] = 60000
+    frames[0][9, 9] = 60000
+    result = clip_and_stack(ArrayStack(tuple(frames), (None,) * 4, saturation_e=60000))
+    assert result.saturated.sum() == 1
+    assert result.saturated[8, 8]
+    assert result.master.data[8, 8] == pytest.approx(60000, rel=1e-6)
+
+
+def test_refusals():
+    frames, _, _ = noisy_frames(n_frames=3)
+    with pytest.raises(TooFewFramesError):
+        clip_and_stack(frames[:1])
+    with pytest.raises(InputError, match="one shape"):
+        clip_and_stack([frames[0], frames[1][:100]])
+    with pytest.raises(InputError, match="is in 'adu', expected electron"):
+        clip_and_stack([CCDData(frame, unit="adu") for frame in frames])
+    with pytest.raises(ValueError, match="noise-model, std, mad"):
+        clip_and_stack(frames, scale="iqr")

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from soxspipe.exceptions import InputError
+from soxspipe.stacking import clip_and_stack, create_noise_map, measure_background
+from soxspipe.stacking.create_noise_map import COLD, HOT, NOISY
+
+SHAPE = (512, 512)
+AMPLIFIERS = tuple((slice(0, 512), slice(x, x + 64)) for x in range(0, 512, 64))
+
+
+def detector_pattern(seed=0):
+    """Channels, odd and even columns, and glow that rises towards a corner."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    channels = np.repeat(rng.normal(0, 15, 8), 64)[None, :]
+    parity = np.where(np.arange(512) % 2, 2.0, -2.0)[None, :]
+    glow = 120 * np.exp(-np.hypot(x, y) / 80)
+    return channels + parity, glow
+
+
+def stack_of(n_frames=5, excess=None, glow=True, telegraph=None, seed=1, rows=2.0):
+    rng = np.random.default_rng(seed)
+    pattern, light = detector_pattern()
+    light = (light if glow else 0) + (0 if excess is None else excess)
+    frames = []
+    for _ in range(n_frames):
+        frame = pattern + rng.poisson(np.maximum(light, 0)) + rng.normal(0, 12, SHAPE) + np.minimum(light, 0)
+        frame += rng.normal(0, rows, (SHAPE[0], 1))
+        if telegraph is not None:
+            frame += np.where(rng.random(SHAPE) < 0.4, telegraph, 0)
+        frames.append(frame.astype(np.float32))
+    return clip_and_stack(frames, regions=AMPLIFIERS, column_parity=True)
+
+
+def map_of(stack, **more):
+    return create_noise_map(
+        stack.master, count=stack.count, quiet_noise=stack.quiet_noise, n_frames=stack.n_frames,
+        background=stack.background, **more,
+    )  # fmt: skip
+
+
+def test_background_follows_channels_parity_and_glow():
+    pattern, glow = detector_pattern()
+    noise = np.random.default_rng(2).normal(0, 4, SHAPE)
+    background = measure_background((pattern + glow + noise).astype(np.float32), AMPLIFIERS, column_parity=True)
+    residual = background.total_e - pattern - glow
+    assert abs(residual.mean()) < 0.1
+    assert residual.std() < 1.0  # a quarter of the noise of a pixel
+    assert abs(residual[:60, :60]).max() < 6  # also where the glow is steepest
+
+
+def test_no_false_codes_in_glow_and_structure():
+    result = map_of(stack_of())
+    assert result.null_width == pytest.approx(1, abs=0.03)
+    assert np.count_nonzero(result.codes) <= 2
+
+
+def test_injected_hot_and_cold_pixels_are_found():
+    rng = np.random.default_rng(3)
+    excess = np.zeros(SHAPE)
+    ys, xs = rng.integers(0, 512, (2, 2000))
+    amplitude = rng.uniform(2, 40, 2000) * 12 / np.sqrt(5)
+    excess[ys, xs] = amplitude
+    cold = rng.integers(0, 512, (2, 50))
+    excess[tuple(cold)] = -150
+    stack = stack_of(excess=excess)
+    codes = map_of(stack).codes
+    sigmas = excess / stack.master.uncertainty.array
+    for low, completeness in ((12, 1.0), (8, 0.98)):
+        assert ((codes[sigmas > low] & HOT) > 0).mean() >= completeness
+    assert (codes[tuple(cold)] & COLD).all()
+    assert np.count_nonzero(codes[(excess == 0)]) <= 2
+
+
+def test_bad_columns_and_rows_and_blocks_do_not_hide():
+    excess = np.zeros(SHAPE)
+    excess[:, 300] = excess[200] = 8 * 12 / np.sqrt(5)
+    for side in range(2, 10):
+        excess[30 + 50 * (side - 2) :, 100:][:side, :side] = 8 * 12 / np.sqrt(5)
+    codes = map_of(stack_of(excess=excess)).codes
+    assert (codes[:, 300] & HOT > 0).mean() > 0.9
+    assert (codes[200] & HOT > 0).mean() > 0.9
+    for side in range(2, 10):
+        block = codes[30 + 50 * (side - 2) :, 100:][:side, :side] & HOT > 0
+        assert block.mean() > 0.85
+    assert np.count_nonzero(codes[excess == 0]) <= 2
+
+
+def test_telegraph_pixels_are_noisy_and_cosmic_rays_are_not():
+    rng = np.random.default_rng(4)
+    telegraph = np.where(rng.random(SHAPE) < 2e-3, 150.0, 0)
+    result = map_of(stack_of(n_frames=10, telegraph=telegraph, glow=False))
+    found = result.codes & NOISY > 0
+    assert result.noisy_tested
+    assert found[telegraph > 0].mean() > 0.9
+    assert found[telegraph == 0].sum() <= 8  # 30 per million
+
+
+def test_too_few_frames_are_not_tested_for_noise():
+    result = map_of(stack_of(n_frames=4))
+    assert not result.noisy_tested
+    assert result.count(NOISY) == 0
+
+
+def test_callable_on_plain_arrays():
+    rng = np.random.default_rng(5)
+    image = rng.normal(100, 2, (128, 128))
+    image[40, 50] += 30
+    result = create_noise_map(image, np.full(image.shape, 2.0, np.float32))
+    assert result.codes[40, 50] == HOT
+    assert result.count(HOT) == 1
+    with pytest.raises(InputError, match="no error plane"):
+        create_noise_map(image)

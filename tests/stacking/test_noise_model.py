@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from soxspipe.exceptions import InputError, TooFewPixelsError
+from soxspipe.stacking import ArrayStack, measure_noise
+from soxspipe.stacking.noise_model import clipped_moments, grouped_median
+
+
+def frames_of(n_frames, sigma, step=0.0, shape=(512, 512), seed=1, offsets=None, hot=0.02, cosmic=1e-3):
+    rng = np.random.default_rng(seed)
+    pattern = rng.normal(0, 3 * sigma, shape) + np.where(rng.random(shape) < hot, 1000 * sigma, 0)
+    frames = []
+    for i in range(n_frames):
+        frame = 500 + pattern + rng.normal(0, sigma, shape) + (0 if offsets is None else offsets[i])
+        frame += np.where(rng.random(shape) < cosmic, 500 * sigma, 0)
+        frames.append((np.round(frame / step) * step if step else frame).astype(np.float32))
+    return ArrayStack(tuple(frames), (None,) * n_frames, step)
+
+
+@pytest.mark.parametrize("n_frames", [3, 5])
+@pytest.mark.parametrize(("sigma_adu", "tolerance"), [(0.5, 0.01), (0.75, 0.006), (1.5, 0.005), (5.0, 0.005)])
+def test_read_noise_of_integers_with_hot_pixels_and_cosmic_rays(n_frames, sigma_adu, tolerance):
+    model = measure_noise(frames_of(n_frames, 2 * sigma_adu, step=2.0))
+    truth = 2 * np.sqrt(sigma_adu**2 + 1 / 12)
+    assert model.mean_read_noise_e == pytest.approx(truth, rel=tolerance)
+
+
+@pytest.mark.parametrize("n_frames", [3, 10, 12])
+def test_offsets_of_a_fraction_of_the_noise_are_measured(n_frames):
+    truth = np.random.default_rng(5).normal(0, 3, n_frames)
+    model = measure_noise(frames_of(n_frames, 10.0, step=2.0, offsets=truth))
+    np.testing.assert_allclose(model.offsets_e[:, 0], truth - truth.mean(), atol=0.15)
+    assert abs(model.offsets_e.mean()) < 1e-9
+    np.testing.assert_allclose(np.diff(model.frame_level_e), np.diff(truth), atol=0.2)
+    assert model.level_e[0] == pytest.approx(500 + truth.mean(), abs=0.3)
+
+
+def test_each_amplifier_has_its_own_noise():
+    quiet, loud = frames_of(4, 4.0, seed=1).arrays, frames_of(4, 8.0, seed=2).arrays
+    stack = ArrayStack(tuple(np.hstack(pair) for pair in zip(quiet, loud, strict=True)), (None,) * 4)
+    rows = slice(0, 512)
+    model = measure_noise(stack, ((rows, slice(0, 512)), (rows, slice(512, 1024))))
+    np.testing.assert_allclose(model.read_noise_e, [4, 8], rtol=0.01)
+    assert model.mean_read_noise_e == pytest.approx(np.sqrt((16 + 64) / 2), rel=0.01)
+
+
+def test_the_same_pixels_twice_are_refused():
+    stack = frames_of(3, 5.0)
+    twice = ArrayStack((*stack.arrays, stack.arrays[0].copy()), (None,) * 4, names=("a", "b", "c", "d"))
+    with pytest.raises(InputError, match="^a and d hold the same pixels"):
+        measure_noise(twice)
+
+
+def test_too_few_pixels_are_refused():
+    with pytest.raises(TooFewPixelsError, match="expected at least 500"):
+        measure_noise(frames_of(3, 5.0, shape=(20, 20)))
+
+
+def test_regions_must_cover_the_frame_once():
+    stack = frames_of(3, 5.0, shape=(64, 64))
+    with pytest.raises(InputError, match="leave 2048 pixels of the frame without"):
+        measure_noise(stack, ((slice(0, 32), slice(0, 64)),))
+
+
+def test_grouped_median_lies_between_the_integers():
+    rng = np.random.default_rng(0)
+    for centre in (10.0, 10.3, 10.5, 10.8):
+        values = np.round(rng.normal(centre, 0.8, 400000))
+        assert grouped_median(values, 1.0) == pytest.approx(centre, abs=0.035)  # the plain median errs by 0.5
+    assert grouped_median(np.array([1.0, 2.0, 9.0])) == 2.0
+
+
+def test_clipped_moments():
+    values = np.random.default_rng(0).normal(7, 2, 200000)
+    values[:4000] = 1e5
+    mean, std = clipped_moments(values)
+    assert mean == pytest.approx(7, abs=0.02)
+    assert std == pytest.approx(2 * np.sqrt(0.9989), rel=0.005)
+    assert clipped_moments(np.full(10, 3.0)) == (3.0, 0.0)
+    assert np.isnan(clipped_moments(np.full(3, np.nan))).all()

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from astropy.stats import sigma_clip
+from astropy.utils.exceptions import AstropyUserWarning
+
+from soxspipe.stacking.sigma_clip import clip_by_noise, clip_by_scatter, screen_by_noise, screen_by_scatter
+
+
+def clip(*samples, read_noise_e=10.0, iterations=5, **more):
+    column = np.array(samples, np.float32)[:, None]
+    result = clip_by_noise(column, np.full(1, read_noise_e, np.float32), 5.0, iterations, **more)
+    return [x for x, out in zip(samples, result.rejected[:, 0], strict=True) if not out], bool(result.ambiguous[0])
+
+
+@pytest.mark.parametrize(
+    ("samples", "kept", "ambiguous"),
+    [
+        ((0, 1, 2), (0, 1, 2), False),
+        ((0, 1, 2000), (0, 1), False),
+        # two cosmic rays in three frames: the median is one of them
+        ((0, 800, 3000), (0,), True),
+        ((0, 800, 810), (0,), True),
+        # two in four: the median lies between; the lower half is as many as are needed
+        ((0, 1, 800, 3000), (0, 1), False),
+        # three samples that agree outvote two lower ones: a telegraph pixel, or a dropped read-out
+        ((0, 0, 900, 905, 910), (900, 905, 910), False),
+        # a low sample is an outlier like any other where the rest is at the level
+        ((-500, 0, 1, 2, 3), (0, 1, 2, 3), False),
+        ((-500, 0, 1), (0, 1), False),
+        # a hot pixel: its own shot noise widens the limits, sqrt(100 + 1000) = 33
+        ((900, 1000, 1100), (900, 1000, 1100), False),
+        ((0, 2000), (0,), False),
+        ((0, np.nan, 1, 2000), (0, 1), False),
+    ],
+)
+def test_hand_worked_pixels(samples, kept, ambiguous):
+    assert clip(*samples) == (list(kept), ambiguous)
+
+
+def test_pixel_without_data_keeps_nothing():
+    assert clip(np.nan, np.nan, np.nan) == ([], False)
+
+
+def test_doubtful_sample_that_agrees_comes_back():
+    doubtful = np.array([[False], [False], [True]])
+    assert clip(0, 1, 20, doubtful=doubtful) == ([0, 1, 20], False)
+    assert clip(0, 1, 200, doubtful=doubtful) == ([0, 1], False)
+
+
+def test_iterations_are_counted():
+    # the first median, 100, hides 50 from the clip around the next one
+    samples = (0, 0, 40, 160, 160)
+    once, _ = clip(*samples, iterations=1, read_noise_e=10.0)
+    more, _ = clip(*samples, iterations=5, read_noise_e=10.0)
+    assert once == [0, 0, 40]
+    assert more == [0, 0, 40]
+
+
+@pytest.mark.parametrize("n_frames", [2, 3, 5, 10, 25])
+def test_screen_never_misses_a_pixel_that_loses_a_sample(n_frames):
+    rng = np.random.default_rng(n_frames)
+    samples = rng.normal(0, 10, (n_frames, 40000)).astype(np.float32)
+    samples[rng.random(samples.shape) < 0.02] += 60 if n_frames > 2 else 110  # many close to the limit
+    samples[:, :4000] += rng.exponential(3000, 4000).astype(np.float32)
+    noise = np.full(40000, 10, np.float32)
+    rejected = clip_by_noise(samples, noise, 5.0, 5).rejected.any(axis=0)
+    low, high, mean, std = samples.min(0), samples.max(0), samples.mean(0), samples.std(0)
+    screened = screen_by_noise(low, high, mean, std, noise, 5.0)
+    assert rejected.sum() > 100
+    assert not (rejected & ~screened).any()
+    by_scatter = clip_by_scatter(samples, "std", 3.0, 5).rejected.any(axis=0)
+    assert not (by_scatter & ~screen_by_scatter(low, high, mean, std, 3.0)).any()
+
+
+@pytest.mark.parametrize("n_frames", [3, 5, 10])
+def test_good_samples_are_not_lost(n_frames):
+    samples = np.random.default_rng(1).normal(0, 10, (n_frames, 300000)).astype(np.float32)
+    result = clip_by_noise(samples, np.full(300000, 10, np.float32), 5.0, 5)
+    assert result.rejected.mean() < 2e-5  # docs/method, section 1: 9e-6 at three frames
+    assert result.ambiguous.sum() <= 1
+
+
+def test_cosmic_rays_are_caught_at_three_frames():
+    rng = np.random.default_rng(2)
+    samples = rng.normal(0, 10, (3, 20000)).astype(np.float32)
+    hit = rng.integers(0, 3, 20000), np.arange(20000)
+    samples[hit] += 200
+    result = clip_by_noise(samples, np.full(20000, 10, np.float32), 5.0, 5)
+    assert result.rejected[hit].all()
+    assert result.rejected.sum() <= 20000 + 2
+
+
+@pytest.mark.parametrize("scale", ["std", "mad"])
+@pytest.mark.parametrize("sigma", [1.5, 3.0])
+def test_scatter_clip_equals_astropy(scale, sigma):
+    samples = np.random.default_rng(3).standard_t(2, (10, 5000)).astype(np.float32)
+    samples[3, ::7] = np.nan
+    with pytest.warns(AstropyUserWarning, match="invalid values"):
+        expected = sigma_clip(
+            samples, sigma=sigma, maxiters=5, cenfunc="median", stdfunc="mad_std" if scale == "mad" else "std", axis=0
+        ).mask
+    assert expected.sum() > 1000
+    np.testing.assert_array_equal(clip_by_scatter(samples, scale, sigma, 5).rejected, expected)
