@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,11 @@ BAND_SAMPLES = 2**20
 #: Every so many rows the halves of the stack are compared.
 HALVES_STRIDE = 8
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
-#: rectify noise and inflate the errors (docs/method, section 3).
-EXCESS_SIGMA = 3.0
+#: rectify noise and inflate the errors, and from 3 sigma on a third of the Gaussian tail beyond 3 would be
+#: missing from the pulls (docs/method, section 3).
+EXCESS_SIGMA = 5.0
+#: Rejected samples of a pixel that lie this close to each other, in sigmas, are a level, not cosmic rays.
+AGREE_SIGMA = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class StackResult:
     noise : ndarray of float32, shape (ny, nx), electron
         Temporal standard deviation (ddof 1) of the samples kept; NaN below two.
     quiet_noise : ndarray of float32, shape (ny, nx), electron
-        The same over all samples but the one furthest from their mean; NaN below three.
+        The same without what may be cosmic rays: without the sample furthest from the mean, and without
+        rejected samples of which no two agree; NaN where fewer than two are left.
     count : ndarray of uint16, shape (ny, nx)
         Samples that entered the mean.
     ambiguous : ndarray of bool, shape (ny, nx)
@@ -296,7 +301,11 @@ def _stack_band(
         out.ambiguous[start:stop].reshape(-1)[here] = result.ambiguous
         out.n_invalid += int(invalid.sum())
         out.n_rejected += int(result.rejected.sum() - invalid.sum())
-        out.quiet_noise[start:stop].reshape(-1)[here] = _without_furthest_of(few)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # too few samples left: NaN, which is meant
+            out.quiet_noise[start:stop].reshape(-1)[here] = _quiet_scatter(
+                few, result.rejected, read_noise.ravel()[here], model.shot_scale
+            )
     out.mean[start:stop] = mean
     with np.errstate(divide="ignore", invalid="ignore"):
         out.noise[start:stop] = np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan)
@@ -343,13 +352,26 @@ def _without_furthest(
     return np.sqrt(np.maximum(squares, 0.0) / (n_frames - 2)).astype(np.float32)
 
 
-def _without_furthest_of(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the same from the samples themselves, which a bright cosmic ray does not rob of its precision."""
-    distance = np.abs(samples - samples.mean(axis=0, dtype=np.float64))
-    rest = np.delete(np.take_along_axis(samples, np.argsort(distance, axis=0), axis=0), -1, axis=0)
-    if len(rest) < 2:
-        return np.full(samples.shape[1], np.nan, np.float32)
-    return rest.std(axis=0, ddof=1, dtype=np.float64).astype(np.float32)
+def _quiet_scatter(
+    samples: NDArray[np.float32],
+    rejected: NDArray[np.bool_],
+    read_noise: NDArray[np.float32],
+    shot_scale: float,
+) -> NDArray[np.float32]:
+    """Return the standard deviation (ddof 1) of few pixels' samples without what may be cosmic rays.
+
+    A single rejected sample, or several of which no two agree, are cosmic rays: all of them are left out.
+    Two that agree are a second level of the pixel, and only the furthest sample is left out, as in any
+    pixel. From the samples themselves and in double precision, which a bright cosmic ray does not exhaust.
+    """
+    hits = np.sort(np.where(rejected, samples, np.float32(np.nan)), axis=0)
+    noise = np.sqrt(np.square(read_noise) + shot_scale * np.maximum(hits, 0))
+    agree = (np.diff(hits, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
+    none = ~(rejected & np.isfinite(samples)).any(axis=0)
+    distance = np.abs(samples - np.nanmean(samples, axis=0, dtype=np.float64))
+    furthest = np.arange(len(samples))[:, None] == np.argmax(np.nan_to_num(distance, nan=-1.0), axis=0)
+    left = np.where(np.where(agree | none, furthest, rejected), np.nan, samples.astype(np.float64))
+    return np.asarray(np.nanstd(left, axis=0, ddof=1), np.float32)
 
 
 def _model_error(
