@@ -34,7 +34,7 @@ TRACK_STEP = 0.5  # pixels; a track is drawn as points at this distance
 # 3e-4 of the NIR pixels in 300 s and 3e-3 of the VIS pixels in an hour (docs/method), and leave the charge of a
 # muon in HgCdTe and in silicon of the depth given.
 _INFRARED = {
-    "pedestal_e": 4600.0, "read_noise_spread": 0.05, "channel_e": 60.0, "column_e": 12.0, "row_noise_e": 2.0,
+    "pedestal_e": 460.0, "read_noise_spread": 0.05, "channel_e": 12.0, "column_e": 4.0, "row_noise_e": 2.0,
     "glow_e": 40.0, "drift_e": 5.0, "hot_fraction": 4e-3, "cold_fraction": 5e-4, "dead_fraction": 5e-4,
     "telegraph_fraction": 1e-3, "cosmic_rays_per_cm2_s": 0.265, "cosmic_depth_um": 10.0,
     "cosmic_e_per_um": 400.0, "overhead_s": 4.5,

@@ -90,7 +90,7 @@ def test_mean_and_variance_are_those_of_poisson_and_read_noise(ndit, quantise):
     detector = SimulatedDetector(simulation)
     stack = inside(detector, electrons(detector, 6))
     variance = (40 + 8**2) / ndit + (2**2 / 12 if quantise else 0)
-    assert stack.mean() == pytest.approx(4600 + 40, abs=4 * np.sqrt(variance / stack.size))
+    assert stack.mean() == pytest.approx(460 + 40, abs=4 * np.sqrt(variance / stack.size))
     assert stack.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / stack.size))
     assert stack.dtype == float
 
@@ -190,7 +190,7 @@ def test_bad_pixels_are_as_many_and_as_bad_as_the_truth_says():
     assert np.abs(pull[quiet]).max() < 6
 
     low = defects[defects["code"] == 512]
-    assert 4600 - detector.pedestal_e.ravel()[low["pixel"]] == pytest.approx(low["amplitude_e"], abs=0.01)
+    assert 460 - detector.pedestal_e.ravel()[low["pixel"]] == pytest.approx(low["amplitude_e"], abs=0.01)
     telegraph = defects[defects["code"] == 1024]
     above = stack[:, telegraph["pixel"]] - level[telegraph["pixel"]] > telegraph["amplitude_e"] / 2
     assert 0.3 < above.mean() < 0.7
@@ -201,7 +201,7 @@ def test_hot_pixels_reach_from_the_noise_to_the_ceiling():
     detector = SimulatedDetector(small(hot_fraction=0.2))
     low, high = detector.hot_range_e
     assert low == pytest.approx(3 * np.sqrt((7.3**2 + 1.5) / 10), rel=1e-3)
-    assert high == pytest.approx(65535 * 2.3 - 4600)
+    assert high == pytest.approx(65535 * 2.3 - 460)
     counts, _ = np.histogram(np.log(detector.hot_e[detector.hot_e > 0]), 4, (np.log(low), np.log(high)))
     assert counts.min() > 0.85 * counts.max()
 

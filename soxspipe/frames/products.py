@@ -83,7 +83,7 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
     elif isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        value = float(f"{value:.10g}")
+        value = float(f"{value:.15g}")
     name = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
     card = fits.Card(name, value)
     used = len(str(card).rstrip())
@@ -128,7 +128,9 @@ def product_header(
     if "DATE-OBS" not in header:
         set_card(header, "DATE-OBS", _iso(first.mjd), "start of the first frame")
     last = frames.darks[-1]
-    set_card(header, "MJD-END", last.mjd + frames.exptime_s / 86400.0, "end of the last frame")
+    end = last.mjd + frames.exptime_s * frames.ndit / 86400.0
+    set_card(header, "MJD-END", end, "end of the last frame")
+    set_card(header, "DATE-END", _iso(end), "end of the last frame")
     set_card(header, "DATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] when this file was written")
     set_card(header, "ESO PRO CATG", category, "category of this product")
     set_card(header, "ESO PRO TYPE", "REDUCED", "product type")
@@ -185,7 +187,7 @@ def data_md5(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> str:
     for hdu in hdus:
         if hdu.data is not None:
             stored = np.ascontiguousarray(_stored(hdu))
-            digest.update(stored)
+            digest.update(stored.data)
             digest.update(bytes(-stored.nbytes % 2880))
     return digest.hexdigest()
 

@@ -121,7 +121,7 @@ class BaseRecipe(ABC):
         self.progress = progress
 
     @abstractmethod
-    def minimum_frames(self) -> int:
+    def minimum_frames(self, settings: ArmSettings) -> int:
         """Return the fewest raw frames to work with."""
 
     @abstractmethod
@@ -149,7 +149,7 @@ class BaseRecipe(ABC):
             log.info("soxspipe %s, recipe %s", __version__, self.name)
             frames = collect_frames(
                 self.input_frames,
-                minimum_frames=self.minimum_frames(),
+                minimum_frames=self.minimum_frames(self.settings.common),
                 extra_table=self.settings.instruments.table,
             )
             log.info(

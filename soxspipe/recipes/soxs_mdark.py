@@ -54,9 +54,9 @@ class soxs_mdark(BaseRecipe):
     kind = "MDARK"
     category = "MASTER_DARK"
 
-    def minimum_frames(self) -> int:
+    def minimum_frames(self, settings: ArmSettings) -> int:
         """Return the fewest darks to work with."""
-        return self.settings.soxs_mdark.minimum_frames
+        return settings.soxs_mdark.minimum_frames
 
     def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
         """Return the parameters that decide the result, by the names that the settings file gives them."""

@@ -234,11 +234,13 @@ class _Images:
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> _Images:
         return cls(
-            *(np.empty(shape, np.float32) for _ in range(3)),
-            np.empty(shape, np.uint16),
-            np.zeros(shape, bool),
-            np.zeros(shape, bool),
-            [],
+            mean=np.empty(shape, np.float32),
+            noise=np.empty(shape, np.float32),
+            quiet_noise=np.empty(shape, np.float32),
+            count=np.empty(shape, np.uint16),
+            ambiguous=np.zeros(shape, bool),
+            saturated=np.zeros(shape, bool),
+            half_difference=[],
         )
 
 
@@ -296,8 +298,9 @@ def _stack_band(
         else:
             result = clip_by_scatter(few, clip.scale, clip.sigma, clip.iterations, doubtful=doubtful)
         invalid = np.isnan(few)
-        for image, values in zip((mean, std, count), _combine(few[:, None], result.rejected[:, None]), strict=True):
-            image.ravel()[here] = values[0]
+        mean.ravel()[here], std.ravel()[here], count.ravel()[here] = (
+            values[0] for values in _combine(few[:, None], result.rejected[:, None])
+        )
         out.ambiguous[start:stop].reshape(-1)[here] = result.ambiguous
         out.n_invalid += int(invalid.sum())
         out.n_rejected += int(result.rejected.sum() - invalid.sum())
