@@ -154,9 +154,7 @@ class Detector:
         ny, nx = raw_shape
         bin_y, bin_x = binning
         bottom, top, left, right = self._raw_margins()
-        science = Window(
-            -(-bottom // bin_y), ny - -(-top // bin_y), -(-left // bin_x), nx - -(-right // bin_x)
-        )
+        science = Window(-(-bottom // bin_y), ny - -(-top // bin_y), -(-left // bin_x), nx - -(-right // bin_x))
         if min(science.shape) < SMALLEST_SIDE:
             raise FrameError(
                 f"{name}: {ny} x {nx} pixels leave fewer than {SMALLEST_SIDE} x {SMALLEST_SIDE} after the margins of "
@@ -166,9 +164,9 @@ class Detector:
             inside
             for region in self.amplifiers
             if (
-                inside := Window(
-                    region.y0 // bin_y, region.y1 // bin_y, region.x0 // bin_x, region.x1 // bin_x
-                ).within(science)
+                inside := Window(region.y0 // bin_y, region.y1 // bin_y, region.x0 // bin_x, region.x1 // bin_x).within(
+                    science
+                )
             )
         )
         # right-hand level columns keep their distance from the right-hand edge, as the margins do

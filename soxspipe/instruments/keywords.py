@@ -102,7 +102,15 @@ def load_instrument(path: Path) -> Instrument:
             keywords=keywords,
             detectors={arm: Detector.from_table(arm, facts) for arm, facts in table["detectors"].items()},
         )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise SettingsError(f"{path}: not a usable instrument table: {reason}") from error
 

@@ -1,0 +1,329 @@
+"""The command line: usage text, dispatch and exit codes; with `soxspipe.terminal` the only room that prints."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .exceptions import CommandLineError, ProductExistsError
+from .terminal import Stopped, Terminal, deliver, escaped, fault_lines, stoppable
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+__all__ = ["USAGE", "main"]
+
+USAGE = """\
+soxspipe: from raw darks of SOXS and X-shooter to master darks that can be trusted.
+
+Usage:
+  soxspipe mdark <inputFrames>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
+                                  [-q | -v...]
+  soxspipe simulate <directory> [--instrument=NAME] [--arm=ARM] [--kind=KIND] [--frames=N]
+                                [--exptime=S] [--ndit=N] [--shape=SIZE] [--binning=SIZE]
+                                [--start=TIME] [--seed=N] [--overwrite] [-q | -v...]
+  soxspipe demo [<directory>] [--overwrite] [-q | -v...]
+  soxspipe settings [--output=FILE]
+  soxspipe (--help | --version)
+
+Commands:
+  mdark     reduce raw darks to a master dark
+  simulate  write seeded raw darks, with a truth file
+  demo      simulate ten NIR darks of SOXS and reduce them
+  settings  print or write the default settings, ready to edit
+
+Arguments:
+  <inputFrames>  set-of-files files (.sof) and directories, each a reduction of its own, or the FITS
+                 files of one reduction
+  <directory>    where simulated frames go; for the demo, the product too (soxspipe-demo)
+
+Options:
+  --output=DIR       folder of the products, made when missing (the working directory);
+                     for the command settings, a new file
+  --settings=FILE    settings that differ from the defaults
+  --overwrite        replace files that are there already
+  --json             print one JSON document: product, files, qc, warnings
+  -q, --quiet        errors only
+  -v, --verbose      parameters and a line for each step; -v -v also shows tracebacks
+  -h, --help         print this text
+  --version          print the version
+
+Options of simulate:
+  --instrument=NAME  SOXS or XSHOOTER (SOXS)
+  --arm=ARM          NIR, VIS, UVB or ACQ (NIR)
+  --kind=KIND        DARK or BIAS (DARK)
+  --frames=N         number of frames (10)
+  --exptime=S        exposure time of one integration, second (300)
+  --ndit=N           integrations averaged in a frame, NIR only (1)
+  --shape=SIZE       rows x columns of a raw frame, e.g. 128x128 (the whole detector)
+  --binning=SIZE     binning in y and x, CCDs only, e.g. 2x1 (1x1)
+  --start=TIME       start of the first frame, UTC (2026-03-01T10:00:00)
+  --seed=N           same seed, same pixels (20260301)
+
+Exit codes:
+  0    done
+  1    a recipe failed; of several reductions at least one, and the others are finished
+  2    the command line, the settings or the input was wrong, or the product is already there
+  130  interrupted
+  143  terminated
+
+Results go to standard output; log lines, progress and errors to standard error.
+"""
+
+COMMANDS = ("mdark", "simulate", "demo", "settings")
+
+_log = logging.getLogger("soxspipe")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; those of this process when left out.
+
+    Returns
+    -------
+    int
+        The exit code; the usage text lists them.
+    """
+    # its other threads double the cost of importing NumPy, and no matrix here is large
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    terminal, before = Terminal(), (_log.level, _log.propagate)
+    _log.addHandler(terminal)
+    _log.setLevel(logging.DEBUG)  # the log file may want more than the terminal
+    _log.propagate = False
+    try:
+        with stoppable(), warnings.catch_warnings():
+            warnings.showwarning = _log_warning  # type: ignore[assignment]
+            return _run(list(sys.argv[1:] if argv is None else argv), terminal)
+    except Stopped as stop:
+        _log.error("%s", stop)
+        return stop.exit_code
+    except Exception as error:  # noqa: BLE001 - whatever it is, one line and an exit code
+        return terminal.report(error)
+    finally:
+        _log.removeHandler(terminal)
+        _log.setLevel(before[0])
+        _log.propagate = before[1]
+
+
+def _log_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    """Send warnings of other packages to the log; what a user must know, soxspipe says itself."""
+    _log.info("%s: %s", category.__name__, message)
+
+
+def _run(argv: list[str], terminal: Terminal) -> int:
+    options = _parsed(argv, terminal)
+    if isinstance(options, int):
+        return options
+    terminal.set_verbosity(options["--quiet"], options["--verbose"])
+    for command, work in (("mdark", _mdark), ("simulate", _simulate), ("demo", _demo)):
+        if options[command]:
+            return work(options, terminal)
+    return _settings(options)
+
+
+def _parsed(argv: list[str], terminal: Terminal) -> dict[str, Any] | int:
+    """Return the options, or the exit code when nothing is left to do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # docopt 0.6.2 has invalid escapes in its strings
+        from docopt import DocoptExit, docopt
+    page = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(page):
+            return dict(docopt(USAGE, argv, version=f"soxspipe {__version__}"))
+    except DocoptExit as error:
+        said = str(error.code).removesuffix(error.usage).strip()
+        _log.error("%s", said or _misfit(argv))
+        print(error.usage, file=terminal.stream)
+        return 2
+    except SystemExit:
+        deliver(page.getvalue().rstrip("\n"))
+        return 0
+
+
+def _misfit(argv: list[str]) -> str:
+    """Say why arguments do not fit the usage, where docopt does not."""
+    from .options import nearest
+
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    known = sorted({word.strip("[],=") for word in USAGE.replace("=", " ").split() if word.startswith(("--", "[--"))})
+    for name in (word.partition("=")[0] for word in words if word.startswith("--")):
+        if not any(option.startswith(name) for option in known):
+            return f"unknown option '{name}': {nearest(name, known)}"
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command in COMMANDS:
+        return f"{command}: an argument is missing, or one too many: expected the usage below"
+    found = "no command" if command is None else f"unknown command '{command}'"
+    return f"{found}: {nearest(command or '', COMMANDS)}"
+
+
+def _path(text: str, what: str) -> str:
+    """Return a path of the command line; a shell leaves the ``~`` in ``--output=~/dir`` to us."""
+    if not text:
+        raise CommandLineError(f"{what} is empty: expected the name of a file or folder")
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
+        raise CommandLineError(f"{what} '{escaped(text)}' has control characters: rename it")
+    return os.path.expanduser(text)
+
+
+def _reductions(arguments: Sequence[str]) -> list[str | list[str]]:
+    """Return the input of each reduction: a set-of-files file, a directory, or all FITS files together."""
+    paths = [_path(argument, "input") for argument in arguments]
+    reductions: list[str | list[str]] = []
+    frames: list[str] = []
+    for path in paths:
+        if path.lower().endswith(".sof") or os.path.isdir(path):
+            reductions.append(path)
+        else:
+            if not frames:
+                reductions.append(frames)
+            frames.append(path)
+    return reductions
+
+
+def _reduce(
+    frames: str | list[str], output: str, overwrite: bool, settings: Settings | None, terminal: Terminal
+) -> Any:
+    """Reduce one set of darks and return its product."""
+    from .recipes import soxs_mdark
+
+    start_s = time.time()
+    with terminal.progress("mdark") as progress:
+        recipe = soxs_mdark(frames, settings=settings, output_dir=output, overwrite=overwrite, progress=progress)
+        product = recipe.produce_product()
+    if terminal.level <= logging.INFO:
+        from .fundamentals_adapter import elapsed_words
+
+        _log.info("%s: reduced in %s", product.path, elapsed_words(start_s, time.time()))
+    return product
+
+
+def _mdark(options: dict[str, Any], terminal: Terminal) -> int:
+    arguments = options["<inputFrames>"]
+    if "--" in arguments:  # docopt 0.6.2 leaves it among them
+        arguments.remove("--")
+    reductions = _reductions(arguments)
+    output = "." if options["--output"] is None else _path(options["--output"], "--output")
+    settings = None
+    if options["--settings"] is not None:
+        from .fundamentals_adapter import load_settings
+
+        settings = load_settings(_path(options["--settings"], "--settings"))
+    documents: list[dict[str, Any]] = []
+    codes = []
+    for frames in reductions:
+        try:
+            document = _document(_reduce(frames, output, options["--overwrite"], settings, terminal))
+            if not options["--json"]:
+                deliver(document["product"])
+        except Exception as error:  # noqa: BLE001 - the others are finished whatever happens to one
+            codes.append(terminal.report(error))
+            document = {"product": None, "files": {}, "qc": [], "warnings": [], "errors": list(fault_lines(error))}
+        else:
+            codes.append(0)
+        documents.append(document)
+    if options["--json"] and (len(codes) > 1 or not any(codes)):
+        import json
+
+        deliver(json.dumps(documents if len(codes) > 1 else documents[0], indent=2, allow_nan=False))
+    return codes[0] if len(codes) == 1 else int(any(codes))
+
+
+def _document(product: Any) -> dict[str, Any]:
+    """Return what JSON tells of a product; it holds no pixels, so that those can go before the next reduction."""
+    return {
+        "product": str(product.path),
+        "files": {name: str(path) for name, path in product.files.items()},
+        "qc": product.qc_records(),
+        "warnings": list(product.warnings),
+    }
+
+
+def _pair(text: str) -> tuple[int, ...]:
+    return tuple(int(side) for side in text.lower().split("x"))
+
+
+#: Options of ``simulate``: the parameter behind each, and how its text is read.
+SIMULATION: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "--instrument": ("instrument", str.upper, "a name"),
+    "--arm": ("arm", str.upper, "a name"),
+    "--kind": ("kind", str.upper, "a name"),
+    "--frames": ("frames", int, "a whole number"),
+    "--exptime": ("exptime_s", float, "a number of seconds"),
+    "--ndit": ("ndit", int, "a whole number"),
+    "--shape": ("shape", _pair, "rows x columns, such as 128x128"),
+    "--binning": ("binning", _pair, "y x x, such as 2x1"),
+    "--start": ("start", str, "a date and time"),
+    "--seed": ("seed", int, "a whole number"),
+}
+
+
+def _simulate(options: dict[str, Any], terminal: Terminal) -> int:
+    directory = _path(options["<directory>"], "directory")
+    values, faults = {}, []
+    for option, (name, read, expected) in SIMULATION.items():
+        text = options[option]
+        if text is not None:
+            try:
+                values[name] = read(text)
+            except ValueError:
+                faults.append(f"{option} is '{escaped(text)}', expected {expected}")
+    if faults:
+        raise CommandLineError(faults)
+    deliver(_simulated(directory, values, options["--overwrite"], terminal))
+    return 0
+
+
+def _simulated(directory: str, values: dict[str, Any], overwrite: bool, terminal: Terminal) -> str:
+    """Write simulated darks and return the path of their set of files."""
+    from .simulate import DarkSimulation, simulate_darks
+
+    simulation = DarkSimulation(**values)
+    _log.info("%s", simulation)
+    with terminal.progress("simulate") as progress:
+        made = simulate_darks(directory, simulation, overwrite=overwrite, progress=progress)
+    return str(made.sof)
+
+
+def _demo(options: dict[str, Any], terminal: Terminal) -> int:
+    directory = "soxspipe-demo" if options["<directory>"] is None else _path(options["<directory>"], "directory")
+    sof = _simulated(directory, {}, options["--overwrite"], terminal)
+    deliver(sof)
+    product = _reduce(sof, os.path.join(directory, "reduced"), options["--overwrite"], None, terminal)
+    deliver(str(product.path))
+    return 0
+
+
+def _settings(options: dict[str, Any]) -> int:
+    from .settings import default_settings_text
+
+    text = default_settings_text()
+    if options["--output"] is None:
+        deliver(text.rstrip("\n"))
+        return 0
+    path = _path(options["--output"], "--output")
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    created = False
+    try:
+        with open(path, "x", encoding="utf-8") as stream:
+            created = True
+            stream.write(text)
+    except FileExistsError as error:
+        raise ProductExistsError(f"{path}: is already there: choose another name or remove it") from error
+    except BaseException:
+        if created:
+            os.unlink(path)
+        raise
+    deliver(path)
+    return 0

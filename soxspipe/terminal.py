@@ -1,0 +1,165 @@
+"""What the command line says and hears: results, log lines, errors, progress, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from .exceptions import SoxspipeError
+
+__all__ = ["Stopped", "Terminal", "deliver", "escaped", "fault_lines", "stoppable"]
+
+#: A second signal within this time does not interrupt the cleaning up after the first.
+CLEANUP_S = 5.0
+
+BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
+
+_log = logging.getLogger("soxspipe")
+
+
+class Stopped(BaseException):
+    """A signal asks to stop; not an Exception, so that nothing but ``finally`` handles it on the way."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = 128 + signum
+        super().__init__("interrupted" if signum == signal.SIGINT else "terminated")
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into exceptions; a signal that the caller ignores stays ignored."""
+    last = -CLEANUP_S
+
+    def stop(signum: int, _: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= CLEANUP_S:
+            last = now
+            raise Stopped(signum)
+
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                handlers[signum] = signal.signal(signum, stop)
+    try:
+        yield
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+
+
+def escaped(text: str) -> str:
+    """Return a text with everything that is not printable as an escape, so that it is one harmless line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class _Lines(logging.Formatter):
+    """One line a record, and a traceback below it only where that is asked for."""
+
+    def __init__(self, colour: bool, tracebacks: bool) -> None:
+        super().__init__()
+        self.words = {logging.ERROR: "error", logging.WARNING: "warning"}
+        if colour:
+            self.words = {logging.ERROR: "\033[31merror\033[0m", logging.WARNING: "\033[33mwarning\033[0m"}
+        self.tracebacks = tracebacks
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as it stands on standard error."""
+        text = escaped(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            text = f"soxspipe: {self.words[min(record.levelno // 10 * 10, logging.ERROR)]}: {text}"
+        if self.tracebacks and record.exc_info:
+            text = "\n".join([text, *map(escaped, self.formatException(record.exc_info).splitlines())])
+        return text
+
+
+class Terminal(logging.StreamHandler[TextIO]):
+    """Standard error: log lines, errors, and a progress bar where a person may be looking."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO() if sys.stderr is None else sys.stderr)
+        self.watched = self.stream.isatty()
+        self.bar: Any = None
+        self.set_verbosity(quiet=False, verbose=0)
+
+    def set_verbosity(self, quiet: bool, verbose: int) -> None:
+        """Choose how much is said."""
+        self.setLevel(logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+        colour = self.watched and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.setFormatter(_Lines(colour, tracebacks=verbose >= 2))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, above the progress bar."""
+        if self.bar is not None:
+            self.bar.clear()
+        super().emit(record)
+
+    def report(self, error: Exception) -> int:
+        """Write what an exception says, one line a fault, and return the exit code for it."""
+        *faults, last = fault_lines(error)
+        for fault in faults:
+            _log.error("%s", fault)
+        _log.error("%s", last, exc_info=error)
+        return error.exit_code if isinstance(error, SoxspipeError) else 1
+
+    @contextlib.contextmanager
+    def progress(self, words: str) -> Iterator[Callable[[int, int], None] | None]:
+        """Give a function that shows how much is done; none where nobody looks, or log lines tell it."""
+        if not self.watched or self.level != logging.WARNING:
+            yield None
+            return
+
+        def show(done: int, total: int) -> None:
+            if self.bar is None:
+                from tqdm import tqdm
+
+                tqdm.monitor_interval = 0  # no thread beside the work
+                self.bar = tqdm(desc=words, total=total, file=self.stream, leave=False, bar_format=BAR_FORMAT)
+            self.bar.update(done - self.bar.n)
+
+        try:
+            yield show
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+                self.bar = None
+
+
+def fault_lines(error: Exception) -> tuple[str, ...]:
+    """Return the lines that tell a user of an exception."""
+    if isinstance(error, SoxspipeError) and error.faults:
+        return error.faults
+    if isinstance(error, MemoryError):
+        return ("not enough memory",)
+    if isinstance(error, OSError) and error.strerror:
+        return (f"{error.filename}: {error.strerror}" if error.filename else error.strerror,)
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return (f"{what}: a fault of soxspipe, please report it with what -v -v prints",)
+
+
+def deliver(text: str) -> None:
+    """Write a result to standard output; whatever bytes a file name has are written as they are."""
+    if sys.stdout is None:
+        return
+    try:
+        try:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        except UnicodeEncodeError:
+            sys.stdout.buffer.write(os.fsencode(text + "\n"))
+            sys.stdout.flush()
+    except OSError as error:
+        # Python writes what is left once more when it ends: let that succeed
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # a reader who has seen enough is no fault
+            raise OSError(error.errno, error.strerror, "standard output") from error

@@ -1,0 +1,187 @@
+"""Imports point downward only, and what is heavy is imported where it is used."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import soxspipe
+
+ROOT = Path(soxspipe.__file__).parent
+
+#: The rank of each module or package; a module may import from its own rank and from below.
+RANKS = {
+    "soxspipe": 0,
+    "soxspipe.exceptions": 0,
+    "soxspipe.version": 0,
+    "soxspipe.options": 1,
+    "soxspipe.stacking": 1,
+    "soxspipe.quality": 1,
+    "soxspipe.quality.metrics": 1,
+    "soxspipe.quality.table": 1,
+    "soxspipe.instruments": 2,
+    "soxspipe.settings": 2,
+    "soxspipe.simulate": 3,
+    "soxspipe.frames": 3,
+    "soxspipe.quality.report": 3,
+    "soxspipe.quality.database": 3,
+    "soxspipe.recipes": 4,
+    "soxspipe.batch": 5,
+    "soxspipe.terminal": 5,
+    "soxspipe.fundamentals_adapter": 5,
+    "soxspipe.cl_utils": 5,
+    "soxspipe.__main__": 5,
+}
+#: Rooms whose modules all have the rank of the room; elsewhere each module must be listed.
+ROOMS = ("soxspipe.stacking", "soxspipe.instruments", "soxspipe.frames", "soxspipe.recipes")
+
+COMMAND_LINE = {"soxspipe.cl_utils", "soxspipe.terminal", "soxspipe.__main__"}
+
+#: Packages and modules that only some modules may import, at whatever place.
+ONLY_IN = {
+    "fundamentals": {"soxspipe.fundamentals_adapter"},
+    "soxspipe.fundamentals_adapter": {"soxspipe.cl_utils"},
+    "soxspipe.cl_utils": {"soxspipe.__main__"},
+    "soxspipe.terminal": {"soxspipe.cl_utils"},
+    "soxspipe.__main__": set(),
+    "docopt": {"soxspipe.cl_utils"},
+    "tqdm": {"soxspipe.terminal"},
+    "yaml": {"soxspipe.options", "soxspipe.instruments.keywords", "soxspipe.fundamentals_adapter"},
+    "matplotlib": {"soxspipe.quality.report"},
+}
+#: What layer 1 has nothing to do with: paths, headers, settings, files.
+NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.options"}
+
+#: What no import of a soxspipe module may bring along.
+HEAVY = {"ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "tqdm", "dask", "pandas", "numba"}
+
+
+def name_of(path):
+    parts = ("soxspipe", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+def rank(name):
+    room = next((room for room in ROOMS if name.startswith(f"{room}.")), name)
+    return RANKS.get(name, RANKS.get(room))
+
+
+def imports(name):
+    """Yield all that a module imports, at its top or inside its functions, as full names."""
+    package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in SOURCES else base
+
+
+def within(name, package):
+    return name == package or name.startswith(f"{package}.")
+
+
+#: Imports each module in a process that has seen no other of soxspipe: forked, as numpy and astropy take their time.
+FRESH_IMPORTS = """
+import importlib, json, os, sys, traceback
+import numpy, yaml
+from astropy.io import fits
+for name in sys.argv[1:]:
+    sys.stdout.flush()
+    if os.fork() == 0:
+        try:
+            importlib.import_module(name)
+            print(json.dumps([name, sorted(sys.modules)]))
+        except BaseException:
+            print(json.dumps([name, traceback.format_exc()]))
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
+
+
+def python(code, *arguments):
+    """Run code in a fresh process and return what it prints on both streams."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent), "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    return run.stdout, run.stderr
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Return what is in ``sys.modules`` after a fresh process has imported each module, or its error."""
+    return dict(map(json.loads, python(FRESH_IMPORTS, *SOURCES)[0].splitlines()))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_imports_point_downward(name):
+    assert rank(name) is not None, f"{name} has no rank: give it one here"
+    upward = {target for target in imports(name) if within(target, "soxspipe") and rank(target) > rank(name)}
+    assert not upward
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_doors_are_used_by_whom_they_are_made_for(name):
+    for target in imports(name):
+        for package, users in ONLY_IN.items():
+            if within(target, package):
+                assert name in users, f"{name} imports {target}"
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if rank(name) == 1 and name != "soxspipe.options"])
+def test_layer_1_knows_arrays_only(name):
+    strangers = {target for target in imports(name) for package in NOT_IN_LAYER_1 if within(target, package)}
+    assert not strangers
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_fresh_process_imports_the_module_and_nothing_heavy(name, loaded):
+    modules = loaded[name]
+    assert isinstance(modules, list), modules
+    assert not HEAVY & set(modules)
+
+
+@pytest.mark.parametrize("name", ["soxspipe", "soxspipe.exceptions", "soxspipe.cl_utils", "soxspipe.__main__"])
+def test_what_every_command_imports_is_light(name):
+    modules = python(f"import sys, {name}; print(*sys.modules)")[0].split()
+    assert not {"numpy", "astropy", "yaml", "scipy"} & set(modules)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_are_light(option):
+    code = (
+        "import sys, runpy; sys.argv = ['soxspipe', sys.argv[1]]\n"
+        "try: runpy.run_module('soxspipe', run_name='__main__')\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    modules = set(python(code, option)[1].split())
+    assert "docopt" in modules
+    assert not modules & {"numpy", "astropy", "ccdproc", "yaml", "scipy", "fundamentals", "tqdm"}
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name not in COMMAND_LINE])
+def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"print", "exit", "quit", "sys.exit", "os._exit", "input"}, node.lineno
+            assert called not in {"logging.basicConfig", "logging.StreamHandler", "signal.signal"}, node.lineno
+            assert not called.startswith(("sys.stdout.", "sys.stderr.")), node.lineno
+
+
+def test_only_the_entry_point_exits():
+    for name in COMMAND_LINE - {"soxspipe.__main__"}:
+        calls = {ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
+        assert "sys.exit" not in calls

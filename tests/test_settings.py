@@ -1,0 +1,407 @@
+import copy
+import math
+import pickle
+import random
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from soxspipe.exceptions import SettingsError
+from soxspipe.options import LARGEST_FILE_BYTES, parse_yaml
+from soxspipe.settings import (
+    ARMS,
+    QC_NAMES,
+    ArmSettings,
+    InstrumentSettings,
+    MasterDarkSettings,
+    NoiseMapSettings,
+    QualityRanges,
+    QualitySettings,
+    Settings,
+    default_settings_text,
+    settings_table,
+)
+
+
+def refusals(text):
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_text(text, "my.yaml")
+    assert caught.value.exit_code == 2
+    assert all("\n" not in fault for fault in caught.value.faults)
+    return list(caught.value.faults)
+
+
+def the_refusal(text):
+    (fault,) = refusals(text)
+    return fault
+
+
+# ---- defaults ----
+
+
+def test_file_typed_defaults_and_table_agree():
+    in_file = yaml.safe_load(default_settings_text())
+    in_table = {}
+    for row in settings_table():
+        default = list(row.default) if isinstance(row.default, tuple) else row.default
+        in_table.setdefault(row.section, {})[row.key] = default
+    assert in_table == in_file
+    assert {section: list(keys) for section, keys in in_table.items()} == {
+        section: list(keys) for section, keys in in_file.items()
+    }
+    assert Settings.load(None) == Settings() == Settings.from_mapping(in_file) == Settings.from_mapping({})
+
+
+def test_comments_of_the_file_are_the_words_of_the_table():
+    lines = default_settings_text().splitlines()
+    for row in settings_table():
+        (line,) = [line for line in lines if line.startswith(f"  {row.key}: ")]
+        assert row.words in line.partition("#")[2]
+
+
+def test_every_option_has_type_range_and_words():
+    for row in settings_table():
+        assert row.type in ("float", "int", "str", "path", "range")
+        assert row.range
+        assert row.words
+
+
+def test_the_default_values_are_those_of_the_method():
+    arm = Settings.load().for_arm("NIR")
+    assert arm.soxs_mdark == MasterDarkSettings(10.0, 5, 5.0, 5, "noise-model", 3)
+    assert arm.create_noise_map == NoiseMapSettings(5.0, 5.0, 5.0, 5, 8)
+    assert arm.quality.ranges == {"PULL STD": (0.9, 1.1), "REJECT FRAC": (None, 0.05)}
+    assert arm.instruments == InstrumentSettings(None)
+
+
+def test_values_have_the_type_of_their_default():
+    section = Settings.from_mapping({"soxs-mdark": {"frame-clipping-sigma": 7}}).common.soxs_mdark
+    assert type(section.frame_clipping_sigma) is float
+    for one in fields(section):
+        assert type(getattr(section, one.name)) is one.metadata["type"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "# nothing\n", "---\n", "soxs-mdark:\n", "quality: {}\nsoxs-mdark:\n  NIR:\n"]
+)
+def test_empty_files_and_sections_are_all_defaults(text):
+    assert Settings.from_text(text).common == ArmSettings()
+
+
+def test_quality_names_are_unique_and_have_no_stray_blanks():
+    assert len(set(QC_NAMES)) == len(QC_NAMES)
+    assert all(name == " ".join(name.split()) == name.upper() for name in QC_NAMES)
+
+
+# ---- partial files, arms, aliases ----
+
+
+def test_a_partial_file_keeps_the_other_defaults():
+    common = Settings.from_text("create-noise-map: {hot-pixel-sigma: 7}").common
+    assert common.create_noise_map == replace(NoiseMapSettings(), hot_pixel_sigma=7.0)
+    assert common.soxs_mdark == MasterDarkSettings()
+
+
+def test_values_of_an_arm_hold_for_that_arm_alone():
+    settings = Settings.from_text(
+        "soxs-mdark:\n  minimum-frames: 4\n  stacked-clipping-sigma: 6\n  NIR:\n    minimum-frames: 9\n"
+        "create-noise-map:\n  VIS: {background-box: 16}\n"
+    )
+    assert [settings.for_arm(arm).soxs_mdark.minimum_frames for arm in ARMS] == [9, 4, 4, 4]
+    assert [settings.for_arm(arm).soxs_mdark.stacked_clipping_sigma for arm in ARMS] == [6.0] * 4
+    assert [settings.for_arm(arm).create_noise_map.background_box for arm in ARMS] == [8, 16, 8, 8]
+    assert settings.for_arm("some new arm") == settings.common
+
+
+def test_an_arm_may_stand_before_the_values_of_all_arms():
+    settings = Settings.from_text("soxs-mdark:\n  NIR: {minimum-frames: 9}\n  stacked-clipping-sigma: 6\n")
+    assert settings.for_arm("NIR").soxs_mdark == replace(
+        MasterDarkSettings(), minimum_frames=9, stacked_clipping_sigma=6.0
+    )
+
+
+def test_quality_ranges_of_an_arm_add_to_the_common_ones():
+    settings = Settings.from_text(
+        "quality:\n  PULL STD: [null, 2]\n  NIR:\n    DARK CURRENT: [null, 0.005]\n    REJECT FRAC: [null, null]\n"
+    )
+    assert settings.common.quality.ranges == {"PULL STD": (None, 2.0), "REJECT FRAC": (None, 0.05)}
+    assert settings.for_arm("NIR").quality.ranges == {
+        "PULL STD": (None, 2.0),
+        "REJECT FRAC": (None, None),
+        "DARK CURRENT": (None, 0.005),
+    }
+
+
+def test_the_other_name_of_the_clipping_iterations():
+    assert Settings.from_text("soxs-mdark: {frame-clipping-iterations: 9}").common.soxs_mdark == replace(
+        MasterDarkSettings(), clipping_iteration_count=9
+    )
+    assert the_refusal("soxs-mdark: {clipping-iteration-count: 5, frame-clipping-iterations: 5}") == (
+        "my.yaml: soxs-mdark: clipping-iteration-count and frame-clipping-iterations are the same setting: "
+        "keep one of them"
+    )
+
+
+# ---- refusals ----
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("mdark: {}", "my.yaml: unknown section 'mdark': did you mean 'soxs-mdark'?"),
+        ("5: {}", "my.yaml: unknown section 5: expected soxs-mdark, create-noise-map, quality, instruments"),
+        (
+            "soxs-mdark: {stacked_clipping_sigma: 3}",
+            "my.yaml: soxs-mdark: unknown key 'stacked_clipping_sigma': did you mean 'stacked-clipping-sigma'?",
+        ),
+        ("soxs-mdark: {nir: {}}", "my.yaml: soxs-mdark: unknown key 'nir': did you mean 'NIR'?"),
+        (
+            "create-noise-map: {NIR: {VIS: {}}}",
+            "my.yaml: create-noise-map NIR: unknown key 'VIS': expected hot-pixel-sigma, cold-pixel-sigma, "
+            "noisy-pixel-sigma, noisy-minimum-frames, background-box",
+        ),
+        ("quality: {PULSTD: [1, 2]}", "my.yaml: quality: unknown key 'PULSTD': did you mean 'PULL STD'?"),
+        (
+            "soxs-mdark: {frame-clipping-sigma: -1}",
+            "my.yaml: soxs-mdark: frame-clipping-sigma is -1, expected a number > 0 (sigma)",
+        ),
+        (
+            "soxs-mdark: {NIR: {frame-clipping-sigma: '5'}}",
+            "my.yaml: soxs-mdark NIR: frame-clipping-sigma is '5', expected a number > 0 (sigma)",
+        ),
+        (
+            "soxs-mdark: {minimum-frames: 3.0}",
+            "my.yaml: soxs-mdark: minimum-frames is 3.0, expected a whole number from 1 to 1000 (frames)",
+        ),
+        (
+            "soxs-mdark: {stacked-clipping-scale: sigma}",
+            "my.yaml: soxs-mdark: stacked-clipping-scale is 'sigma', expected one of noise-model, std, mad",
+        ),
+        (
+            "quality: {PULL STD: [1.1, 0.9]}",
+            "my.yaml: quality: PULL STD is [1.1, 0.9], expected [low, high], null for an open end, with low <= high",
+        ),
+        ("instruments: {table: ''}", "my.yaml: instruments: table is '', expected a path, or null"),
+        ("instruments: {NIR: {}}", "my.yaml: instruments: unknown key 'NIR': expected table"),
+        ("soxs-mdark: [1, 2]", "my.yaml: soxs-mdark: found [1, 2], expected keys with values"),
+        ("soxs-mdark: {NIR: 3}", "my.yaml: soxs-mdark NIR: found 3, expected keys with values"),
+        ("- a\n- b", "my.yaml: found ['a', 'b'], expected sections with keys and values"),
+        ("just words", "my.yaml: found 'just words', expected sections with keys and values"),
+        (
+            "soxs-mdark: {minimum-frames: 3}\nsoxs-mdark: {minimum-frames: 4}",
+            "my.yaml: line 2: 'soxs-mdark' is given twice: keep one",
+        ),
+        (
+            "soxs-mdark:\n  minimum-frames: 3\n  'minimum-frames': 4",
+            "my.yaml: line 3: 'minimum-frames' is given twice: keep one",
+        ),
+    ],
+)
+def test_a_refusal_names_file_section_key_value_and_remedy(text, fault):
+    assert the_refusal(text) == fault
+
+
+@pytest.mark.parametrize(
+    "value", ["true", "'5'", "five", "[5]", "{}", "null", ".nan", ".inf", "-.inf", "0", "-5", "2026-03-01", "1e5"]
+)
+def test_what_is_no_positive_number_is_refused(value):
+    # YAML 1.1 reads 1e5, without a point, as a word
+    assert "expected a number > 0 (sigma)" in the_refusal(f"soxs-mdark: {{frame-clipping-sigma: {value}}}")
+
+
+@pytest.mark.parametrize("value", ["true", "'5'", "5.0", "0", "101", ".nan", "null", "0x" + "f" * 4000])
+def test_what_is_no_count_is_refused(value):
+    fault = the_refusal(f"soxs-mdark: {{clipping-iteration-count: {value}}}")
+    assert "expected a whole number from 1 to 100" in fault
+    assert len(fault) < 200
+
+
+@pytest.mark.parametrize(
+    "value", ["0.9", "[0.9]", "[0, 1, 2]", "[a, b]", "[true, 2]", "[.nan, 1]", "[0, .inf]", "null", "{low: 1}"]
+)
+def test_what_is_no_range_is_refused(value):
+    assert "expected [low, high], null for an open end" in the_refusal(f"quality: {{PULL STD: {value}}}")
+
+
+def test_all_faults_are_told_together():
+    faults = refusals(
+        "soxs-mdark:\n  minimum-frames: 0\n  minimum-frames: 0\n  NIR: {minimum-frames: 0}\n"
+        "create-noise-map: {hot-pixel-sigma: x, bog: 1}\nfoo: 1\n"
+    )
+    assert len(faults) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("soxs-mdark: &a {}\nquality: *a", "line 1: not usable YAML: anchors and aliases"),
+        ("soxs-mdark: &a\n  minimum-frames: 4", "anchors and aliases"),
+        ("quality: *a", "anchors and aliases"),
+        ("soxs-mdark:\n  <<: {minimum-frames: 4}", "line 2: not usable YAML: merge keys"),
+        ("soxs-mdark: !!python/object/apply:os.system [echo]", "tags are not read"),
+        ("soxs-mdark: {minimum-frames: !!int '4'}", "tags are not read"),
+        ("soxs-mdark: !!binary aGk=", "tags are not read"),
+        ("soxs-mdark: {minimum-frames: ! 4}", "tags are not read"),
+        ("{[1]: 2}", "a key must be a word"),
+        ("soxs-mdark: {", "not usable YAML"),
+        ("soxs-mdark:\n\tminimum-frames: 3", "line 2: not usable YAML"),
+        ("a: 1\n---\nb: 2", "not usable YAML"),
+        ("a: 1\x00", "not usable YAML"),
+        ("a: 2026-99-99", "not usable YAML"),
+        ("a: " + "[" * 20000, "not usable YAML: too deeply nested"),
+        ("=: 1", "not usable YAML"),
+        ("a: " + "1:" * 500000 + "1", "a value has more than 4096 characters"),
+    ],
+)
+def test_unusable_yaml_is_refused_in_one_line(text, words):
+    assert words in the_refusal(text)
+
+
+def test_aliases_that_would_explode_are_refused_at_the_first():
+    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 40)]
+    assert "anchors and aliases are not read" in the_refusal("\n".join(lines))
+
+
+def test_any_text_is_settings_or_a_refusal():
+    draw = random.Random(1)
+    for _ in range(500):
+        text = "".join(draw.choices("ab:-{}[],'\"\n #&*!|>%@?<=0.1x_\\", k=draw.randrange(40)))
+        try:
+            assert isinstance(Settings.from_text(text), Settings)
+        except SettingsError as error:
+            assert error.faults  # noqa: PT017 - either is right
+
+
+# ---- files ----
+
+
+def test_a_settings_file(tmp_path):
+    path = tmp_path / "my settings é.yaml"
+    path.write_text("soxs-mdark: {minimum-frames: 7}\n", encoding="utf-8-sig")
+    for source in (path, str(path)):
+        settings = Settings.load(source)
+        assert settings.name == str(path)
+        assert settings.common.soxs_mdark.minimum_frames == 7
+
+
+def test_the_instrument_table_is_relative_to_the_file(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("instruments: {table: tables/new.yaml}\nsoxs-mdark: {NIR: {minimum-frames: 4}}\n")
+    settings = Settings.load(path)
+    assert settings.instruments.table == tmp_path / "tables" / "new.yaml"
+    assert settings.for_arm("NIR").instruments == settings.instruments
+    path.write_text("instruments: {table: /some/new.yaml}\n")
+    assert Settings.load(path).instruments.table == Path("/some/new.yaml")
+    assert Settings.load({"instruments": {"table": "new.yaml"}}).instruments.table == Path("new.yaml")
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tmp_path.joinpath("my.yaml").write_text("instruments: {table: ~/new.yaml}\n")
+    assert Settings.load("~/my.yaml").instruments.table == tmp_path / "new.yaml"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff\xfe\x00", "byte 0 is not UTF-8"),
+        ("soxs-mdark: {}\n# é".encode("latin-1"), "byte 17 is not UTF-8"),
+        ("soxs-mdark: {}".encode("utf-16"), "is not UTF-8"),
+        (b"#" * (LARGEST_FILE_BYTES + 1), "no settings file is that large"),
+    ],
+)
+def test_files_that_are_no_text_are_refused(tmp_path, content, words):
+    path = tmp_path / "my.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=words) as caught:
+        Settings.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(SettingsError, match="No such file or directory"):
+        Settings.load(tmp_path / "none.yaml")
+    with pytest.raises(SettingsError, match="Is a directory"):
+        Settings.load(tmp_path)
+    with pytest.raises(SettingsError, match="not readable"):
+        Settings.load("a\0b")
+    with pytest.raises(SettingsError, match="no settings file is that large"):
+        Settings.load("/dev/zero")
+
+
+@pytest.mark.parametrize("source", [3, b"my.yaml", ["my.yaml"]])
+def test_other_sources_are_refused(source):
+    with pytest.raises(SettingsError, match="expected a path or a mapping"):
+        Settings.load(source)
+
+
+# ---- from Python ----
+
+
+def test_settings_are_taken_as_they_are():
+    settings = Settings.from_mapping({"soxs-mdark": {"minimum-frames": 4}})
+    assert Settings.load(settings) is settings
+
+
+def test_a_mapping_is_not_changed():
+    mapping = {"soxs-mdark": {"minimum-frames": 4, "NIR": {"minimum-frames": 5}}, "quality": {"PULL STD": [0, 1]}}
+    before = copy.deepcopy(mapping)
+    settings = Settings.load(mapping)
+    assert mapping == before
+    mapping["quality"]["PULL STD"][0] = 9
+    assert settings.common.quality.ranges["PULL STD"] == (0.0, 1.0)
+
+
+def test_numbers_of_numpy_are_numbers():
+    section = Settings.load(
+        {"soxs-mdark": {"frame-clipping-sigma": np.float32(8), "minimum-frames": np.int64(4)}}
+    ).common.soxs_mdark
+    assert section == replace(MasterDarkSettings(), frame_clipping_sigma=8.0, minimum_frames=4)
+    assert type(section.minimum_frames) is int
+    with pytest.raises(SettingsError):
+        Settings.load({"soxs-mdark": {"minimum-frames": np.bool_(True)}})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 0.0, -1, True, "5", None, 10**400])
+def test_sections_check_their_values_whoever_builds_them(number):
+    with pytest.raises(SettingsError, match="frame_clipping_sigma is"):
+        MasterDarkSettings(frame_clipping_sigma=number)
+
+
+def test_quality_ranges_check_their_values_whoever_builds_them():
+    assert QualitySettings({"PULL STD": [None, 1]}).ranges == QualityRanges({"PULL STD": (None, 1.0)})
+    with pytest.raises(SettingsError, match="ranges is"):
+        QualitySettings({"PULL": [None, 1]})
+    with pytest.raises(SettingsError, match="ranges is"):
+        QualitySettings({"PULL STD": 1})
+
+
+def test_settings_cannot_change_and_can_travel():
+    settings = Settings.load({"soxs-mdark": {"NIR": {"minimum-frames": 4}}})
+    with pytest.raises(FrozenInstanceError):
+        settings.common.soxs_mdark.minimum_frames = 9
+    with pytest.raises(TypeError):
+        settings.common.quality.ranges["PULL STD"] = (0.0, 1.0)
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert len({settings, copy.deepcopy(settings)}) == 1
+
+
+def test_sections_as_mappings_read_back():
+    common = Settings.from_text("soxs-mdark: {minimum-frames: 4}\nquality: {RON RAW: [1, 9]}").common
+    mapping = {
+        "soxs-mdark": common.soxs_mdark.as_mapping(),
+        "create-noise-map": common.create_noise_map.as_mapping(),
+        "quality": common.quality.as_mapping(),
+        "instruments": common.instruments.as_mapping(),
+    }
+    assert mapping["soxs-mdark"]["minimum-frames"] == 4
+    assert Settings.load(mapping).common == common
+
+
+def test_parsed_duplicates_come_with_their_lines():
+    mapping, faults = parse_yaml("a: 1\nb: {c: 1, c: 2}\n", "x.yaml")
+    assert mapping == {"a": 1, "b": {"c": 2}}
+    assert faults == ["x.yaml: line 2: 'c' is given twice: keep one"]
