@@ -566,7 +566,7 @@ def simulate_darks(
     Raises
     ------
     ProductExistsError
-        When one of the files is there and `overwrite` is False; nothing is written then.
+        When one of the files is there and ``overwrite`` is False; nothing is written then.
     ProductError
         When a file cannot be written.
     """

@@ -82,8 +82,6 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
         value = urllib.parse.quote(value, safe="".join(chr(c) for c in range(32, 127)))
     elif isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float):
-        value = float(f"{value:.15g}")
     name = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
     card = fits.Card(name, value)
     used = len(str(card).rstrip())
@@ -254,6 +252,7 @@ class Product:
         self.overwrite = overwrite
         self._waiting: dict[str, tuple[Path, Path]] = {}
         self.path = folder / f"{stem}.fits"
+        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
         with self._faults():
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK | os.X_OK):
@@ -327,6 +326,9 @@ class Product:
     def __exit__(self, *_: object) -> None:
         for temporary, _final in self._waiting.values():
             temporary.unlink(missing_ok=True)
+        for folder in self._made:  # those made for this product, while they are empty
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     @contextlib.contextmanager
     def _temporary(self, role: str, name: str) -> Iterator[Any]:

@@ -21,8 +21,8 @@ SAMPLE_ROWS = 4
 #: Frames whose median image tells the bad pixels of the sample, and pairs that give the read noise.
 REFERENCE_FRAMES = 9
 NOISE_PAIRS = 10
-#: Fewer good pixels than this in a region cannot give its read noise to a per cent or two.
-FEWEST_PIXELS = 500
+#: Fewer good pixels than this in a region cannot give its read noise to five per cent.
+FEWEST_PIXELS = 200
 #: Clip of the noise measurements, and what it leaves of a Gaussian's variance (docs/method, section 2).
 CLIP_SIGMA = 4.0
 CLIP_VARIANCE = 0.9989
@@ -121,7 +121,7 @@ def measure_noise(
     InputError
         When two frames hold the same pixels.
     TooFewPixelsError
-        When a region has fewer than 500 good pixels.
+        When a region has fewer than 200 good pixels.
 
     Notes
     -----

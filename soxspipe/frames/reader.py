@@ -1,0 +1,289 @@
+"""Pixels of FITS images, plain, .gz, .Z or .fz, in row bands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import IO
+
+import numpy as np
+from astropy.io import fits
+
+from ..exceptions import FrameError, ProductError, SoxspipeError
+from .headers import BLOCK, STORED, quiet
+from .streams import Stream, fingerprint_of, open_regular, printable, truncated
+from .units import ImageUnit, read_frame, read_units
+
+__all__ = ["ImageUnit", "PixelReader", "printable", "read_frame", "read_units", "same_pixels"]
+
+log = logging.getLogger(__name__)
+
+#: Share of the process's file descriptors that one reader may hold; opening a file again costs half a band's time.
+DESCRIPTOR_SHARE = 1 / 4
+_CHUNK = 2**20
+
+
+class _OpenFile:
+    """A descriptor in use by so many threads."""
+
+    __slots__ = ("descriptor", "users")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.users = 0
+
+
+class PixelReader:
+    """Reads bands of rows from many images, a context manager.
+
+    Plain files are read in place, with few of them open at a time. A compressed image is unpacked once, when it
+    is first asked for, into one temporary file without a name that serves all images: bands stay cheap, memory
+    stays flat, and nothing is left on disk however the program ends. May be used by several threads at once.
+
+    Parameters
+    ----------
+    units : sequence of ImageUnit
+        Images, as `read_frame` or `read_units` describe them.
+    temporary_folder : path-like, optional
+        Where to unpack; the system's folder for temporary files when left out.
+    """
+
+    def __init__(self, units: Sequence[ImageUnit], temporary_folder: str | os.PathLike[str] | None = None) -> None:
+        self.units = tuple(units)
+        self._folder = temporary_folder
+        self._most_open = _most_open()
+        self._files: OrderedDict[int, _OpenFile] = OrderedDict()
+        self._files_lock = threading.Lock()
+        self._spool: IO[bytes] | None = None
+        self._spool_end = 0
+        self._spool_lock = threading.Lock()
+        self._unpacked: dict[int, int] = {}
+
+    def __enter__(self) -> PixelReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def close(self) -> None:
+        """Close all files and drop what was unpacked; reading again would open and unpack anew."""
+        with self._files_lock:
+            while self._files:
+                os.close(self._files.popitem()[1].descriptor)
+        with self._spool_lock:
+            self._unpacked.clear()
+            self._spool_end = 0
+            if self._spool is not None:
+                self._spool.close()
+                self._spool = None
+
+    def read_rows(self, index: int, start: int, stop: int, columns: slice | None = None) -> np.ndarray:
+        """Read a band of rows.
+
+        Parameters
+        ----------
+        index : int
+            Which of the images.
+        start, stop : int
+            First row, and the one after the last.
+        columns : slice, optional
+            Columns to keep; all when left out.
+
+        Returns
+        -------
+        ndarray, shape (stop - start, columns)
+            Physical values in native byte order, of the image's `ImageUnit.dtype`; writable, nobody else's.
+
+        Raises
+        ------
+        FrameError
+            When the file is truncated or damaged, or has changed since its header was read.
+        ProductError
+            When there is no room to unpack a compressed image.
+        """
+        unit = self.units[index]
+        ny, nx = unit.shape
+        if not 0 <= start <= stop <= ny:
+            raise SoxspipeError(f"rows {start}:{stop} of {printable(unit.path)}, which has {ny}")
+        stored = STORED[unit.bitpix]
+        size, skipped = (stop - start) * nx * stored.itemsize, start * nx * stored.itemsize
+        if unit.compression:
+            base = self._unpacked.get(index)
+            base = self._unpack(index) if base is None else base
+            assert self._spool is not None
+            data = _read_at(self._spool.fileno(), size, base + skipped)
+        else:
+            data = self._read_plain(index, size, unit.offset + skipped)
+        if len(data) < size:
+            raise _changed(unit)
+        pixels = np.frombuffer(data, stored).reshape(stop - start, nx)
+        return unit.physical(pixels if columns is None else pixels[:, columns])
+
+    def _read_plain(self, index: int, size: int, position: int) -> bytes:
+        unit = self.units[index]
+        with self._files_lock:
+            file = self._files.pop(index, None)
+            if file is None:
+                file = _OpenFile(_reopen(unit))
+            self._files[index] = file
+            file.users += 1
+            # a descriptor that a thread still reads from must not be closed: its number could be given anew
+            if len(self._files) > self._most_open:
+                idle = next((key for key, other in self._files.items() if not other.users), None)
+                if idle is not None:
+                    os.close(self._files.pop(idle).descriptor)
+        try:
+            data = _read_at(file.descriptor, size, position)
+            if fingerprint_of(os.fstat(file.descriptor)) != unit.fingerprint:
+                raise _changed(unit)
+            return data
+        except OSError as error:
+            raise FrameError(f"{printable(unit.path)}: cannot be read ({error.strerror}): fetch it again") from error
+        finally:
+            with self._files_lock:
+                file.users -= 1
+
+    def _unpack(self, index: int) -> int:
+        """Unpack an image, unless another thread just did; returns where it begins in the temporary file."""
+        unit = self.units[index]
+        with self._spool_lock:
+            if index in self._unpacked:
+                return self._unpacked[index]
+            log.debug("unpacking %s", unit.path)
+            base = self._spool_end
+            if self._spool is None:
+                try:
+                    self._spool = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by close)
+                except OSError as error:
+                    raise self._no_room(unit, error) from error
+            end = base
+
+            def write(data: bytes) -> None:
+                nonlocal end
+                assert self._spool is not None
+                view = memoryview(data)
+                try:
+                    while view:
+                        written = os.pwrite(self._spool.fileno(), view, end)
+                        view, end = view[written:], end + written
+                except OSError as error:
+                    raise self._no_room(unit, error) from error
+
+            (_unpack_tiles if unit.compression == "tiles" else _unpack_stream)(unit, write)
+            self._unpacked[index], self._spool_end = base, end
+            return base
+
+    def _no_room(self, unit: ImageUnit, error: OSError) -> ProductError:
+        try:
+            folder = self._folder or tempfile.gettempdir()
+        except OSError:
+            folder = "the folder for temporary files"
+        return ProductError(
+            f"{printable(folder)}: cannot unpack {printable(unit.path.name)} there ({error.strerror}; it needs "
+            f"{unit.nbytes} bytes): make room, or set TMPDIR to another folder"
+        )
+
+
+def _most_open() -> int:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 256 if limit == resource.RLIM_INFINITY else max(1, min(256, int(limit * DESCRIPTOR_SHARE)))
+
+
+def _changed(unit: ImageUnit) -> FrameError:
+    return FrameError(f"{printable(unit.path)}: changed while it was read: start again when it is complete")
+
+
+def _reopen(unit: ImageUnit) -> int:
+    descriptor, status = open_regular(unit.path)
+    if fingerprint_of(status) != unit.fingerprint:
+        os.close(descriptor)
+        raise _changed(unit)
+    return descriptor
+
+
+def _read_at(descriptor: int, size: int, position: int) -> bytes:
+    """Read bytes at a position; fewer only where the file ends."""
+    data = os.pread(descriptor, size, position)
+    while len(data) < size:  # one call reads 2 GiB at most
+        more = os.pread(descriptor, size - len(data), position + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _unpack_stream(unit: ImageUnit, write: Callable[[bytes], None]) -> None:
+    """Unpack the samples of an image from a file that is compressed as a whole; never more than was promised."""
+    padding = -unit.nbytes % BLOCK
+    promised = unit.offset + unit.nbytes + padding
+    with Stream(unit.path) as stream:
+        if stream.fingerprint != unit.fingerprint:
+            raise _changed(unit)
+        found = stream.skip(unit.offset)
+        while left := unit.offset + unit.nbytes - found:
+            data = stream.read(min(left, _CHUNK))
+            if not data:
+                break
+            write(data)
+            found += len(data)
+        found += stream.skip(padding)
+        if found < promised:
+            raise truncated(unit.path, promised, found)
+        stream.check_end()
+
+
+def _unpack_tiles(unit: ImageUnit, write: Callable[[bytes], None]) -> None:
+    """Unpack an image that a table holds in compressed tiles, some rows of tiles at a time."""
+    ny, nx = unit.shape
+    with quiet(), os.fdopen(_reopen(unit), "rb") as file:
+        try:
+            units = fits.open(file, mode="readonly", memmap=False, do_not_scale_image_data=True)
+            image = units[unit.hdu]
+            tile_rows = image.tile_shape[-2]
+            rows = tile_rows * max(1, 2**18 // (nx * tile_rows))
+            bands = range(0, ny, rows)
+            for start in bands:
+                band = image.section[start : min(start + rows, ny)]
+                write(band.reshape(-1, nx).astype(STORED[unit.bitpix]).tobytes())
+        except SoxspipeError:
+            raise
+        except Exception as error:
+            # whatever a decoder stumbles over, it is the file that is at fault
+            reason = " ".join(printable(error).split()) or type(error).__name__
+            raise FrameError(f"{printable(unit.path)}: damaged ({reason}): fetch it again") from error
+
+
+def same_pixels(reader: PixelReader, first: int, second: int) -> bool:
+    """Tell whether two images hold the same pixels; stops at the first band that differs.
+
+    Parameters
+    ----------
+    reader : PixelReader
+        Reader of both.
+    first, second : int
+        Which images.
+
+    Returns
+    -------
+    bool
+        NaN equals NaN here.
+    """
+    one, other = reader.units[first], reader.units[second]
+    if one.shape != other.shape:
+        return False
+    ny, nx = one.shape
+    rows = max(1, 2**16 // nx)
+    for start in range(0, ny, rows):
+        stop = min(start + rows, ny)
+        pixels, others = reader.read_rows(first, start, stop), reader.read_rows(second, start, stop)
+        if not np.array_equal(pixels, others, equal_nan="f" in pixels.dtype.kind + others.dtype.kind):
+            return False
+    return True

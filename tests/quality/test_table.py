@@ -1,0 +1,36 @@
+import json
+
+import numpy as np
+import pytest
+
+from soxspipe.quality.table import QCValue, QualityTable
+
+
+def table():
+    return QualityTable(
+        [
+            QCValue("A", 1.5, "electron", "one"),
+            QCValue("B", 7, "", "two"),
+            QCValue("C", np.nan, "electron/s", "three"),
+            QCValue("D", None, "", "four"),
+            QCValue("E", True, "", "five"),
+        ],
+        {"A": (1.0, 2.0), "B": (None, 5.0), "C": (0.0, 1.0)},
+    )
+
+
+def test_verdicts_and_warnings():
+    assert [qc.passed for qc in table()] == [True, False, None, None, None]
+    assert table().warnings == ("QC B is 7, expected at most 5",)
+    assert table()["A"].value == 1.5
+    with pytest.raises(KeyError):
+        table()["Z"]
+
+
+def test_undefined_values_are_null_and_masked():
+    records = json.loads(json.dumps(table().records(), allow_nan=False))
+    assert [record["value"] for record in records] == [1.5, 7, None, None, True]
+    qtable = table().to_qtable()
+    assert qtable["value"].mask.tolist() == [False, False, True, True, False]
+    assert qtable["passed"].mask.tolist() == [False, False, True, True, True]
+    assert qtable["range"][0] == "1 to 2"

@@ -1,0 +1,272 @@
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy import units
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from soxspipe.exceptions import InputError, ProductExistsError, TooFewFramesError
+from soxspipe.recipes import soxs_mdark
+from soxspipe.simulate import DarkSimulation, SimulatedDetector, simulate_darks
+from soxspipe.stacking import clip_and_stack as stacking_function
+
+ARMS = [
+    ("SOXS", "NIR", {}),
+    ("SOXS", "VIS", {}),
+    ("SOXS", "ACQ", {}),
+    ("XSHOOTER", "UVB", {}),
+    ("XSHOOTER", "VIS", {}),
+    ("XSHOOTER", "NIR", {}),
+]
+
+
+def pixels_of(path):
+    with fits.open(path) as hdus:
+        return [hdu.data.tobytes() for hdu in hdus]
+
+
+@pytest.mark.parametrize(("instrument", "arm", "more"), ARMS)
+def test_every_arm_gives_an_unbiased_master_with_right_errors(simulated, tmp_path, instrument, arm, more):
+    raw, truth = simulated(instrument=instrument, arm=arm, read_noise_spread=0.0, exptime_s=600.0, **more)
+    product = soxs_mdark(raw.sof, output_dir=tmp_path / "out").produce_product()
+    frame = product.frame
+    assert frame.shape == truth["DARK"].shape
+    assert frame.unit == units.electron
+    good = (truth["CODES"] == 0) & (frame.flags == 0)
+    assert good.mean() > 0.95
+    expected = truth["DARK"] + truth["PEDESTAL"] + truth["LEVEL"]
+    if arm in ("VIS", "UVB"):  # the prescan gave the pedestal: its mean, with the columns' own differences left
+        expected = truth["DARK"] + truth["PEDESTAL"] - np.median(truth["PEDESTAL"])
+    residual = (frame.data - expected)[good]
+    assert abs(np.median(residual)) < (0.5 if arm == "NIR" else 0.3)
+    pull = (residual - residual.mean()) / frame.uncertainty.array[good]
+    assert np.std(pull) == pytest.approx(1, abs=0.04)
+    assert product.qc["value"][list(product.qc["name"]).index("RON RAW")] > 0
+
+
+def test_result_is_what_the_documentation_says(simulated, tmp_path):
+    raw, _ = simulated(shape=(128, 128))
+    product = soxs_mdark(str(raw.sof), output_dir=str(tmp_path / "out")).produce_product()
+    assert product.path.name == "20260301T100000_NIR_1_MDARK_300_0S_SOXS.fits"
+    assert sorted(path.name.removeprefix(product.path.stem) for path in product.files.values()) == [
+        ".fits", ".log", "_BPMAP.fits", "_qc.json",
+    ]  # fmt: skip
+    assert all(path.is_file() for path in product.files.values())
+    assert product.qc.colnames == ["name", "value", "unit", "range", "passed", "description"]
+    read = CCDData.read(product.path, hdu="FLUX", hdu_mask="QUAL", hdu_uncertainty="ERRS", key_uncertainty_type="UTYPE")
+    np.testing.assert_array_equal(read.data, product.frame.data)
+    np.testing.assert_array_equal(read.uncertainty.array, product.frame.uncertainty.array)
+    np.testing.assert_array_equal(read.mask.astype(bool), product.frame.mask)
+    assert isinstance(read.uncertainty, StdDevUncertainty)
+    document = json.loads(product.files["qc"].read_text())
+    assert document["product"] == product.path.name
+    assert document["qc"] == product.qc_records()
+    assert "parameter stacked-clipping-sigma = 5.0" in product.files["log"].read_text()
+    with fits.open(product.files["bad-pixel map"]) as hdus:
+        np.testing.assert_array_equal(hdus[0].data, product.frame.flags)
+        assert hdus[0].header["ESO PRO CATG"] == "BP_MAP_HP_NIR"
+
+
+def test_headers_and_planes_of_the_product(simulated, tmp_path):
+    raw, _ = simulated(shape=(128, 128))
+    settings = {"soxs-mdark": {"NIR": {"stacked-clipping-sigma": 6}}}
+    product = soxs_mdark(raw.sof, settings=settings, output_dir=tmp_path).produce_product()
+    with fits.open(product.path, checksum=True) as hdus:
+        assert [(hdu.name, hdu.data.dtype.name) for hdu in hdus] == [
+            ("FLUX", "float32"), ("QUAL", "int32"), ("ERRS", "float32"), ("NOISE", "float32"), ("NCOMBINE", "uint16"),
+        ]  # fmt: skip
+        header = hdus[0].header
+        stored = hashlib.md5()
+        with product.path.open("rb") as file:
+            for hdu in hdus:
+                where = hdu.fileinfo()
+                file.seek(where["datLoc"])
+                stored.update(file.read(where["datSpan"]))
+        assert header["DATAMD5"] == stored.hexdigest()
+        assert hdus["ERRS"].header["UTYPE"] == "StdDevUncertainty"
+        assert hdus["QUAL"].header["HDUCLAS3"] == "FLAG32BIT"
+        assert hdus["FLUX"].header["ERRDATA"] == "ERRS"
+        assert hdus["ERRS"].header["SCIDATA"] == "FLUX"
+    expected = {
+        "ESO PRO CATG": "MASTER_DARK_NIR",
+        "ESO PRO TYPE": "REDUCED",
+        "ESO PRO TECH": "IMAGE",
+        "ESO PRO SCIENCE": False,
+        "ESO PRO DATANCOM": 5,
+        "ESO PRO REC1 ID": "soxs_mdark",
+        "ESO PRO REC1 RAW1 NAME": raw.frames[0].name,
+        "ESO PRO REC1 RAW5 CATG": "DARK_NIR",
+        "ESO PRO REC1 PARAM3 NAME": "stacked-clipping-sigma",
+        "ESO PRO REC1 PARAM3 VALUE": "6.0",
+        "ESO PRO ANCESTOR": "SOXS.2026-03-01T10:00:00.000.fits",
+        "EXPTIME": 300.0,
+        "BUNIT": "electron",
+        "PIPEFILE": product.path.name,
+        "ESO TPL ID": "SOXS_gen_cal_NIRDark",
+    }
+    assert {keyword: header[keyword] for keyword in expected} == expected
+    assert header.comments["ESO PRO REC1 PARAM3 VALUE"] == "Default: 5.0"
+    assert header["MJD-OBS"] == pytest.approx(61100.0 + 10 / 24, abs=1e-8)
+    assert not [keyword for keyword in header if keyword.startswith("ESO DPR")]
+    values = {qc["name"]: qc["value"] for qc in product.qc_records()}
+    for name in ("MDARK MEDIAN", "DARK CURRENT", "RON RAW", "RON MASTER", "HOTPIX NUM", "REJECT FRAC"):
+        assert header[f"ESO QC {name}"] == pytest.approx(values[name], rel=1e-7)
+
+
+def test_the_order_of_the_lines_does_not_matter_and_inputs_stay_as_they_are(simulated, tmp_path):
+    raw, _ = simulated(shape=(128, 128))
+    before = [path.read_bytes() for path in (*raw.frames, raw.sof)]
+    forwards = soxs_mdark(raw.sof, output_dir=tmp_path / "a").produce_product()
+    backwards = soxs_mdark([*reversed(raw.frames)], output_dir=tmp_path / "b").produce_product()
+    folder = soxs_mdark(raw.sof.parent, output_dir=tmp_path / "c").produce_product()
+    assert pixels_of(forwards.path) == pixels_of(backwards.path) == pixels_of(folder.path)
+    assert [path.read_bytes() for path in (*raw.frames, raw.sof)] == before
+
+
+def test_the_height_of_the_bands_does_not_matter(simulated, tmp_path, monkeypatch):
+    raw, _ = simulated(shape=(128, 128))
+    products = []
+    for rows in (1, 13, 120):
+
+        def banded(*args, rows=rows, **kwargs):
+            return stacking_function(*args, band_rows=rows, **kwargs)
+
+        monkeypatch.setattr(sys.modules["soxspipe.recipes.soxs_mdark"], "clip_and_stack", banded, raising=True)
+        products.append(soxs_mdark(raw.sof, output_dir=tmp_path / str(rows)).produce_product())
+    assert pixels_of(products[0].path) == pixels_of(products[1].path) == pixels_of(products[2].path)
+
+
+def test_a_script_that_configures_nothing(simulated, tmp_path):
+    raw, _ = simulated(shape=(128, 128))
+    script = "from soxspipe.recipes import soxs_mdark; print(soxs_mdark('darks.sof').produce_product().path)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=raw.sof.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "20260301T100000_NIR_1_MDARK_300_0S_SOXS.fits\n"
+
+
+def test_logging_of_the_caller_is_left_alone(simulated, tmp_path, caplog):
+    raw, _ = simulated(shape=(128, 128))
+    package = logging.getLogger("soxspipe")
+    before = package.level, package.propagate, list(package.handlers)
+    with caplog.at_level(logging.WARNING):
+        soxs_mdark(raw.sof, output_dir=tmp_path / "out").produce_product()
+    assert not [record for record in caplog.records if record.levelno < logging.WARNING]
+    assert (package.level, package.propagate, package.handlers) == before
+
+
+def test_master_bias_and_static_map(simulated, tmp_path):
+    """A bias of ten frames leaves its own error in each pixel; without it the pull would be 1.2."""
+    raw, truth = simulated(
+        arm="VIS", exptime_s=1800.0, column_e=3.0, shape=(256, 400), detector_seed=7, seed=1, drift_e=0.0
+    )
+    biases, _ = simulated(
+        folder="bias", arm="VIS", kind="BIAS", frames=10, column_e=3.0, shape=(256, 400), detector_seed=7, seed=2,
+        drift_e=0.0,
+    )  # fmt: skip
+    level = np.mean([fits.getdata(path).astype(float) for path in biases.frames], axis=0)[:, 50:350]
+    header = fits.getheader(raw.frames[0])
+    header = fits.Header([("INSTRUME", "SOXS"), ("HIERARCH ESO SEQ ARM", "VIS")])
+    header["HIERARCH ESO PRO CATG"] = "MASTER_BIAS_VIS"
+    errors = np.full(level.shape, np.hypot(3.8, np.sqrt(1 / 12)) / np.sqrt(10), np.float32)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(level.astype(np.float32), header),
+            fits.ImageHDU(errors, name="ERRS"),
+        ]
+    ).writeto(raw.sof.parent / "bias.fits")
+    bad = np.zeros(level.shape, np.uint8)
+    bad[10, 20] = 1
+    header["HIERARCH ESO PRO CATG"] = "BP_MAP_RP_VIS"
+    fits.PrimaryHDU(bad, header).writeto(raw.sof.parent / "static.fits")
+    with raw.sof.open("a") as sof:
+        sof.write("bias.fits MASTER_BIAS_VIS\nstatic.fits BP_MAP_RP_VIS\n")
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    good = (truth["CODES"] == 0) & (product.frame.flags == 0)
+    pull = ((product.frame.data - truth["DARK"]) / product.frame.uncertainty.array)[good]
+    assert np.mean(pull) == pytest.approx(0, abs=0.05)
+    assert np.std(pull) == pytest.approx(1, abs=0.02)
+    assert product.frame.flags[10, 20] & 128
+    header = fits.getheader(product.path)
+    assert header["ESO PRO REC1 CAL1 NAME"] == "bias.fits"
+    assert header["ESO PRO REC1 CAL2 CATG"] == "BP_MAP_RP_VIS"
+    assert header["ESO QC BIAS NOISE"] == pytest.approx(errors[0, 0], rel=1e-5)
+
+
+def test_refusals_leave_nothing_behind(simulated, tmp_path):
+    raw, _ = simulated(shape=(128, 128))
+    out = tmp_path / "out"
+    with pytest.raises(TooFewFramesError, match="2 raw darks, expected at least 3"):
+        soxs_mdark(list(raw.frames[:2]), output_dir=out).produce_product()
+    with pytest.raises(TooFewFramesError, match="5 raw darks, expected at least 6"):
+        soxs_mdark(raw.sof, {"soxs-mdark": {"NIR": {"minimum-frames": 6}}}, out).produce_product()
+    copy = raw.sof.parent / "copy.fits"
+    with fits.open(raw.frames[0]) as hdus:
+        hdus[0].header["MJD-OBS"] += 1
+        hdus[0].header["ARCFILE"] = "other"
+        del hdus[0].header["DATASUM"], hdus[0].header["CHECKSUM"]
+        hdus.writeto(copy)
+    with pytest.raises(InputError, match=r"copy\.fits") as refusal:
+        soxs_mdark([*raw.frames, copy], output_dir=out).produce_product()
+    assert raw.frames[0].name in str(refusal.value)
+    assert not out.exists()
+
+
+def test_an_older_product_is_left_alone(simulated, tmp_path):
+    raw, _ = simulated(shape=(128, 128))
+    path = soxs_mdark(raw.sof, output_dir=tmp_path / "out").produce_product().path
+    before = path.read_bytes()
+    with pytest.raises(ProductExistsError, match="exists already and was left alone"):
+        soxs_mdark(raw.sof, output_dir=tmp_path / "out").produce_product()
+    assert path.read_bytes() == before
+    soxs_mdark(raw.sof, output_dir=tmp_path / "out", overwrite=True).produce_product()
+    assert sorted(path.name for path in path.parent.glob(".*")) == []
+
+
+def test_missing_samples_become_codes(simulated, tmp_path):
+    raw, _ = simulated(arm="ACQ", shape=(128, 128))
+    for path in raw.frames:
+        with fits.open(path) as hdus:
+            data = hdus[0].data.astype(np.float32)
+            data[30, 40] = np.nan
+            data[50, 60] = np.inf if path == raw.frames[0] else data[50, 60]
+            header = hdus[0].header
+            for keyword in ("BZERO", "BSCALE", "CHECKSUM", "DATASUM"):
+                header.remove(keyword, ignore_missing=True)
+            fits.PrimaryHDU(data, header).writeto(path.with_name("nan-" + path.name))
+    frames = [path.with_name("nan-" + path.name) for path in raw.frames]
+    product = soxs_mdark(frames, output_dir=tmp_path).produce_product()
+    with fits.open(product.path) as hdus:
+        assert hdus["QUAL"].data[30, 40] == 2**30
+        assert hdus["NCOMBINE"].data[30, 40] == 0
+        assert all(np.isnan(hdus[name].data[30, 40]) for name in ("FLUX", "ERRS", "NOISE"))
+        assert hdus["NCOMBINE"].data[50, 60] == 4
+        assert hdus["QUAL"].data[50, 60] & 2**30 == 0
+
+
+@pytest.mark.slow
+def test_ten_full_nir_frames_against_the_truth(tmp_path):
+    """The promise of the recipe on the real size: unbiased, honest errors, hot pixels found and kept."""
+    simulation = DarkSimulation(read_noise_spread=0.0)
+    raw = simulate_darks(tmp_path / "raw", simulation)
+    product = soxs_mdark(raw.sof, output_dir=tmp_path / "out").produce_product()
+    detector = SimulatedDetector(simulation)
+    inside = (slice(4, 2044), slice(4, 2044))
+    level = np.mean([detector.level_e(i) for i in range(simulation.frames)])
+    expected = (detector.dark_e + detector.pedestal_e)[inside] + level
+    codes, hot_e = detector.codes[inside], detector.hot_e[inside]
+    flags, error = product.frame.flags, product.frame.uncertainty.array
+    residual = product.frame.data - expected
+    clean = (codes == 0) & (flags == 0)
+    assert abs(residual[clean].mean()) < 0.02
+    assert 0.97 < np.std((residual / error)[clean]) < 1.03
+    assert np.count_nonzero(flags[codes == 0]) / codes.size < 20e-6
+    bright = (hot_e > 12 * np.median(error)) & (codes == 256)
+    assert bright.sum() > 10000
+    assert (flags[bright] & 256 > 0).all()
+    unsaturated = bright & (hot_e < 1e5)
+    assert 0.99 < np.median((residual + hot_e)[unsaturated] / hot_e[unsaturated]) < 1.01
