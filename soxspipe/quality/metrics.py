@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +14,60 @@ from ..stacking.create_noise_map import COLD, HOT, NOISY, NoiseMap
 from ..stacking.noise_model import CLIP_VARIANCE, clipped_moments, grouped_median
 from .table import QCValue
 
-__all__ = ["AMBIGUOUS", "NO_DATA", "SATURATED", "STATIC", "dark_metrics"]
+__all__ = ["AMBIGUOUS", "NO_DATA", "SATURATED", "STATIC", "DarkFacts", "count_groups", "dark_metrics"]
 
 #: Pixel codes beside those of the noise map (Euro3D, as MUSE uses them).
 AMBIGUOUS, STATIC, SATURATED, NO_DATA = 32, 128, 4096, 1 << 30
+#: Excess from which hot pixels are counted whatever the noise of the set, electron/s.
+HOT_LEVELS = (0.01, 0.1, 1.0)
+#: A threshold below so many errors counts noise.
+HOT_LEVEL_ERRORS = 5.0
+#: Part of each side that a corner is, and that the centre is.
+CORNER, CENTRE = 1 / 16, 1 / 4
 
 
-def dark_metrics(
-    stack: StackResult,
-    noise_map: NoiseMap,
-    codes: NDArray[np.int32],
-    *,
-    exptime_s: float,
-    step_e: float,
-    pedestal_removed: bool,
-    bias_error: NDArray[np.float32] | None = None,
-) -> list[QCValue]:
+@dataclass(frozen=True)
+class DarkFacts:
+    """What the QC values need to know beside the arrays.
+
+    Attributes
+    ----------
+    exptime_s : float
+        Exposure that the counts belong to (one DIT), second.
+    pedestal_removed : bool
+        Whether the pedestal was taken from the frames. If not, the level is pedestal + dark and gives only
+        an upper limit of the dark current.
+    step_e : float
+        Quantisation step of a single frame, electron.
+    ndit : int
+        Exposures averaged in a frame.
+    hot_sigma : float
+        Threshold of the hot pixels.
+    bias_error : ndarray of float32, shape (ny, nx), electron, or None
+        Error of a subtracted master bias.
+    times_h : ndarray, shape (frames,), hour, or None
+        Start of each frame.
+    temperatures_k : ndarray, kelvin
+        Detector temperatures that the headers give.
+    pixel_area_cm2 : float
+        Area of a pixel, binning included.
+    orient : callable
+        Turns an image to product orientation, to which X and Y refer.
+    """
+
+    exptime_s: float
+    pedestal_removed: bool
+    step_e: float = 0.0
+    ndit: int = 1
+    hot_sigma: float = 5.0
+    bias_error: NDArray[np.float32] | None = None
+    times_h: NDArray[np.float64] | None = None
+    temperatures_k: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    pixel_area_cm2: float = math.nan
+    orient: Callable[[NDArray[np.float32]], NDArray[np.float32]] = np.asarray
+
+
+def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], facts: DarkFacts) -> list[QCValue]:
     """Measure the QC values of a master dark.
 
     Parameters
@@ -38,86 +78,180 @@ def dark_metrics(
         Its hot, cold and noisy pixels.
     codes : ndarray of int32, shape (ny, nx)
         All pixel codes; 0 is good.
-    exptime_s : float
-        Exposure that the counts belong to, second.
-    step_e : float
-        Quantisation step of a single frame, electron.
-    pedestal_removed : bool
-        Whether the pedestal was taken from the frames. If not, the level is pedestal + dark and gives only
-        an upper limit of the dark current.
-    bias_error : ndarray of float32, shape (ny, nx), electron, optional
-        Error of a subtracted master bias.
+    facts : DarkFacts
+        Exposure, times, temperatures.
 
     Returns
     -------
     list of QCValue
     """
-    data = stack.master.data
     good = codes == 0
-    values = data[good]
-    n = stack.n_frames
-    model = stack.noise_model
+    return [
+        *_levels(stack, good, facts),
+        *_noise(stack, noise_map, good, facts),
+        *_structure(stack, good, facts),
+        *_counts(stack, noise_map, codes, facts),
+        *_circumstances(stack, noise_map, facts),
+    ]
+
+
+def _levels(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
+    """Level of the good pixels and the dark current that it means."""
+    values = stack.master.data[good]
     mean, std = clipped_moments(values)
-    read_noise = model.mean_read_noise_e
-    current_error = _level_error(stack, values.size, bias_error, good) / exptime_s
-    current = mean / exptime_s
-    halves = _halves_noise(stack)
-    first, second = (n + 1) // 2, n // 2
-    master_noise = halves * math.sqrt(first * second) / n
-    hot = noise_map.count(HOT)
-    total = n * data.size
-    qc = [
-        QCValue("MDARK MEDIAN", grouped_median(values, step_e / n) if values.size else math.nan, "electron",
-                "median of good pixels"),
+    median = grouped_median(values, facts.step_e / stack.n_frames) if values.size else math.nan
+    current, error = mean / facts.exptime_s, _level_error(stack, good, facts) / facts.exptime_s
+    # with the pedestal in it, or below its own error, the level says only what the dark current is not above
+    limit = not facts.pedestal_removed or not abs(current) > 3 * error
+    return [
+        QCValue("MDARK MEDIAN", median, "electron", "median of good pixels"),
         QCValue("MDARK MEAN", mean, "electron", "clipped mean of good pixels"),
         QCValue("MDARK STDEV", std, "electron", "clipped standard deviation of good pixels"),
-        QCValue("DARK CURRENT", current, "electron/s", "clipped mean over the exposure time"),
-        QCValue("DARK CURRENT ERR", current_error, "electron/s", "its one-sigma error"),
-        QCValue("DARK CURRENT LIMIT", not pedestal_removed or abs(current) < 3 * current_error, "",
-                "T: an upper limit, as the pedestal decides"),
+        QCValue("DARK CURRENT", current, "electron/s", "clipped mean over the exposure time", judged=not limit),
+        QCValue("DARK CURRENT ERR", error, "electron/s", "its one-sigma error"),
+        QCValue("DARK CURRENT LIMIT", limit, "", "T: an upper limit, as the pedestal decides"),
+    ]
+
+
+def _level_error(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) -> float:
+    """One-sigma error of the mean level: frames drift by more than the noise of their pixels averages to."""
+    model, n_pixels = stack.noise_model, max(int(np.count_nonzero(good)), 1)
+    variance = max(model.mean_read_noise_e**2 / n_pixels, float(np.var(model.frame_level_e, ddof=1))) / stack.n_frames
+    if facts.bias_error is not None:
+        variance += float(np.nanmean(np.square(facts.bias_error[good], dtype=np.float64))) / n_pixels
+    return math.sqrt(variance)
+
+
+def _noise(stack: StackResult, noise_map: NoiseMap, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
+    """Noise of single frames and of the master, and how far its errors are right."""
+    n, read_noise = stack.n_frames, stack.noise_model.mean_read_noise_e
+    halves = clipped_moments(stack.half_difference)[1] / math.sqrt(CLIP_VARIANCE)
+    master = halves * math.sqrt((n + 1) // 2 * (n // 2)) / n
+    total = clipped_moments(stack.master.data[good])[1] / math.sqrt(CLIP_VARIANCE)
+    qc = [
         QCValue("RON RAW", read_noise, "electron", "noise of a single frame"),
-        *_per_amplifier(model.read_noise_e),
-        QCValue("RON MASTER", master_noise, "electron", "noise of the master, from its halves"),
-        QCValue("RON MASTER RATIO", master_noise / (read_noise / math.sqrt(n)), "",
-                "RON MASTER over RON RAW / sqrt(frames)"),
+        QCValue("RON MASTER", master, "electron", "noise of the master, from its halves"),
+        QCValue("RON MASTER RATIO", master / (read_noise / math.sqrt(n)), "", "RON MASTER over RON RAW / sqrt(frames)"),
+        QCValue("FPN", math.sqrt(max(total**2 - master**2, 0.0)), "electron", "fixed pattern of good pixels"),
+        QCValue("PULL STD", noise_map.null_width, "", "scatter of good pixels over their error"),
+    ]
+    if len(stack.noise_model.regions) > 1:
+        qc += [
+            QCValue(f"RON RAW{i}", float(value), "electron", f"noise of a single frame, amplifier {i}")
+            for i, value in enumerate(stack.noise_model.read_noise_e, 1)
+        ]
+    if facts.bias_error is not None:
+        bias_noise = float(np.nanmedian(facts.bias_error))
+        qc.append(QCValue("BIAS NOISE", bias_noise, "electron", "median error of the master bias"))
+    return qc
+
+
+def _structure(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
+    """Slopes along the axes, and light or glow in the corners."""
+    image = facts.orient(np.where(good, stack.master.data, np.float32(np.nan)))
+    smooth = stack.background.smooth_e
+    ny, nx = smooth.shape
+    high, wide = max(1, round(ny * CORNER)), max(1, round(nx * CORNER))
+    corners = [
+        smooth[rows, columns] for rows in (np.s_[:high], np.s_[-high:]) for columns in (np.s_[:wide], np.s_[-wide:])
+    ]
+    inner_y, inner_x = round(ny * (1 - CENTRE) / 2), round(nx * (1 - CENTRE) / 2)
+    centre = smooth[inner_y : ny - inner_y, inner_x : nx - inner_x]
+    contamination = float(np.median(np.concatenate([corner.ravel() for corner in corners])) - np.median(centre))
+    return [
+        QCValue("STRUCT X", _slope(image, 0), "electron/pixel", "slope of the profile along X"),
+        QCValue("STRUCT Y", _slope(image, 1), "electron/pixel", "slope of the profile along Y"),
+        QCValue("CONTAM", contamination / stack.noise_model.mean_read_noise_e, "",
+                "(corner median - centre median) / RON RAW"),
+    ]  # fmt: skip
+
+
+def _slope(image: NDArray[np.float32], axis: int) -> float:
+    """Slope of the mean profile that is left when one axis is averaged away."""
+    seen = np.isfinite(image)
+    count = seen.sum(axis=axis)
+    profile = np.where(seen, image, 0).sum(axis=axis, dtype=np.float64)[count > 0] / count[count > 0]
+    where = np.flatnonzero(count > 0).astype(float)
+    where -= where.mean()
+    return float((where * profile).sum() / np.square(where).sum()) if where.size > 1 else math.nan
+
+
+def _counts(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], facts: DarkFacts) -> list[QCValue]:
+    """Bad pixels by kind."""
+    hot, size = noise_map.count(HOT), codes.size
+    false_share = min(1.0, size * 0.5 * math.erfc(facts.hot_sigma / math.sqrt(2)) / hot) if hot else math.nan
+    rate = ((stack.master.data - stack.background.total_e) / facts.exptime_s)[codes & HOT > 0]
+    floor = HOT_LEVEL_ERRORS * float(np.nanmedian(stack.master.uncertainty.array)) / facts.exptime_s
+    absolute = [
+        QCValue(f"HOTPIX ABS{i}", int(np.count_nonzero(rate > level)) if level > floor else None, "",
+                f"hot pixels above {level:g} electron/s")
+        for i, level in enumerate(HOT_LEVELS, 1)
+    ]  # fmt: skip
+    return [
         QCValue("HOTPIX NUM", hot, "", "hot pixels"),
-        QCValue("HOTPIX FRAC", hot / data.size, "", "fraction of hot pixels"),
+        QCValue("HOTPIX FRAC", hot / size, "", "fraction of hot pixels"),
+        *absolute,
+        QCValue("HOTPIX FDR", false_share, "", "expected share of false hot pixels"),
         QCValue("COLDPIX NUM", noise_map.count(COLD), "", "cold or dead pixels"),
         QCValue("NOISYPIX NUM", noise_map.count(NOISY) if noise_map.noisy_tested else None, "", "noisy pixels"),
         QCValue("NOISYPIX TESTED", noise_map.noisy_tested, "", "F: too few frames to look for noisy pixels"),
         QCValue("AMBIGPIX NUM", int(np.count_nonzero(codes & AMBIGUOUS)), "", "ambiguous pixels"),
         QCValue("SATPIX NUM", int(np.count_nonzero(codes & SATURATED)), "", "pixels saturated in most frames"),
-        QCValue("PULL STD", noise_map.null_width, "", "scatter of good pixels over their error"),
-        QCValue("REJECT FRAC", stack.n_rejected / total, "", "fraction of samples rejected"),
-        QCValue("INVALID FRAC", stack.n_invalid / total, "", "fraction of samples without data"),
-    ]  # fmt: skip
-    if bias_error is not None:
-        qc.append(QCValue("BIAS NOISE", float(np.nanmedian(bias_error)), "electron", "median error of the master bias"))
-    return qc
-
-
-def _per_amplifier(read_noise_e: NDArray[np.float64]) -> list[QCValue]:
-    """One value per amplifier, where there is more than one."""
-    if len(read_noise_e) == 1:
-        return []
-    return [
-        QCValue(f"RON RAW{i}", float(value), "electron", f"noise of a single frame, amplifier {i}")
-        for i, value in enumerate(read_noise_e, 1)
     ]
 
 
-def _halves_noise(stack: StackResult) -> float:
-    """Measure the scatter of the difference of the two halves of the stack, electron."""
-    return clipped_moments(stack.half_difference)[1] / math.sqrt(CLIP_VARIANCE)
+def _circumstances(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) -> list[QCValue]:
+    """Tell what happened during the set: cosmic rays, drifts, temperature."""
+    total = stack.n_frames * stack.count.size
+    # what a telegraph pixel loses is no cosmic ray
+    hits = stack.rejected[noise_map.codes.ravel()[stack.rejected[:, 1]] & NOISY == 0]
+    exposed = stack.count.size * facts.pixel_area_cm2 * stack.n_frames * facts.exptime_s * facts.ndit
+    levels, temperatures = stack.noise_model.frame_level_e, facts.temperatures_k
+    trend = math.nan
+    if facts.times_h is not None and np.ptp(facts.times_h) > 0:
+        trend = float(np.polyfit(facts.times_h - facts.times_h.mean(), levels, 1)[0])
+    return [
+        QCValue("CRRATE", count_groups(hits, stack.count.shape) / exposed, "1/(cm2 s)", "cosmic rays"),
+        QCValue("REJECT FRAC", stack.n_rejected / total, "", "fraction of samples rejected"),
+        QCValue("INVALID FRAC", stack.n_invalid / total, "", "fraction of samples without data"),
+        QCValue("LEVEL SCATTER", float(np.std(levels, ddof=1)), "electron", "scatter of the levels of the frames"),
+        QCValue("LEVEL TREND", trend, "electron/h", "slope of the levels against time"),
+        QCValue("DETECTOR TEMP", float(temperatures.mean()) if temperatures.size else None, "K", "of the detector"),
+        QCValue("DETECTOR TEMP RANGE", float(np.ptp(temperatures)) if temperatures.size else None, "K",
+                "range of the detector temperature"),
+    ]  # fmt: skip
 
 
-def _level_error(
-    stack: StackResult, n_pixels: int, bias_error: NDArray[np.float32] | None, good: NDArray[np.bool_]
-) -> float:
-    """One-sigma error of the mean level: frames drift by more than their pixels' noise averages to."""
-    model = stack.noise_model
-    pixel_noise = model.mean_read_noise_e**2 / max(n_pixels, 1)
-    variance = max(pixel_noise, float(np.var(model.frame_level_e, ddof=1))) / stack.n_frames
-    if bias_error is not None:
-        variance += float(np.nanmean(np.square(bias_error[good], dtype=np.float64))) / max(n_pixels, 1)
-    return math.sqrt(variance)
+def count_groups(samples: NDArray[np.int64], shape: tuple[int, int]) -> int:
+    """Count the connected groups of samples, each within one frame.
+
+    Parameters
+    ----------
+    samples : ndarray of int64, shape (n, 2)
+        Frame and pixel (index into the flattened image) of each sample.
+    shape : tuple of int
+        Rows and columns of the image.
+
+    Returns
+    -------
+    int
+        Groups; samples that touch at an edge or a corner belong together.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(samples):
+        return 0
+    ny, nx = shape
+    y, x = np.divmod(samples[:, 1], nx)
+    # a margin of one pixel around every frame keeps its edges from touching those of the next
+    keys = np.sort((samples[:, 0] * (ny + 2) + y + 1) * (nx + 2) + x + 1)
+    first, second = [], []
+    for step in (1, nx + 1, nx + 2, nx + 3):
+        at = np.searchsorted(keys, keys + step)
+        touching = np.flatnonzero(keys[np.minimum(at, len(keys) - 1)] == keys + step)
+        first.append(touching)
+        second.append(at[touching])
+    edges = np.concatenate(first), np.concatenate(second)
+    graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(keys), len(keys)))
+    return int(connected_components(graph, directed=False, return_labels=False))

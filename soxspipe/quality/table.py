@@ -32,6 +32,8 @@ class QCValue:
         What it is, in a few words.
     range : tuple of (float or None)
         Lowest and highest value that pass.
+    judged : bool
+        Whether the range applies; it does not to a value that is only a limit.
     """
 
     name: str
@@ -39,12 +41,13 @@ class QCValue:
     unit: str
     description: str
     range: Range = (None, None)
+    judged: bool = True
 
     @property
     def passed(self) -> bool | None:
         """Whether the value is in its range; None where there is no range or no value."""
         low, high = self.range
-        if self.value is None or (low is None and high is None):
+        if not self.judged or self.value is None or (low is None and high is None):
             return None
         return (low is None or self.value >= low) and (high is None or self.value <= high)
 

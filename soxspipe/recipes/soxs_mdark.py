@@ -9,7 +9,7 @@ import numpy as np
 
 from ..frames.prepare import PreparedFrames
 from ..frames.set_of_files import FrameSet
-from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, dark_metrics
+from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkFacts, dark_metrics
 from ..quality.table import QualityTable
 from ..settings import ArmSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
@@ -97,18 +97,28 @@ class soxs_mdark(BaseRecipe):
             noisy_minimum_frames=limits.noisy_minimum_frames,
         )
         codes = _pixel_codes(stack, noise_map, prepared.static_bad)
-        metrics = dark_metrics(
-            stack,
-            noise_map,
-            codes,
-            exptime_s=frames.dit_s,
-            step_e=prepared.step_e,
-            pedestal_removed=prepared.pedestal != "nothing",
-            bias_error=prepared.bias_error,
-        )
+        metrics = dark_metrics(stack, noise_map, codes, _facts(frames, prepared, limits.hot_pixel_sigma))
         quality = QualityTable(metrics, settings.quality.ranges)
         frame = dark_frame(stack, codes, frames.geometry)
         return RecipeOutput(frame, quality, dark_files(frame, stack, frames, prepared, self.category))
+
+
+def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkFacts:
+    """Gather what the QC values need to know of the frames."""
+    bin_y, bin_x = frames.binning
+    temperatures = [frames.instrument.value(dark.header, "detector_temperature") for dark in frames.darks]
+    return DarkFacts(
+        exptime_s=frames.dit_s,
+        pedestal_removed=prepared.pedestal != "nothing",
+        step_e=prepared.step_e,
+        ndit=frames.ndit,
+        hot_sigma=hot_sigma,
+        bias_error=prepared.bias_error,
+        times_h=np.array([24.0 * dark.mjd for dark in frames.darks]),
+        temperatures_k=np.array([value for value in temperatures if isinstance(value, (int, float))], float),
+        pixel_area_cm2=bin_y * bin_x * (frames.detector.pixel_size_um * 1e-4) ** 2,
+        orient=frames.geometry.to_product,
+    )
 
 
 def _pixel_codes(stack: StackResult, noise_map: NoiseMap, static_bad: NDArray[np.bool_] | None) -> NDArray[np.int32]:

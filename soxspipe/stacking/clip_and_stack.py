@@ -64,8 +64,8 @@ class StackResult:
         The level of good pixels around each pixel.
     n_frames : int
         Frames.
-    n_rejected : int
-        Samples left out by the clip.
+    rejected : ndarray of int64, shape (n, 2)
+        Frame and pixel (index into the flattened image) of each sample left out by the clip.
     n_invalid : int
         Samples without data.
     half_difference : ndarray of float32, shape (n,), electron
@@ -81,9 +81,14 @@ class StackResult:
     noise_model: NoiseModel
     background: Background
     n_frames: int
-    n_rejected: int
+    rejected: NDArray[np.int64]
     n_invalid: int
     half_difference: NDArray[np.float32]
+
+    @property
+    def n_rejected(self) -> int:
+        """Samples left out by the clip."""
+        return len(self.rejected)
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,8 @@ def clip_and_stack(
     error = _model_error(out, background, noise_model, common_error)
     out.mean += noise_model.image(noise_model.level_e, 0, ny, nx)
     background.total_e[...] += noise_model.image(noise_model.level_e, 0, ny, nx)
-    log.info("%d of %d samples rejected", out.n_rejected, n_frames * ny * nx)
+    rejected = np.concatenate(out.rejected)
+    log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
     return StackResult(
         master=_as_ccddata(out.mean, error),
         noise=out.noise,
@@ -211,7 +217,7 @@ def clip_and_stack(
         noise_model=noise_model,
         background=background,
         n_frames=n_frames,
-        n_rejected=out.n_rejected,
+        rejected=rejected,
         n_invalid=out.n_invalid,
         half_difference=np.concatenate(out.half_difference),
     )
@@ -228,7 +234,7 @@ class _Images:
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
     half_difference: list[NDArray[np.float32]]
-    n_rejected: int = 0
+    rejected: list[NDArray[np.int64]]
     n_invalid: int = 0
 
     @classmethod
@@ -241,6 +247,7 @@ class _Images:
             ambiguous=np.zeros(shape, bool),
             saturated=np.zeros(shape, bool),
             half_difference=[],
+            rejected=[np.empty((0, 2), np.int64)],
         )
 
 
@@ -303,7 +310,8 @@ def _stack_band(
         )
         out.ambiguous[start:stop].reshape(-1)[here] = result.ambiguous
         out.n_invalid += int(invalid.sum())
-        out.n_rejected += int(result.rejected.sum() - invalid.sum())
+        frame, pixel = np.nonzero(result.rejected & ~invalid)
+        out.rejected.append(np.stack([frame, start * samples.shape[2] + here[pixel]], axis=1))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # too few samples left: NaN, which is meant
             out.quiet_noise[start:stop].reshape(-1)[here] = _quiet_scatter(

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from soxspipe.quality.metrics import dark_metrics
+from soxspipe.quality.metrics import DarkFacts, count_groups, dark_metrics
+from soxspipe.quality.table import QualityTable
 from soxspipe.stacking import clip_and_stack, create_noise_map
 
 SHAPE = (256, 256)
@@ -21,8 +22,14 @@ def values():
     noise_map = create_noise_map(
         stack.master, count=stack.count, quiet_noise=stack.quiet_noise, n_frames=10, background=stack.background
     )
-    more = {"exptime_s": 300.0, "step_e": 0.0}
-    qc = dark_metrics(stack, noise_map, noise_map.codes, pedestal_removed=True, **more)
+    facts = DarkFacts(
+        300.0,
+        pedestal_removed=True,
+        times_h=np.arange(10) * 0.5,
+        temperatures_k=np.array([40.1, 40.2, 40.3]),
+        pixel_area_cm2=(18e-4) ** 2,
+    )
+    qc = dark_metrics(stack, noise_map, noise_map.codes, facts)
     return {one.name: one.value for one in qc}, levels
 
 
@@ -55,3 +62,73 @@ def test_counts(values):
     assert qc["NOISYPIX TESTED"] is True
     # the sixty, up to five of the telegraph pixel, and a good one in some 300 000
     assert 60 <= round(qc["REJECT FRAC"] * 655360) <= 70
+    # 900 and 300 electron in 300 s; a threshold of .01 electron/s is 3 electron, less than five errors
+    assert qc["HOTPIX ABS1"] is None
+    assert (qc["HOTPIX ABS2"], qc["HOTPIX ABS3"]) == (7, 7)
+    assert qc["HOTPIX FDR"] == pytest.approx(65536 * 2.87e-7 / 7, rel=0.01)
+    assert qc["AMBIGPIX NUM"] == qc["SATPIX NUM"] == 0
+
+
+def test_cosmic_rays_are_counted_as_groups(values):
+    qc, _ = values
+    exposed_cm2_s = 65536 * (18e-4) ** 2 * 10 * 300.0
+    # one track of sixty pixels; of 655 360 good samples some two are lost
+    assert qc["CRRATE"] * exposed_cm2_s == pytest.approx(1, abs=4)
+    touching = [(0, 0), (0, 1), (0, 10), (0, 11 + 10), (1, 0), (1, 5)]
+    samples = np.array([(frame, pixel) for frame, pixel in touching])
+    # rows of ten: pixels 0, 1 and 10 and 21 of frame 0 touch, the last by its corner
+    assert count_groups(samples, (10, 10)) == 3
+    # neither the end of a row and the start of the next nor the frames touch each other
+    assert count_groups(np.array([(0, 9), (0, 10), (0, 99), (1, 0)]), (10, 10)) == 4
+    assert count_groups(np.empty((0, 2), np.int64), (10, 10)) == 0
+
+
+def test_circumstances(values):
+    qc, levels = values
+    assert qc["LEVEL SCATTER"] == pytest.approx(np.std(levels, ddof=1), rel=0.03)
+    assert qc["LEVEL TREND"] == pytest.approx(np.polyfit(np.arange(10) * 0.5, levels, 1)[0], abs=0.05)
+    assert qc["DETECTOR TEMP"] == pytest.approx(40.2)
+    assert qc["DETECTOR TEMP RANGE"] == pytest.approx(0.2)
+
+
+def test_structure():
+    y, x = np.mgrid[:256, :256]
+    rng = np.random.default_rng(12)
+    corner = 40.0 * ((np.hypot(x, y) < 40) | (np.hypot(255 - x, y) < 40))
+    corner += 40.0 * ((np.hypot(x, 255 - y) < 40) | (np.hypot(255 - x, 255 - y) < 40))
+    fixed = rng.normal(0, 5.0, SHAPE)
+    frames = [100 + 0.02 * x - 0.01 * y + fixed + rng.normal(0, 10, SHAPE) for _ in range(4)]
+    for pattern in (0.0, corner):
+        stack = clip_and_stack([(frame + pattern).astype(np.float32) for frame in frames])
+        noise_map = create_noise_map(stack.master, background=stack.background)
+        good = np.zeros(SHAPE, np.int32)
+        qc = {one.name: one.value for one in dark_metrics(stack, noise_map, good, DarkFacts(1.0, True))}
+        assert qc["CONTAM"] == pytest.approx(4.0 if pattern is corner else 0.0, abs=0.3)
+        if pattern is not corner:
+            assert qc["STRUCT X"] == pytest.approx(0.02, abs=0.001)
+            assert qc["STRUCT Y"] == pytest.approx(-0.01, abs=0.001)
+            slope_variance = (0.02**2 + 0.01**2) * 256**2 / 12
+            assert qc["FPN"] == pytest.approx(np.sqrt(25 + slope_variance), rel=0.02)
+
+
+def test_axes_are_those_of_the_product():
+    x = np.mgrid[:64, :64][1]
+    rng = np.random.default_rng(13)
+    stack = clip_and_stack([(100 + 0.5 * x + rng.normal(0, 10, x.shape)).astype(np.float32) for _ in range(3)])
+    noise_map = create_noise_map(stack.master, background=stack.background)
+    facts = DarkFacts(1.0, True, orient=lambda image: np.rot90(image, 1))
+    qc = {one.name: one.value for one in dark_metrics(stack, noise_map, np.zeros(x.shape, np.int32), facts)}
+    # a quarter turn counter-clockwise lets what rose along X fall along Y
+    assert qc["STRUCT Y"] == pytest.approx(-0.5, abs=0.05)
+    assert qc["STRUCT X"] == pytest.approx(0.0, abs=0.05)
+
+
+def test_a_level_with_its_pedestal_is_only_a_limit(values):
+    rng = np.random.default_rng(14)
+    stack = clip_and_stack([rng.normal(500, 5, (64, 64)).astype(np.float32) for _ in range(3)])
+    noise_map = create_noise_map(stack.master, background=stack.background)
+    for removed in (True, False):
+        qc = dark_metrics(stack, noise_map, noise_map.codes, DarkFacts(10.0, removed))
+        table = QualityTable(qc, {"DARK CURRENT": (None, 1.0)})
+        assert table["DARK CURRENT LIMIT"].value is not removed
+        assert table["DARK CURRENT"].passed is (False if removed else None)
