@@ -89,7 +89,7 @@ def make_frame(tmp_path: Path) -> Callable[..., Path]:
         if data is None:
             data = np.random.default_rng(number).integers(900, 1100, SHAPES[arm], dtype=np.uint16)
         path = tmp_path / name
-        keywords = CARDS[arm] | {"MJD-OBS": 61100.0 + number % 10007 / 1e4} | (cards or {})
+        keywords = CARDS[arm] | {"MJD-OBS": 61100.0 + number / 2**32} | (cards or {})
         fits.PrimaryHDU(data, header_of(keywords)).writeto(path)
         return path
 
