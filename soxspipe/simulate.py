@@ -52,7 +52,6 @@ _TEMPERATURE_K = {("SOXS", "NIR"): 40.1, ("SOXS", "VIS"): 153.1}
 # which of its keywords an arm uses for a meaning, where that is not the first
 _PLACES = {
     ("SOXS", "ACQ"): {"arm": 1, "exptime": 1},
-    ("SOXS", "VIS"): {"detector_temperature": 1},
     ("XSHOOTER", "NIR"): {"read_mode": 1},
 }
 _CHOICES = {"kind": ("DARK", "BIAS"), "cosmic_shape": ("tracks", "pixels")}
@@ -456,8 +455,6 @@ class SimulatedDetector:
         meanings["read_mode"] = 1 if soxs else read_mode
         if soxs:
             meanings["read_mode_name"] = "Default" if simulation.is_ccd else "Nondest"
-        if pair in _TEMPERATURE_K:
-            meanings["detector_temperature"] = _TEMPERATURE_K[pair]
         site = ("ESO-LASILLA", "ESO-NTT") if soxs else ("ESO-PARANAL", "ESO-VLT-U3")
         cards: dict[str, Any] = {
             "ORIGIN": site[0],
@@ -473,6 +470,8 @@ class SimulatedDetector:
         chip = "ESO DET CHIP" if soxs else "ESO DET CHIP1"
         cards |= {f"{chip} PSZX": size_um, f"{chip} PSZY": size_um}
         cards |= {"ESO INS TEMP301 VAL": 11.7} if soxs else {}
+        if simulation.detector.temperature_keyword:
+            cards[simulation.detector.temperature_keyword] = _TEMPERATURE_K[pair]
         if soxs and simulation.arm != "ACQ":
             cards["ESO INS VISE SWSIM" if simulation.is_ccd else "ESO INS NISE SWSIM"] = False
         cards |= {

@@ -21,16 +21,16 @@ def main(master: str, picture: str) -> None:
     with fits.open(master) as hdus:
         flux, codes = hdus["FLUX"].data, hdus["QUAL"].data
         exptime = hdus["FLUX"].header["EXPTIME"]
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     whole, part, bad = figure.subplots(1, 3)
 
-    low, high = np.nanpercentile(flux, (0.5, 99.3))
-    for axes, title in ((whole, "master dark"), (part, f"its corner, {CORNER} x {CORNER} pixels")):
-        shown = flux if axes is whole else flux[:CORNER, :CORNER]
+    corner = flux[:CORNER, :CORNER]
+    for axes, shown, title in ((whole, flux, "master dark"), (part, corner, f"its corner, {CORNER} x {CORNER} pixels")):
+        low, high = np.nanpercentile(shown, (0.3, 99.3))
         image = axes.imshow(shown, origin="lower", cmap="inferno", vmin=low, vmax=high, interpolation="antialiased")
+        figure.colorbar(image, ax=axes, shrink=0.8, label=f"electron in {exptime:g} s")
         axes.set_title(title)
-    figure.colorbar(image, ax=[whole, part], shrink=0.8, label=f"electron in {exptime:g} s")
 
     kinds = np.zeros((CORNER, CORNER), int)
     for value, (name, code, colour) in enumerate(KINDS, 1):
@@ -43,7 +43,7 @@ def main(master: str, picture: str) -> None:
     for axes in (whole, part, bad):
         axes.set_xlabel("column")
         axes.set_ylabel("row")
-    figure.savefig(picture, dpi=100)
+    figure.savefig(picture, dpi=90)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ class FrameSet:
 def collect_frames(
     input_frames: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
-    minimum_frames: int = 3,
+    minimum_frames: int | Callable[[str], int] = 3,
     extra_table: str | os.PathLike[str] | None = None,
 ) -> FrameSet:
     """Collect the frames of a reduction and verify that they belong together.
@@ -148,8 +148,8 @@ def collect_frames(
     ----------
     input_frames : path-like or iterable of path-like
         A set-of-files file (its name ends in ``.sof``), a folder, or FITS files. Of a folder the raw darks are taken.
-    minimum_frames : int
-        Fewer darks are refused.
+    minimum_frames : int or callable
+        Fewer darks are refused; a callable is given the arm.
     extra_table : path-like, optional
         An instrument table that comes before those shipped.
 
@@ -179,7 +179,11 @@ def collect_frames(
             faults.take(error)
     darks = sorted((file for file in files if file.read_out is not None), key=_by_time)
     left_out = _left_out(listing.source, sorter.left_out)
-    count, wanted = len(darks) + broken, max(minimum_frames, 1)
+    count, wanted = len(darks) + broken, 1
+    if not callable(minimum_frames):
+        wanted = max(minimum_frames, 1)
+    elif darks:
+        wanted = max(minimum_frames(_facts(darks[0]).detector.arm), 1)
     if count < wanted:
         hint = f" ({left_out[0]})" if left_out else ""
         faults.add(

@@ -22,9 +22,9 @@ __all__ = ["Faults", "ReadOut", "agreed", "check_agreement", "conversion_factor"
 INVERSE_TOLERANCE, MODE_TOLERANCE, TABLE_TOLERANCE = 0.05, 1.5, 0.01
 
 _MJD_EPOCH = datetime(1858, 11, 17)
-_SPLIT_TIMES = "split the set by exposure time ('soxspipe prep' writes one set of files for each)"
-_SPLIT_ARMS = "reduce each arm on its own ('soxspipe prep' writes one set of files for each)"
-_SPLIT = "leave this frame out, or split the set ('soxspipe prep' does)"
+_SPLIT_TIMES = "leave this frame out, or reduce each exposure time on its own"
+_SPLIT_ARMS = "leave this frame out, or reduce each arm on its own"
+_SPLIT = "leave this frame out, or split the set"
 
 
 class Faults:
@@ -232,9 +232,14 @@ def check_agreement(frames: Sequence[ReadOut], faults: Faults) -> tuple[list[Rea
         frames = [frame for frame, agrees in zip(frames, same, strict=True) if agrees]
     sizes = [("NAXIS1 x NAXIS2", f"{frame.shape[1]} x {frame.shape[0]}") for frame in frames]
     _compare(frames, sizes, None, _SPLIT, faults)
-    for meaning in frames[0].values:
+    same_time = frames
+    for meaning in sorted(frames[0].values, key=lambda meaning: meaning != "exptime"):
         rule = _RULES.get(meaning, _Rule())
-        _compare(frames, [frame.values[meaning] for frame in frames], rule.tolerance, rule.remedy, faults)
+        # a frame of another exposure time has another DIT too: that needs no line
+        voters = same_time if meaning in ("dit", "ndit") else frames
+        same = _compare(voters, [frame.values[meaning] for frame in voters], rule.tolerance, rule.remedy, faults)
+        if meaning == "exptime":
+            same_time = [frame for frame, agrees in zip(frames, same, strict=True) if agrees]
     return list(frames), tuple(_remarks(frames))
 
 

@@ -78,6 +78,8 @@ class Detector:
         Side of a pixel, micrometre.
     column_parity : bool
         Whether odd and even columns have levels of their own.
+    temperature_keyword : str or None
+        Header keyword of the detector's temperature, kelvin.
     mode : str
         ``'read_mode'`` or ``'binning'``: what tells two read-outs apart in a product's name.
     """
@@ -97,6 +99,7 @@ class Detector:
     saturation_adu: float | None
     pixel_size_um: float
     column_parity: bool
+    temperature_keyword: str | None
     mode: str
 
     @classmethod
@@ -127,6 +130,7 @@ class Detector:
             saturation_adu=_optional_float(optional["saturation"]),
             pixel_size_um=float(table["pixel_size"]),
             column_parity=bool(table.get("column_parity", False)),
+            temperature_keyword=table.get("temperature"),
             mode=mode,
         )
 

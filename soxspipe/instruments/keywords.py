@@ -18,7 +18,7 @@ __all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instrumen
 #: Meanings that every instrument table must give keywords for.
 MEANINGS = (
     "arm", "category", "technique", "type", "exptime", "dit", "ndit", "mjd", "date", "binx", "biny",
-    "read_mode", "conad", "gain", "read_noise", "chip", "detector_temperature", "template", "archive_name",
+    "read_mode", "conad", "gain", "read_noise", "chip", "template", "archive_name",
 )  # fmt: skip
 
 

@@ -106,7 +106,7 @@ class soxs_mdark(BaseRecipe):
 def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkFacts:
     """Gather what the QC values need to know of the frames."""
     bin_y, bin_x = frames.binning
-    temperatures = [frames.instrument.value(dark.header, "detector_temperature") for dark in frames.darks]
+    temperatures = [dark.header.get(frames.detector.temperature_keyword or "") for dark in frames.darks]
     return DarkFacts(
         exptime_s=frames.dit_s,
         pedestal_removed=prepared.pedestal != "nothing",
@@ -128,5 +128,5 @@ def _pixel_codes(stack: StackResult, noise_map: NoiseMap, static_bad: NDArray[np
     codes[stack.saturated] |= SATURATED
     if static_bad is not None:
         codes[static_bad] |= STATIC
-    codes[stack.count == 0] = NO_DATA
+    codes[stack.count == 0] |= NO_DATA
     return codes

@@ -1,0 +1,159 @@
+"""Directives that write what the package itself says, so that pages and code cannot disagree.
+
+``.. settings-table:: [section ...]``  the settings, of all sections or of those named
+``.. detector-table::``                the detectors in the instrument tables
+``.. usage-text::``                    what ``soxspipe --help`` prints
+``.. changes-list::``                  CHANGES.md, whose few marks are turned into those of these pages
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+from soxspipe.cl_utils import USAGE
+from soxspipe.instruments.keywords import shipped_instruments
+from soxspipe.settings import SettingRow, settings_table
+
+CHANGES = Path(__file__).parents[2] / "CHANGES.md"
+
+
+def table(header: list[str], rows: list[list[str]], widths: list[int], literal: set[int]) -> nodes.table:
+    """Make a table; the columns in ``literal`` are set as code."""
+    group = nodes.tgroup(cols=len(header))
+    group += [nodes.colspec(colwidth=width) for width in widths]
+    for part, lines in ((nodes.thead(), [header]), (nodes.tbody(), rows)):
+        for line in lines:
+            row = nodes.row()
+            for i, text in enumerate(line):
+                code = i in literal and lines is rows and text
+                word = nodes.literal(text, text) if code else nodes.inline(text, text)
+                row += nodes.entry("", nodes.paragraph("", "", word))
+            part += row
+        group += part
+    return nodes.table("", group, classes=["colwidths-given"])
+
+
+def value_text(row: SettingRow) -> str:
+    """Write a default as the settings file has it."""
+    if row.type == "range":
+        return "[" + ", ".join("null" if end is None else f"{end:g}" for end in row.default) + "]"
+    return "null" if row.default is None else str(row.default)
+
+
+class SettingsTable(Directive):
+    """The settings, with type, range, default and words."""
+
+    optional_arguments = 100
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table for each section, below its name where there are several."""
+        sections = list(dict.fromkeys(row.section for row in settings_table()))
+        wanted = self.arguments or sections
+        if unknown := set(wanted) - set(sections):
+            raise self.error(f"no section {', '.join(unknown)}")
+        found: list[nodes.Node] = []
+        for section in wanted:
+            if len(wanted) > 1:
+                found.append(nodes.paragraph("", "", nodes.literal(section, section)))
+            lines = [
+                [row.key, value_text(row), f"{row.range} {row.unit}".strip(), row.words]
+                for row in settings_table()
+                if row.section == section
+            ]
+            found.append(table(["Key", "Default", "Range", "Meaning"], lines, [26, 14, 18, 42], {0, 1}))
+        return found
+
+
+class DetectorTable(Directive):
+    """One line for each detector that has a table: where its pixels lie, and its numbers."""
+
+    PIXELS: ClassVar = [
+        "Instrument, arm", "Detector", "Raw frame", "Product", "Turns", "Amplifiers", "Level columns",
+    ]  # fmt: skip
+    NUMBERS: ClassVar = [
+        "Instrument, arm", "e-/ADU", "Read noise, e-", "Dark current, e-/s", "Saturation, ADU", "Pixel, µm",
+    ]  # fmt: skip
+
+    def run(self) -> list[nodes.Node]:
+        """Return the two tables."""
+        pixels, numbers = [], []
+        for instrument in shipped_instruments():
+            for arm, detector in instrument.detectors.items():
+                geometry = detector.geometry(detector.raw_shape, (1, 1), arm)
+                conad = f"{detector.conad_e_per_adu:g}"
+                limit, saturation = detector.dark_current_limit_e_per_s, detector.saturation_adu
+                pixels.append([
+                    f"{instrument.name} {arm}",
+                    detector.name,
+                    "{} x {}".format(*detector.raw_shape),
+                    "{} x {}".format(*geometry.product_shape),
+                    str(detector.turns),
+                    str(len(detector.amplifiers)),
+                    ", ".join(f"{first}:{end}" for first, end in detector.level_columns) or "-",
+                ])  # fmt: skip
+                numbers.append([
+                    f"{instrument.name} {arm}",
+                    f"header, else {conad}" if detector.conad_from_header else conad,
+                    f"{detector.read_noise_e:g}",
+                    "-" if limit is None else f"{limit:g}",
+                    "-" if saturation is None else f"{saturation:g}",
+                    f"{detector.pixel_size_um:g}",
+                ])  # fmt: skip
+        return [
+            table(self.PIXELS, pixels, [18, 20, 14, 14, 8, 10, 16], set()),
+            table(self.NUMBERS, numbers, [18, 20, 16, 18, 16, 12], set()),
+        ]
+
+
+class UsageText(Directive):
+    """The text of ``soxspipe --help``."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return it as a block of text."""
+        text = USAGE.rstrip("\n")
+        return [nodes.literal_block(text, text, language="none")]
+
+
+class ChangesList(Directive):
+    """The changes of each version."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a heading and a list for each version."""
+        text = CHANGES.read_text(encoding="utf-8").partition("\n")[2]
+        text = re.sub(r"`([^`]+)`", r"``\1``", text)
+        text = re.sub(r"^##+ (.*)$", r".. rubric:: \1", text, flags=re.MULTILINE)
+        page = nodes.Element()
+        self.state.nested_parse(StringList(text.splitlines(), source=CHANGES.name), 0, page)
+        return page.children
+
+
+def keep_attribute_comments(app: Any) -> None:
+    """Keep the comments of attributes as they are: napoleon takes words before a colon for a type."""
+    kept: dict[str, list[str]] = {}
+
+    def keep(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+        if what == "attribute":
+            kept[name] = list(lines)
+
+    def put_back(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+        if what == "attribute":
+            lines[:] = kept.pop(name, lines)
+
+    app.connect("autodoc-process-docstring", keep, priority=100)
+    app.connect("autodoc-process-docstring", put_back, priority=900)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register the directives."""
+    keep_attribute_comments(app)
+    app.add_directive("settings-table", SettingsTable)
+    app.add_directive("detector-table", DetectorTable)
+    app.add_directive("usage-text", UsageText)
+    app.add_directive("changes-list", ChangesList)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
