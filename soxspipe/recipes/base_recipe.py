@@ -149,7 +149,7 @@ class BaseRecipe(ABC):
             log.info("soxspipe %s, recipe %s", __version__, self.name)
             frames = collect_frames(
                 self.input_frames,
-                minimum_frames=self.minimum_frames(self.settings.common),
+                minimum_frames=lambda arm: self.minimum_frames(self.settings.for_arm(arm)),
                 extra_table=self.settings.instruments.table,
             )
             log.info(
