@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +192,7 @@ def clip_and_stack(
     out = _Images.empty(stack.shape)
     band_rows = band_rows or max(1, BAND_SAMPLES // (n_frames * nx))
     buffer = np.empty((n_frames, min(band_rows, ny), nx), np.float32)
-    for start in range(0, ny, band_rows):
-        stop = min(start + band_rows, ny)
+    for start, stop in _bands(noise_model, band_rows):
         saturated = _read_band(stack, noise_model, start, stop, buffer[:, : stop - start])
         _stack_band(buffer[:, : stop - start], noise_model, clip, start, stop, out)
         out.saturated[start:stop] = 2 * saturated >= n_frames
@@ -203,8 +202,10 @@ def clip_and_stack(
         out.mean, noise_model.regions, column_parity=column_parity, box=background_box, bad=out.ambiguous
     )
     error = _model_error(out, background, noise_model, common_error)
-    out.mean += noise_model.image(noise_model.level_e, 0, ny, nx)
-    background.total_e[...] += noise_model.image(noise_model.level_e, 0, ny, nx)
+    for start, stop in noise_model.spans():
+        level = noise_model.row(noise_model.level_e, start)
+        out.mean[start:stop] += level
+        background.total_e[start:stop] += level
     rejected = np.concatenate(out.rejected)
     log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
     return StackResult(
@@ -251,6 +252,13 @@ class _Images:
         )
 
 
+def _bands(model: NoiseModel, band_rows: int) -> Iterator[tuple[int, int]]:
+    """Yield row ranges of at most this height, in each of which every column keeps its amplifier."""
+    for first, end in model.spans():
+        for start in range(first, end, band_rows):
+            yield start, min(start + band_rows, end)
+
+
 def _read_band(
     stack: FrameStack, model: NoiseModel, start: int, stop: int, samples: NDArray[np.float32]
 ) -> NDArray[np.uint16]:
@@ -263,9 +271,7 @@ def _read_band(
         full = stack.read(i, start, stop, samples[i])
         if full is not None:
             saturated += full
-        for (rows, columns), level in zip(model.regions, model.level_e + model.offsets_e[i], strict=True):
-            part = samples[i, max(rows.start - start, 0) : max(rows.stop - start, 0), columns]
-            part -= np.float32(level)
+        samples[i] -= model.row(model.level_e + model.offsets_e[i], start)
     return saturated
 
 
@@ -276,7 +282,7 @@ def _stack_band(
     n_frames = len(samples)
     mean, std, count = _combine(samples, None)
     low, high = samples.min(axis=0), samples.max(axis=0)
-    read_noise = model.image(model.read_noise_e, start, stop, samples.shape[2])
+    read_noise = model.row(model.read_noise_e, start)
     reach = np.float32(clip.frame_sigma) * model.frame_scatter_e.astype(np.float32)
     if clip.scale == "noise-model":
         closer = screen_by_noise(low, high, mean, std, read_noise, clip.sigma)
@@ -296,7 +302,7 @@ def _stack_band(
         if clip.scale == "noise-model":
             result = clip_by_noise(
                 few,
-                read_noise.ravel()[here],
+                read_noise[here % samples.shape[2]],
                 clip.sigma,
                 clip.iterations,
                 doubtful=doubtful,
@@ -315,7 +321,7 @@ def _stack_band(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # too few samples left: NaN, which is meant
             out.quiet_noise[start:stop].reshape(-1)[here] = _quiet_scatter(
-                few, result.rejected, read_noise.ravel()[here], model.shot_scale
+                few, result.rejected, read_noise[here % samples.shape[2]], model.shot_scale
             )
     out.mean[start:stop] = mean
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -389,13 +395,15 @@ def _model_error(
     out: _Images, background: Background, model: NoiseModel, common_error: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
     """One-sigma error of the mean by the noise model; NaN where there is no sample."""
-    ny, nx = out.mean.shape
-    read_variance = np.square(model.image(model.read_noise_e, 0, ny, nx))
+    variance = np.empty(out.mean.shape, np.float32)
     # the read noise holds the shot noise of its region's mean level: only the difference from that counts
     region_level = np.array([_mean_level(background.smooth_e[region]) for region in model.regions])
-    signal = background.smooth_e - model.image(region_level, 0, ny, nx)
+    for start, stop in model.spans():
+        read_variance = np.square(model.row(model.read_noise_e, start))
+        above = background.smooth_e[start:stop] - model.row(region_level, start)
+        above *= np.float32(model.shot_scale)
+        np.maximum(read_variance + above, np.float32(0.25) * read_variance, out=variance[start:stop])
     count = np.maximum(out.count, 1).astype(np.float32)
-    variance = np.maximum(read_variance + np.float32(model.shot_scale) * signal, 0.25 * read_variance)
     common = np.float32(0) if common_error is None else np.square(common_error)
     excess = out.mean - background.total_e
     own = excess > EXCESS_SIGMA * np.sqrt(variance / count + common)
