@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import os
@@ -27,6 +28,8 @@ soxspipe: from raw darks of SOXS and X-shooter to master darks that can be trust
 Usage:
   soxspipe mdark <inputFrames>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
                                   [-q | -v...]
+  soxspipe dark-current <master>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
+                                    [-q | -v...]
   soxspipe simulate <directory> [--instrument=NAME] [--arm=ARM] [--kind=KIND] [--frames=N]
                                 [--exptime=S] [--ndit=N] [--shape=SIZE] [--binning=SIZE]
                                 [--start=TIME] [--seed=N] [--overwrite] [-q | -v...]
@@ -35,14 +38,16 @@ Usage:
   soxspipe (--help | --version)
 
 Commands:
-  mdark     reduce raw darks to a master dark
-  simulate  write seeded raw darks, with a truth file
-  demo      simulate ten NIR darks of SOXS and reduce them
-  settings  print or write the default settings, ready to edit
+  mdark         reduce raw darks to a master dark
+  dark-current  fit the dark rate of every pixel to master darks of different exposures
+  simulate      write seeded raw darks, with a truth file
+  demo          simulate ten NIR darks of SOXS and reduce them
+  settings      print or write the default settings, ready to edit
 
 Arguments:
   <inputFrames>  set-of-files files (.sof) and directories, each a reduction of its own, or the FITS
                  files of one reduction
+  <master>       likewise: the master darks of a fit, at least two
   <directory>    where simulated frames go; for the demo, the product too (soxspipe-demo)
 
 Options:
@@ -78,7 +83,10 @@ Exit codes:
 Results go to standard output; log lines, progress and errors to standard error.
 """
 
-COMMANDS = ("mdark", "simulate", "demo", "settings")
+COMMANDS = ("mdark", "dark-current", "simulate", "demo", "settings")
+
+#: Commands that run a recipe: its name, and the argument that holds its input.
+RECIPES = {"mdark": ("soxs_mdark", "<inputFrames>"), "dark-current": ("soxs_dark_current", "<master>")}
 
 _log = logging.getLogger("soxspipe")
 
@@ -127,7 +135,10 @@ def _run(argv: list[str], terminal: Terminal) -> int:
     if isinstance(options, int):
         return options
     terminal.set_verbosity(options["--quiet"], options["--verbose"])
-    for command, work in (("mdark", _mdark), ("simulate", _simulate), ("demo", _demo)):
+    for command in RECIPES:
+        if options[command]:
+            return _recipe(command, options, terminal)
+    for command, work in (("simulate", _simulate), ("demo", _demo)):
         if options[command]:
             return work(options, terminal)
     return _settings(options)
@@ -193,15 +204,20 @@ def _reductions(arguments: Sequence[str]) -> list[str | list[str]]:
 
 
 def _reduce(
-    frames: str | list[str], output: str, overwrite: bool, settings: Settings | None, terminal: Terminal
+    command: str,
+    frames: str | list[str],
+    output: str,
+    overwrite: bool,
+    settings: Settings | None,
+    terminal: Terminal,
 ) -> Any:
-    """Reduce one set of darks and return its product."""
-    from .recipes import soxs_mdark
-
+    """Run the recipe of a command on one input and return its product."""
+    recipe = getattr(importlib.import_module(".recipes", __package__), RECIPES[command][0])
     start_s = time.time()
-    with terminal.progress("mdark") as progress:
-        recipe = soxs_mdark(frames, settings=settings, output_dir=output, overwrite=overwrite, progress=progress)
-        product = recipe.produce_product()
+    with terminal.progress(command) as progress:
+        product = recipe(
+            frames, settings=settings, output_dir=output, overwrite=overwrite, progress=progress
+        ).produce_product()
     if terminal.level <= logging.INFO:
         from .fundamentals_adapter import elapsed_words
 
@@ -209,8 +225,8 @@ def _reduce(
     return product
 
 
-def _mdark(options: dict[str, Any], terminal: Terminal) -> int:
-    arguments = options["<inputFrames>"]
+def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
+    arguments = options[RECIPES[command][1]]
     if "--" in arguments:  # docopt 0.6.2 leaves it among them
         arguments.remove("--")
     reductions = _reductions(arguments)
@@ -224,7 +240,7 @@ def _mdark(options: dict[str, Any], terminal: Terminal) -> int:
     codes = []
     for frames in reductions:
         try:
-            document = _document(_reduce(frames, output, options["--overwrite"], settings, terminal))
+            document = _document(_reduce(command, frames, output, options["--overwrite"], settings, terminal))
             if not options["--json"]:
                 deliver(document["product"])
         except Exception as error:  # noqa: BLE001 - the others are finished whatever happens to one
@@ -300,7 +316,7 @@ def _demo(options: dict[str, Any], terminal: Terminal) -> int:
     directory = "soxspipe-demo" if options["<directory>"] is None else _path(options["<directory>"], "directory")
     sof = _simulated(directory, {}, options["--overwrite"], terminal)
     deliver(sof)
-    product = _reduce(sof, os.path.join(directory, "reduced"), options["--overwrite"], None, terminal)
+    product = _reduce("mdark", sof, os.path.join(directory, "reduced"), options["--overwrite"], None, terminal)
     deliver(str(product.path))
     return 0
 

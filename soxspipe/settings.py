@@ -16,6 +16,7 @@ __all__ = [
     "ARMS",
     "QC_NAMES",
     "ArmSettings",
+    "DarkCurrentSettings",
     "InstrumentSettings",
     "MasterDarkSettings",
     "NoiseMapSettings",
@@ -34,7 +35,7 @@ ARMS = ("NIR", "VIS", "UVB", "ACQ")
 QC_NAMES = (
     "MDARK MEDIAN", "MDARK MEAN", "MDARK STDEV", "DARK CURRENT", "DARK CURRENT ERR", "RON RAW", "RON MASTER",
     "HOTPIX NUM", "HOTPIX FRAC", "COLDPIX NUM", "NOISYPIX NUM", "AMBIGPIX NUM", "SATPIX NUM", "REJECT FRAC",
-    "PULL STD",
+    "PULL STD", "DARK RATE", "DARK RATE ERR", "OFFSET", "LEVEL CHI2", "CHI2 MEDIAN", "NONLIN NUM", "NODATA NUM",
 )  # fmt: skip
 
 #: Low and high end of a range, None where it is open.
@@ -95,6 +96,15 @@ class NoiseMapSettings(Section):
     )
     background_box: int = option(
         8, "side of the blocks whose medians make the smooth local background", "pixels", low=4, high=64
+    )
+
+
+@dataclass(frozen=True)
+class DarkCurrentSettings(Section):
+    """Section ``dark-current``: how master darks of different exposures become a dark-rate map."""
+
+    nonlinear_sigma: float = option(
+        5.0, "a pixel is non-linear where its chi2 is less probable than so many sigmas to one side", "sigma", low=0
     )
 
 
@@ -185,6 +195,7 @@ class ArmSettings:
 
     soxs_mdark: MasterDarkSettings = field(default_factory=MasterDarkSettings)
     create_noise_map: NoiseMapSettings = field(default_factory=NoiseMapSettings)
+    dark_current: DarkCurrentSettings = field(default_factory=DarkCurrentSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
     instruments: InstrumentSettings = field(default_factory=InstrumentSettings)
 

@@ -66,6 +66,7 @@ def fake_recipes(monkeypatch):
             return FakeProduct(f"{Path(self.name).stem}.fits")
 
     fake.soxs_mdark = FakeRecipe
+    fake.soxs_dark_current = type("FakeDarkCurrent", (FakeRecipe,), {})
     monkeypatch.setitem(sys.modules, "soxspipe.recipes", fake)
     return fake
 
@@ -111,15 +112,15 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no command: expected mdark, simulate, demo, settings"),
+        ([], "no command: expected mdark, dark-current, simulate, demo, settings"),
         (["mdrak", "a.sof"], "unknown command 'mdrak': did you mean 'mdark'?"),
         (["mdark"], "mdark: an argument is missing, or one too many: expected the usage below"),
         (["mdark", "a.sof", "--sttings=x"], "unknown option '--sttings': did you mean '--settings'?"),
         (["mdark", "a.sof", "--settings"], "--settings requires argument"),
         (["mdark", "a.sof", "-q", "-v"], "mdark: an argument is missing, or one too many: expected the usage below"),
         (["mdark", "a.sof", "--arm=NIR"], "mdark: an argument is missing, or one too many: expected the usage below"),
-        (["prep", "\x1b[31m"], "unknown command 'prep': expected mdark, simulate, demo, settings"),
-        (["\x1b[31m"], "unknown command '\\x1b[31m': expected mdark, simulate, demo, settings"),
+        (["prep", "\x1b[31m"], "unknown command 'prep': expected mdark, dark-current, simulate, demo, settings"),
+        (["\x1b[31m"], "unknown command '\\x1b[31m': expected mdark, dark-current, simulate, demo, settings"),
     ],
 )
 def test_bad_usage_is_two_with_the_usage_on_standard_error(arguments, message, capsys):
@@ -188,6 +189,21 @@ def test_names_that_are_none_are_refused(arguments, message, fake_recipes, here,
     assert cl_utils.main(["mdark", *arguments]) == 2
     assert capsys.readouterr() == ("", f"soxspipe: error: {message}\n")
     assert not fake_recipes.calls
+
+
+def test_dark_current_has_the_options_of_mdark(fake_recipes, here, monkeypatch, capsys):
+    Path("my.yaml").write_text("dark-current: {nonlinear-sigma: 6}\n")
+    monkeypatch.delattr(fake_recipes, "soxs_mdark")
+    options = ["--output=out", "--settings=my.yaml", "--overwrite", "-q"]
+    assert cl_utils.main(["dark-current", *options, "a.fits", "b.fits", "--", "-c.fits"]) == 0
+    (call,) = fake_recipes.calls
+    assert call["frames"] == ["a.fits", "b.fits", "-c.fits"]
+    assert call["settings"].common.dark_current.nonlinear_sigma == 6
+    assert (call["output"], call["overwrite"]) == ("out", True)
+    fake_recipes.raises = {"a.sof": FrameError(["a: is a bias", "b: is a flat"])}
+    capsys.readouterr()
+    assert cl_utils.main(["dark-current", "a.sof", "--json", "-q"]) == 2
+    assert capsys.readouterr() == ("", "soxspipe: error: a: is a bias\nsoxspipe: error: b: is a flat\n")
 
 
 def test_the_tilde_that_a_shell_leaves(fake_recipes, here, monkeypatch, capsys):

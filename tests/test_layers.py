@@ -22,6 +22,7 @@ RANKS = {
     "soxspipe.stacking": 1,
     "soxspipe.quality": 1,
     "soxspipe.quality.metrics": 1,
+    "soxspipe.quality.rate_metrics": 1,
     "soxspipe.quality.table": 1,
     "soxspipe.instruments": 2,
     "soxspipe.settings": 2,

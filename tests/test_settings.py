@@ -15,6 +15,7 @@ from soxspipe.settings import (
     ARMS,
     QC_NAMES,
     ArmSettings,
+    DarkCurrentSettings,
     InstrumentSettings,
     MasterDarkSettings,
     NoiseMapSettings,
@@ -73,6 +74,7 @@ def test_the_default_values_are_those_of_the_method():
     arm = Settings.load().for_arm("NIR")
     assert arm.soxs_mdark == MasterDarkSettings(10.0, 5, 5.0, 5, "noise-model", 3)
     assert arm.create_noise_map == NoiseMapSettings(5.0, 5.0, 5.0, 5, 8)
+    assert arm.dark_current == DarkCurrentSettings(5.0)
     assert arm.quality.ranges == {"PULL STD": (0.9, 1.1), "REJECT FRAC": (None, 0.05)}
     assert arm.instruments == InstrumentSettings(None)
 
@@ -152,7 +154,10 @@ def test_the_other_name_of_the_clipping_iterations():
     ("text", "fault"),
     [
         ("mdark: {}", "my.yaml: unknown section 'mdark': did you mean 'soxs-mdark'?"),
-        ("5: {}", "my.yaml: unknown section 5: expected soxs-mdark, create-noise-map, quality, instruments"),
+        (
+            "5: {}",
+            "my.yaml: unknown section 5: expected soxs-mdark, create-noise-map, dark-current, quality, instruments",
+        ),
         (
             "soxs-mdark: {stacked_clipping_sigma: 3}",
             "my.yaml: soxs-mdark: unknown key 'stacked_clipping_sigma': did you mean 'stacked-clipping-sigma'?",
@@ -394,6 +399,7 @@ def test_sections_as_mappings_read_back():
     mapping = {
         "soxs-mdark": common.soxs_mdark.as_mapping(),
         "create-noise-map": common.create_noise_map.as_mapping(),
+        "dark-current": common.dark_current.as_mapping(),
         "quality": common.quality.as_mapping(),
         "instruments": common.instruments.as_mapping(),
     }

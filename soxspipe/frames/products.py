@@ -22,46 +22,52 @@ from astropy.io import fits
 from ..exceptions import ProductError, ProductExistsError
 from ..quality.table import QCValue
 from ..version import __version__
-from .set_of_files import FrameSet
+from .origin import Origin
 
-__all__ = ["Product", "ProductFile", "add_qc", "product_header", "product_stem", "set_card"]
+__all__ = ["Product", "ProductFile", "add_qc", "image_hdu", "product_header", "product_stem", "set_card"]
 
 PIPELINE = f"soxspipe/{__version__}"
-#: Keywords of the first raw frame that a product keeps.
+#: Keywords of the first input frame that a product keeps.
 KEPT = re.compile(
     r"(ORIGIN|TELESCOP|INSTRUME|OBJECT|OBSERVER|PI-COI|RA|DEC|EQUINOX|RADESYS|LST|UTC|DATE-OBS|MJD-OBS|ARCFILE|"
-    r"ESO (OBS|TPL|TEL|INS|DET|SEQ|GEN|ADA) .*)"
+    r"ESO (OBS|TPL|SEQ|GEN|ADA|(TEL|INS|DET)[0-9]?) .*)"
 )
+#: What the planes of a product are in ESO's dictionary: HDUCLAS2, HDUCLAS3.
+CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
 #: Longest card that fits one record.
 CARD = 80
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
-def product_stem(frames: FrameSet, kind: str) -> str:
+def product_stem(origin: Origin, kind: str) -> str:
     """Return the name, without ending, that the products of a set share.
 
     Parameters
     ----------
-    frames : FrameSet
-        The raw frames.
+    origin : Origin
+        What the product is made from.
     kind : str
         What the product is, e.g. ``'MDARK'``.
 
     Returns
     -------
     str
-        ``<UTC of first frame>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``.
+        ``<UTC of first input>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``, without EXPTIME where it differs.
     """
-    utc = MJD_EPOCH + timedelta(days=frames.darks[0].mjd)
+    utc = MJD_EPOCH + timedelta(days=origin.begin_mjd)
     utc = (utc + timedelta(milliseconds=500)).replace(microsecond=0)
-    mode = frames.read_mode or "X"
-    if frames.detector.mode == "binning":
-        mode = f"{frames.binning[1]}x{frames.binning[0]}"
+    mode = origin.read_mode or "X"
+    if origin.detector.mode == "binning":
+        mode = f"{origin.binning[1]}x{origin.binning[0]}"
     mode = re.sub(r"[^A-Za-z0-9x.-]+", "-", mode)
-    seconds = f"{frames.exptime_s:.1f}"
-    if abs(float(seconds) - frames.exptime_s) > 1e-6:
-        seconds = f"{frames.exptime_s:.6f}".rstrip("0")
-    return f"{utc:%Y%m%dT%H%M%S}_{frames.arm}_{mode}_{kind}_{seconds.replace('.', '_')}S_{frames.instrument.name}"
+    exposure = [] if origin.exptime_s is None else [f"{_seconds(origin.exptime_s).replace('.', '_')}S"]
+    return "_".join([f"{utc:%Y%m%dT%H%M%S}", origin.arm, mode, kind, *exposure, origin.instrument.name])
+
+
+def _seconds(exptime_s: float) -> str:
+    """Write an exposure time with one decimal, with more only where that would change it."""
+    seconds = f"{exptime_s:.1f}"
+    return seconds if abs(float(seconds) - exptime_s) <= 1e-6 else f"{exptime_s:.6f}".rstrip("0")
 
 
 def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -> None:
@@ -93,7 +99,7 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
 
 
 def product_header(
-    frames: FrameSet,
+    origin: Origin,
     recipe: str,
     category: str,
     parameters: Mapping[str, tuple[Any, Any]],
@@ -102,7 +108,7 @@ def product_header(
 
     Parameters
     ----------
-    frames : FrameSet
+    origin : Origin
         What the product was made from.
     recipe : str
         Name of the recipe.
@@ -115,36 +121,36 @@ def product_header(
     -------
     astropy.io.fits.Header
     """
-    first = frames.darks[0]
     header = fits.Header()
-    for card in first.header.cards:
-        if not KEPT.fullmatch(card.keyword) or isinstance(card.value, fits.card.Undefined):
+    keywords = origin.instrument.keywords
+    # where the inputs differ in their exposure, that of the first says nothing of the product
+    of_one = () if origin.exptime_s is not None else keywords["exptime"] + keywords["dit"] + keywords["ndit"]
+    for card in origin.header.cards:
+        if not KEPT.fullmatch(card.keyword) or isinstance(card.value, fits.card.Undefined) or card.keyword in of_one:
             continue
         set_card(header, card.keyword, card.value, _ascii(card.comment))
-    set_card(header, "EXPTIME", frames.exptime_s, "[s] exposure time of each raw frame")
-    set_card(header, "MJD-OBS", first.mjd, "start of the first frame")
+    if origin.exptime_s is not None:
+        set_card(header, "EXPTIME", origin.exptime_s, "[s] exposure time of each raw frame")
+    set_card(header, "MJD-OBS", origin.begin_mjd, "start of the first frame")
     if "DATE-OBS" not in header:
-        set_card(header, "DATE-OBS", _iso(first.mjd), "start of the first frame")
-    last = frames.darks[-1]
-    end = last.mjd + frames.exptime_s * frames.ndit / 86400.0
-    set_card(header, "MJD-END", end, "end of the last frame")
-    set_card(header, "DATE-END", _iso(end), "end of the last frame")
+        set_card(header, "DATE-OBS", _iso(origin.begin_mjd), "start of the first frame")
+    set_card(header, "MJD-END", origin.end_mjd, "end of the last frame")
+    set_card(header, "DATE-END", _iso(origin.end_mjd), "end of the last frame")
     set_card(header, "DATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] when this file was written")
     set_card(header, "ESO PRO CATG", category, "category of this product")
     set_card(header, "ESO PRO TYPE", "REDUCED", "product type")
-    set_card(header, "ESO PRO TECH", frames.instrument.value(first.header, "technique", "IMAGE"), "technique")
+    set_card(header, "ESO PRO TECH", origin.technique, "technique")
     set_card(header, "ESO PRO SCIENCE", False, "scientific product if T")
     set_card(header, "ESO PRO DID", "PRO-1.16", "data dictionary for PRO")
-    set_card(header, "ESO PRO ANCESTOR", first.header.get("ARCFILE") or first.name, "first raw frame")
-    set_card(header, "ESO PRO DATANCOM", len(frames.darks), "number of raw frames combined")
+    set_card(header, "ESO PRO ANCESTOR", origin.ancestor, "first raw frame")
+    set_card(header, "ESO PRO DATANCOM", len(origin.names), "number of frames combined")
     set_card(header, "ESO PRO REC1 ID", recipe, "recipe")
     set_card(header, "ESO PRO REC1 DRS ID", PIPELINE, "data reduction system")
     set_card(header, "ESO PRO REC1 PIPE ID", PIPELINE, "pipeline")
-    for i, dark in enumerate(frames.darks, 1):
-        set_card(header, f"ESO PRO REC1 RAW{i} NAME", dark.name, "file name of raw frame")
-        set_card(header, f"ESO PRO REC1 RAW{i} CATG", f"DARK_{frames.arm}", "category of raw frame")
-    calibrations = [file for file in (frames.master_bias, frames.static_map) if file is not None]
-    for i, file in enumerate(calibrations, 1):
+    for i, name in enumerate(origin.names, 1):
+        set_card(header, f"ESO PRO REC1 RAW{i} NAME", name, "file name of input frame")
+        set_card(header, f"ESO PRO REC1 RAW{i} CATG", origin.category, "category of input frame")
+    for i, file in enumerate(origin.calibrations, 1):
         set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
         set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
         if file.datamd5:
@@ -177,6 +183,43 @@ def _ascii(text: str) -> str:
 
 def _iso(mjd: float) -> str:
     return (MJD_EPOCH + timedelta(days=mjd)).isoformat(timespec="milliseconds").removesuffix("+00:00")
+
+
+def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.PrimaryHDU | fits.ImageHDU:
+    """Make one plane of a product, with the keywords that say what it is.
+
+    Parameters
+    ----------
+    name : str
+        Its EXTNAME. FLUX becomes the primary HDU; FLUX, QUAL and ERRS name each other as ESO's dictionary has it.
+    data : ndarray, shape (ny, nx)
+        Its pixels.
+    unit : str
+        Their unit; empty for pure numbers.
+
+    Returns
+    -------
+    astropy.io.fits.PrimaryHDU or ImageHDU
+    """
+    hdu = fits.PrimaryHDU(data) if name == "FLUX" else fits.ImageHDU(data)
+    set_card(hdu.header, "EXTNAME", name)
+    if unit:
+        set_card(hdu.header, "BUNIT", unit, "unit of the pixels")
+    if name in CLASSES:
+        class2, class3 = CLASSES[name]
+        set_card(hdu.header, "HDUCLASS", "ESO", "class name (ESO format)")
+        set_card(hdu.header, "HDUDOC", "DICD", "document with the class description")
+        set_card(hdu.header, "HDUVERS", "DICD version 6", "version of that document")
+        set_card(hdu.header, "HDUCLAS1", "IMAGE", "image data format")
+        set_card(hdu.header, "HDUCLAS2", class2, "what this extension is")
+        if class3:
+            set_card(hdu.header, "HDUCLAS3", class3, "how it is to be read")
+        for keyword, other in (("SCIDATA", "FLUX"), ("ERRDATA", "ERRS"), ("QUALDATA", "QUAL")):
+            if other != name:
+                set_card(hdu.header, keyword, other, "name of the extension that belongs to this")
+    if name == "ERRS":
+        set_card(hdu.header, "UTYPE", "StdDevUncertainty", "one-sigma errors")
+    return hdu
 
 
 def data_md5(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
 from .streams import printable
 
-__all__ = ["Faults", "ReadOut", "agreed", "check_agreement", "conversion_factor", "mode_keywords", "read_out", "shown"]
+__all__ = [
+    "Faults", "Labelled", "ReadOut", "agreed", "check_agreement", "compare", "conversion_factor", "mode_keywords",
+    "read_out", "shown",
+]  # fmt: skip
 
 #: CONAD x GAIN may be off 1 by this; a stated factor off those of the known modes by so many times is odd.
 INVERSE_TOLERANCE, MODE_TOLERANCE, TABLE_TOLERANCE = 0.05, 1.5, 0.01
@@ -96,6 +99,13 @@ _RULES: Mapping[str, _Rule] = {
     "conad": _Rule(tolerance=_factor_tolerance),
     "gain": _Rule(tolerance=_factor_tolerance),
 }
+
+
+class Labelled(Protocol):
+    """Something that has a name for messages."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -227,30 +237,49 @@ def check_agreement(frames: Sequence[ReadOut], faults: Faults) -> tuple[list[Rea
         Warnings: one for each optional keyword that is missing, with what is taken instead.
     """
     for meaning in ("instrument", "arm"):
-        same = _compare(frames, [frame.values[meaning] for frame in frames], None, _SPLIT_ARMS, faults)
+        same = compare(frames, [frame.values[meaning] for frame in frames], None, _SPLIT_ARMS, faults)
         # frames of another arm differ in everything else too: that needs no line
         frames = [frame for frame, agrees in zip(frames, same, strict=True) if agrees]
     sizes = [("NAXIS1 x NAXIS2", f"{frame.shape[1]} x {frame.shape[0]}") for frame in frames]
-    _compare(frames, sizes, None, _SPLIT, faults)
+    compare(frames, sizes, None, _SPLIT, faults)
     same_time = frames
     for meaning in sorted(frames[0].values, key=lambda meaning: meaning != "exptime"):
         rule = _RULES.get(meaning, _Rule())
         # a frame of another exposure time has another DIT too: that needs no line
         voters = same_time if meaning in ("dit", "ndit") else frames
-        same = _compare(voters, [frame.values[meaning] for frame in voters], rule.tolerance, rule.remedy, faults)
+        same = compare(voters, [frame.values[meaning] for frame in voters], rule.tolerance, rule.remedy, faults)
         if meaning == "exptime":
             same_time = [frame for frame, agrees in zip(frames, same, strict=True) if agrees]
     return list(frames), tuple(_remarks(frames))
 
 
-def _compare(
-    frames: Sequence[ReadOut],
+def compare(
+    frames: Sequence[Labelled],
     found: Sequence[tuple[str, Any]],
     tolerance: Callable[[float], float] | None,
     remedy: str,
     faults: Faults,
 ) -> list[bool]:
-    """Note each frame whose value is not the one that most have; a missing value disagrees with nothing."""
+    """Note each frame whose value is not the one that most have; a missing value disagrees with nothing.
+
+    Parameters
+    ----------
+    frames : sequence of Labelled
+        The frames.
+    found : sequence of (str, object)
+        Of each the keyword and its value, None where it has none.
+    tolerance : callable or None
+        By how much a value may differ; None: not at all.
+    remedy : str
+        What to do, for the messages.
+    faults : Faults
+        Takes a line for each that disagrees.
+
+    Returns
+    -------
+    list of bool
+        Which of them agree.
+    """
     values = [value for _, value in found if value is not None]
     if not values:
         return [True] * len(found)

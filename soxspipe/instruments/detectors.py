@@ -183,6 +183,32 @@ class Detector:
             level_columns.append((low, high))
         return Geometry(raw_shape, self.turns, science, amplifiers, tuple(level_columns))
 
+    def geometry_of_product(self, shape: tuple[int, int], binning: tuple[int, int], name: str) -> Geometry:
+        """Lay the table over the raw frame that a product was made from.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns of the product.
+        binning : tuple of int
+            Binning in y and x of the raw frame.
+        name : str
+            Name of the product's file, for the message.
+
+        Returns
+        -------
+        Geometry
+
+        Raises
+        ------
+        FrameError
+            When the product has fewer than 32 x 32 pixels.
+        """
+        bottom, top, left, right = self._raw_margins()
+        (ny, nx), (bin_y, bin_x) = shape[:: -1 if self.turns % 2 else 1], binning
+        raw_shape = (ny + -(-bottom // bin_y) + -(-top // bin_y), nx + -(-left // bin_x) + -(-right // bin_x))
+        return self.geometry(raw_shape, binning, name)
+
     def _raw_margins(self) -> tuple[int, int, int, int]:
         """Margins below, above, left and right of the light-sensitive part of the frame as read."""
         below, above, left, right = self.margins
@@ -234,6 +260,15 @@ class Geometry:
         """Rows and columns of a product."""
         ny, nx = self.shape
         return (nx, ny) if self.turns % 2 else (ny, nx)
+
+    @property
+    def product_amplifiers(self) -> tuple[Window, ...]:
+        """Regions of the read-out amplifiers in a product."""
+        windows, nx, ny = self.amplifiers, self.shape[1], self.shape[0]
+        for _ in range(self.turns):
+            windows = tuple(Window(nx - window.x1, nx - window.x0, window.y0, window.y1) for window in windows)
+            nx, ny = ny, nx
+        return windows
 
     def to_product(self, image: np.ndarray[Any, np.dtype[_Scalar]]) -> np.ndarray[Any, np.dtype[_Scalar]]:
         """Turn a trimmed image from raw to product orientation."""

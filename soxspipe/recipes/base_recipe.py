@@ -6,23 +6,24 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
+from ..frames.origin import Origin
 from ..frames.products import Product, ProductFile, add_qc, product_header, product_stem
 from ..frames.set_of_files import FrameSet, collect_frames
 from ..quality.table import QualityTable
 from ..settings import ArmSettings, Settings
 from ..version import __version__
+from .run_log import run_log
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
     from astropy.table import QTable
 
-__all__ = ["BaseRecipe", "RecipeOutput", "RecipeProduct"]
+__all__ = ["BaseRecipe", "Inputs", "Recipe", "RecipeOutput", "RecipeProduct"]
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,22 @@ class RecipeProduct:
         return self._table.records()
 
 
-class BaseRecipe(ABC):
-    """A recipe: from a set of raw frames to products on disk.
+class Inputs(Protocol):
+    """What every recipe needs to know of its input."""
 
-    A new recipe subclasses this, names itself and fills in `process` and `parameters`.
+    @property
+    def arm(self) -> str: ...  # noqa: D102
+    @property
+    def warnings(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+InputsT = TypeVar("InputsT", bound=Inputs)
+
+
+class Recipe(ABC, Generic[InputsT]):
+    """What all recipes share: from files that belong together to products on disk.
+
+    A recipe says how its input is collected, what that is made into, and which parameters decide the result.
 
     Parameters
     ----------
@@ -121,16 +134,16 @@ class BaseRecipe(ABC):
         self.progress = progress
 
     @abstractmethod
-    def minimum_frames(self, settings: ArmSettings) -> int:
-        """Return the fewest raw frames to work with."""
+    def collect(self) -> tuple[InputsT, Origin]:
+        """Collect and verify the input, and tell where its product will come from."""
 
     @abstractmethod
     def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
         """Return the parameters that decide the result, by the names that the settings file gives them."""
 
     @abstractmethod
-    def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
-        """Make the product from verified frames."""
+    def process(self, frames: InputsT, settings: ArmSettings) -> RecipeOutput:
+        """Make the product from verified input."""
 
     def produce_product(self) -> RecipeProduct:
         """Run the recipe.
@@ -145,29 +158,20 @@ class BaseRecipe(ABC):
             When the input is at fault or the product cannot be written; nothing is left behind then.
         """
         started = time.monotonic()
-        with _run_log() as lines:
+        with run_log() as lines:
             log.info("soxspipe %s, recipe %s", __version__, self.name)
-            frames = collect_frames(
-                self.input_frames,
-                minimum_frames=lambda arm: self.minimum_frames(self.settings.for_arm(arm)),
-                extra_table=self.settings.instruments.table,
-            )
-            log.info(
-                "%d frames of %s %s, %g s: %s",
-                len(frames.darks), frames.instrument.name, frames.arm, frames.exptime_s,
-                ", ".join(dark.name for dark in frames.darks),
-            )  # fmt: skip
+            frames, origin = self.collect()
             settings = self.settings.for_arm(frames.arm)
             parameters = self._with_defaults(settings, frames.arm)
             for name, (value, default) in parameters.items():
                 log.info("parameter %s = %s (default %s)", name, value, default)
-            with Product(self.output_dir, product_stem(frames, self.kind), overwrite=self.overwrite) as product:
+            with Product(self.output_dir, product_stem(origin, self.kind), overwrite=self.overwrite) as product:
                 output = self.process(frames, settings)
                 warnings = frames.warnings + output.qc.warnings
                 for line in warnings:
                     log.warning("%s", line)
                 for file in output.files:
-                    header = product_header(frames, self.name, f"{file.category}_{frames.arm}", parameters)
+                    header = product_header(origin, self.name, f"{file.category}_{frames.arm}", parameters)
                     if file is output.files[0]:
                         add_qc(header, output.qc)
                         output.frame.header = header
@@ -189,32 +193,27 @@ class BaseRecipe(ABC):
         return {name: (value, defaults[name]) for name, value in self.parameters(settings).items()}
 
 
-@contextmanager
-def _run_log() -> Iterator[list[str]]:
-    """Collect the log lines of a run, for the file beside its product.
+class BaseRecipe(Recipe[FrameSet]):
+    """A recipe: from a set of raw frames to products on disk.
 
-    Whoever uses soxspipe as a library sees only what their own logging lets through: records pass on to
-    the handlers above as if this one were not there.
+    A new recipe subclasses this, names itself and fills in `minimum_frames`, ``parameters`` and ``process``; the rest,
+    and what it is called with, is that of every ``Recipe``.
     """
-    lines: list[str] = []
-    package = logging.getLogger("soxspipe")
-    level, propagate = package.level, package.propagate
-    threshold = package.getEffectiveLevel()
 
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record) + "\n")
-            if propagate and record.levelno >= threshold and package.parent is not None:
-                package.parent.handle(record)
+    @abstractmethod
+    def minimum_frames(self, settings: ArmSettings) -> int:
+        """Return the fewest raw frames to work with."""
 
-    collector = Collector(logging.INFO)
-    collector.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    package.addHandler(collector)
-    package.setLevel(min(threshold, logging.INFO))
-    package.propagate = False
-    try:
-        yield lines
-    finally:
-        package.removeHandler(collector)
-        package.setLevel(level)
-        package.propagate = propagate
+    def collect(self) -> tuple[FrameSet, Origin]:
+        """Collect and verify the raw frames."""
+        frames = collect_frames(
+            self.input_frames,
+            minimum_frames=lambda arm: self.minimum_frames(self.settings.for_arm(arm)),
+            extra_table=self.settings.instruments.table,
+        )
+        log.info(
+            "%d frames of %s %s, %g s: %s",
+            len(frames.darks), frames.instrument.name, frames.arm, frames.exptime_s,
+            ", ".join(dark.name for dark in frames.darks),
+        )  # fmt: skip
+        return frames, Origin.of_frames(frames)

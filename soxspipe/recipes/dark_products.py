@@ -9,7 +9,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..frames.prepare import PreparedFrames
-from ..frames.products import ProductFile, set_card
+from ..frames.products import ProductFile, image_hdu, set_card
 from ..frames.set_of_files import FrameSet
 from ..instruments.detectors import Geometry
 from ..stacking import StackResult
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
 __all__ = ["dark_files", "dark_frame"]
-
-#: What the planes of the master dark are in ESO's dictionary: HDUCLAS2, HDUCLAS3.
-CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
 
 
 def dark_frame(stack: StackResult, codes: NDArray[np.int32], geometry: Geometry) -> CCDData:
@@ -82,35 +79,12 @@ def dark_files(
         "NOISE": (turn(stack.noise), "electron"),
         "NCOMBINE": (turn(stack.count), ""),
     }
-    master = fits.HDUList([_plane(name, data, unit) for name, (data, unit) in planes.items()])
+    master = fits.HDUList([image_hdu(name, data, unit) for name, (data, unit) in planes.items()])
     _describe(master[0].header, frames, prepared)
     return [
         ProductFile("master dark", ".fits", category, master),
         ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(frame.flags)])),
     ]
-
-
-def _plane(name: str, data: NDArray[Any], unit: str) -> fits.PrimaryHDU | fits.ImageHDU:
-    """One HDU with the keywords that say what it is."""
-    hdu = fits.PrimaryHDU(data) if name == "FLUX" else fits.ImageHDU(data)
-    set_card(hdu.header, "EXTNAME", name)
-    if unit:
-        set_card(hdu.header, "BUNIT", unit, "unit of the pixels")
-    if name in CLASSES:
-        class2, class3 = CLASSES[name]
-        set_card(hdu.header, "HDUCLASS", "ESO", "class name (ESO format)")
-        set_card(hdu.header, "HDUDOC", "DICD", "document with the class description")
-        set_card(hdu.header, "HDUVERS", "DICD version 6", "version of that document")
-        set_card(hdu.header, "HDUCLAS1", "IMAGE", "image data format")
-        set_card(hdu.header, "HDUCLAS2", class2, "what this extension is")
-        if class3:
-            set_card(hdu.header, "HDUCLAS3", class3, "how it is to be read")
-        for keyword, other in (("SCIDATA", "FLUX"), ("ERRDATA", "ERRS"), ("QUALDATA", "QUAL")):
-            if other != name:
-                set_card(hdu.header, keyword, other, "name of the extension that belongs to this")
-    if name == "ERRS":
-        set_card(hdu.header, "UTYPE", "StdDevUncertainty", "one-sigma errors")
-    return hdu
 
 
 def _describe(header: fits.Header, frames: FrameSet, prepared: PreparedFrames) -> None:

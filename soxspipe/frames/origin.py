@@ -1,0 +1,85 @@
+"""What a product was made from, as its name and header tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from astropy.io import fits
+
+from ..instruments.detectors import Detector
+from ..instruments.keywords import Instrument
+from .set_of_files import CalibrationFile, FrameSet
+
+__all__ = ["Origin"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a product was made from.
+
+    Attributes
+    ----------
+    instrument : Instrument
+        Its instrument.
+    detector : Detector
+        Its detector.
+    binning : tuple of int
+        In y and x.
+    read_mode : str or None
+        Read-out mode.
+    names : tuple of str
+        Names of the input files, by time.
+    category : str
+        Their ``ESO PRO CATG``, or tag.
+    header : astropy.io.fits.Header
+        Header of the first.
+    ancestor : str
+        Name in the archive, or of the file, of the first raw frame.
+    technique : str
+        Technique of the observation.
+    begin_mjd, end_mjd : float
+        Start of the first raw frame and end of the last, modified Julian date.
+    exptime_s : float or None
+        Exposure time of all raw frames, second; None where they differ in it.
+    calibrations : tuple of CalibrationFile
+        Calibrations that were used.
+    """
+
+    instrument: Instrument
+    detector: Detector
+    binning: tuple[int, int]
+    read_mode: str | None
+    names: tuple[str, ...]
+    category: str
+    header: fits.Header = field(repr=False)
+    ancestor: str
+    technique: str
+    begin_mjd: float
+    end_mjd: float
+    exptime_s: float | None
+    calibrations: tuple[CalibrationFile, ...] = ()
+
+    @property
+    def arm(self) -> str:
+        """Arm of the spectrograph."""
+        return self.detector.arm
+
+    @classmethod
+    def of_frames(cls, frames: FrameSet) -> Origin:
+        """Tell where a product of raw darks comes from."""
+        first, last = frames.darks[0], frames.darks[-1]
+        return cls(
+            instrument=frames.instrument,
+            detector=frames.detector,
+            binning=frames.binning,
+            read_mode=frames.read_mode,
+            names=tuple(dark.name for dark in frames.darks),
+            category=f"DARK_{frames.arm}",
+            header=first.header,
+            ancestor=str(first.header.get("ARCFILE") or first.name),
+            technique=str(frames.instrument.value(first.header, "technique", "IMAGE")),
+            begin_mjd=first.mjd,
+            end_mjd=last.mjd + frames.exptime_s * frames.ndit / 86400.0,
+            exptime_s=frames.exptime_s,
+            calibrations=tuple(file for file in (frames.master_bias, frames.static_map) if file is not None),
+        )

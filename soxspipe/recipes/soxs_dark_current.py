@@ -1,0 +1,131 @@
+"""The dark current, from master darks of different exposures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.io import fits
+
+from ..frames.masters import MasterPlanes, MasterSet, collect_masters
+from ..frames.origin import Origin
+from ..frames.products import ProductFile, image_hdu, set_card
+from ..quality.metrics import AMBIGUOUS, NO_DATA, STATIC
+from ..quality.rate_metrics import rate_metrics
+from ..quality.table import QualityTable
+from ..settings import ArmSettings
+from ..stacking.create_noise_map import COLD, HOT, NOISY
+from ..stacking.fit_dark_rate import NONLINEAR, DarkRate, fit_dark_rate, fit_levels
+from .base_recipe import Recipe, RecipeOutput
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+    from numpy.typing import NDArray
+
+__all__ = ["soxs_dark_current"]
+
+log = logging.getLogger(__name__)
+
+
+class soxs_dark_current(Recipe[MasterSet]):
+    """Fit the dark current of a detector, and of each of its pixels, to master darks of different exposures.
+
+    A line through the values of a pixel gives its dark rate and its offset, which holds what does not grow with the
+    exposure: pedestal, amplifier glow. A line through the levels of the masters gives the error of the detector's
+    dark current. With three masters or more, pixels that do not follow a line are found.
+
+    Parameters
+    ----------
+    input_frames : str, path-like or sequence of these
+        At least two master darks that `~soxspipe.recipes.soxs_mdark` made, of exposures that differ by more
+        than 1 %: FITS paths, a set-of-files file, or a directory.
+    settings : str, path-like, mapping, Settings or None
+        A settings file or its contents; default: the settings that come with soxspipe.
+    output_dir : str or path-like
+        Where the products go; made when it does not exist.
+    overwrite : bool
+        Whether an older product may be replaced.
+    progress : callable, optional
+        Called as ``progress(done, total)`` while pixels are processed.
+
+    Examples
+    --------
+    >>> from soxspipe.recipes import soxs_dark_current
+    >>> product = soxs_dark_current(["dark_60s.fits", "dark_300s.fits"]).produce_product()  # doctest: +SKIP
+    >>> product.path, product.frame, product.qc                                             # doctest: +SKIP
+    """
+
+    name = "soxs_dark_current"
+    kind = "DRATE"
+    category = "DARK_RATE"
+
+    def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
+        """Return the parameters that decide the result, by the names that the settings file gives them."""
+        return settings.dark_current.as_mapping()
+
+    def collect(self) -> tuple[MasterSet, Origin]:
+        """Collect and verify the master darks."""
+        masters = collect_masters(self.input_frames, extra_table=self.settings.instruments.table)
+        words = ", ".join(f"{master.name} ({master.exposure_s:g} s)" for master in masters.masters)
+        log.info("%d master darks of %s %s: %s", len(masters.masters), masters.instrument.name, masters.arm, words)
+        return masters, masters.origin
+
+    def process(self, frames: MasterSet, settings: ArmSettings) -> RecipeOutput:
+        """Fit verified master darks."""
+        with MasterPlanes(frames) as planes:
+            level = fit_levels(planes, frames.level_error_e, n_frames=frames.n_frames, regions=frames.regions)
+            fit = fit_dark_rate(
+                planes,
+                level=level,
+                common_error_e=frames.common_error_e,
+                nonlinear_sigma=settings.dark_current.nonlinear_sigma,
+                progress=self.progress,
+            )
+        codes = _pixel_codes(fit)
+        metrics = rate_metrics(fit, level, codes, limit_e_per_s=frames.dark_current_limit_e_per_s)
+        quality = QualityTable(metrics, settings.quality.ranges)
+        return RecipeOutput(_rate_frame(fit, codes), quality, [_rate_file(fit, codes, frames, self.category)])
+
+
+def _pixel_codes(fit: DarkRate) -> NDArray[np.int32]:
+    """All codes of a pixel added up; 0 is good.
+
+    A property of the pixel is what all masters saw; what only some saw, such as a pixel that is hot in
+    long exposures alone, is just what the rate tells. But one contradictory value spoils a line.
+    """
+    codes = fit.codes_of_all & (STATIC | HOT | COLD | NOISY)
+    codes |= fit.codes_of_any & AMBIGUOUS
+    codes[fit.nonlinear] |= NONLINEAR
+    codes[np.isnan(fit.rate_e_per_s)] |= NO_DATA
+    return codes
+
+
+def _rate_frame(fit: DarkRate, codes: NDArray[np.int32]) -> CCDData:
+    """Rate and StdDevUncertainty in electron/s, mask (any code) and flags (the codes)."""
+    from astropy import units
+    from astropy.nddata import CCDData, StdDevUncertainty
+
+    return CCDData(
+        fit.rate_e_per_s,
+        unit=units.electron / units.s,
+        uncertainty=StdDevUncertainty(fit.rate_error_e_per_s),
+        mask=codes != 0,
+        flags=codes,
+    )
+
+
+def _rate_file(fit: DarkRate, codes: NDArray[np.int32], masters: MasterSet, category: str) -> ProductFile:
+    """Lay out the FITS file."""
+    hdus = [
+        image_hdu("FLUX", fit.rate_e_per_s, "electron/s"),
+        image_hdu("QUAL", codes),
+        image_hdu("ERRS", fit.rate_error_e_per_s, "electron/s"),
+        image_hdu("OFFSET", fit.offset_e, "electron"),
+        image_hdu("OFFSERR", fit.offset_error_e, "electron"),
+        image_hdu("CHI2", fit.chi2),
+    ]
+    set_card(hdus[0].header, "ESO QC PEDESTAL", masters.pedestal, "what was subtracted from the raw frames")
+    set_card(hdus[0].header, "ESO QC BIAS COMMON", masters.common_error_e, "[electron] error all masters share")
+    return ProductFile("dark rate", ".fits", category, fits.HDUList(hdus))
