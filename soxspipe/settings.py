@@ -31,11 +31,14 @@ __all__ = [
 #: Arms that a section may hold values for.
 ARMS = ("NIR", "VIS", "UVB", "ACQ")
 
-#: Quality figures that the section ``quality`` may give a range for.
+#: Quality figures that the section ``quality`` may give a range for: those of a master dark, then of a dark rate.
 QC_NAMES = (
     "MDARK MEDIAN", "MDARK MEAN", "MDARK STDEV", "DARK CURRENT", "DARK CURRENT ERR", "RON RAW", "RON MASTER",
-    "HOTPIX NUM", "HOTPIX FRAC", "COLDPIX NUM", "NOISYPIX NUM", "AMBIGPIX NUM", "SATPIX NUM", "REJECT FRAC",
-    "PULL STD", "DARK RATE", "DARK RATE ERR", "OFFSET", "LEVEL CHI2", "CHI2 MEDIAN", "NONLIN NUM", "NODATA NUM",
+    "RON MASTER RATIO", "BIAS NOISE", "FPN", "STRUCT X", "STRUCT Y", "CONTAM", "PULL STD", "HOTPIX NUM",
+    "HOTPIX FRAC", "HOTPIX ABS1", "HOTPIX ABS2", "HOTPIX ABS3", "HOTPIX FDR", "COLDPIX NUM", "NOISYPIX NUM",
+    "AMBIGPIX NUM", "SATPIX NUM", "CRRATE", "REJECT FRAC", "INVALID FRAC", "LEVEL SCATTER", "LEVEL TREND",
+    "DETECTOR TEMP", "DETECTOR TEMP RANGE",
+    "DARK RATE", "DARK RATE ERR", "OFFSET", "LEVEL CHI2", "CHI2 MEDIAN", "NONLIN NUM", "NODATA NUM",
 )  # fmt: skip
 
 #: Low and high end of a range, None where it is open.
@@ -44,7 +47,31 @@ Range = tuple[float | None, float | None]
 #: Ranges that hold unless the settings say otherwise, and the words for them.
 QUALITY_DEFAULTS: Mapping[str, tuple[Range, str]] = {
     "PULL STD": ((0.9, 1.1), "width of the residuals in units of their error"),
+    "RON MASTER RATIO": ((0.9, 1.1), "noise of the master over what so many frames should leave"),
     "REJECT FRAC": ((None, 0.05), "fraction of the samples that were rejected"),
+    "INVALID FRAC": ((None, 0.01), "fraction of the samples without data"),
+}
+#: The same for single arms: what is specified or known of their detectors.
+QUALITY_ARM_DEFAULTS: Mapping[str, Mapping[str, tuple[Range, str]]] = {
+    "NIR": {
+        "RON RAW": ((3.0, 20.0), "read noise of a double-correlated frame, electron"),
+        "DARK CURRENT": ((None, 0.005), "specified dark current, electron/s"),
+        "HOTPIX FRAC": ((None, 0.02), "a detector like it has half a per cent"),
+    },
+    "VIS": {
+        "RON RAW": ((1.5, 8.0), "read noise, slow to fast, electron"),
+        "DARK CURRENT": ((None, 0.00012), "specified dark current, electron/s"),
+        "HOTPIX FRAC": ((None, 0.005), "a detector like it has less than a thousandth"),
+    },
+    "UVB": {
+        "RON RAW": ((1.5, 8.0), "read noise, slow to fast, electron"),
+        "HOTPIX FRAC": ((None, 0.005), "a detector like it has a thousandth"),
+    },
+    "ACQ": {
+        "RON RAW": ((1.5, 8.0), "read noise, electron"),
+        "DARK CURRENT": ((None, 0.00012), "specified dark current, electron/s"),
+        "HOTPIX FRAC": ((None, 0.005), "a detector like it has less than a thousandth"),
+    },
 }
 
 RANGE_WORDS = "[low, high], null for an open end"
@@ -179,6 +206,11 @@ class QualitySettings(Section):
         """Return a copy with some ranges changed."""
         return QualitySettings(QualityRanges({**self.ranges, **values}))
 
+    def for_arm(self, arm: str, given: Iterable[str] = ()) -> QualitySettings:
+        """Return a copy with the defaults of an arm, but for the figures whose common range was given."""
+        defaults = {name: span for name, (span, _) in QUALITY_ARM_DEFAULTS.get(arm, {}).items()}
+        return self.with_values({**defaults, **{name: self.ranges[name] for name in given if name in self.ranges}})
+
 
 @dataclass(frozen=True)
 class InstrumentSettings(Section):
@@ -216,7 +248,9 @@ class Settings:
 
     name: str = field(default="settings", compare=False)
     common: ArmSettings = field(default_factory=ArmSettings)
-    arms: tuple[tuple[str, ArmSettings], ...] = ()
+    arms: tuple[tuple[str, ArmSettings], ...] = field(
+        default_factory=lambda: tuple((arm, ArmSettings(quality=QualitySettings().for_arm(arm))) for arm in ARMS)
+    )
 
     @property
     def instruments(self) -> InstrumentSettings:
@@ -297,7 +331,7 @@ class Settings:
         sections = {one.name.replace("_", "-"): one.name for one in fields(ArmSettings)}
         common: dict[str, Any] = {}
         arms: dict[str, dict[str, Any]] = {}
-        for key, values in mapping.items():
+        for key, values in {"quality": None, **mapping}.items():
             if key not in sections:
                 found.append(f"{name}: unknown section {shown(key)}: {nearest(key, sections)}")
                 continue
@@ -306,10 +340,13 @@ class Settings:
             own = () if attribute == "instruments" else ARMS
             base = read_section(values, getattr(ArmSettings(), attribute), f"{name}: {key}", found, own)
             common[attribute] = base
+            given = values if isinstance(values, Mapping) else {}
             for arm in own:
-                if isinstance(values, Mapping) and arm in values:
-                    section = read_section(values[arm], base, f"{name}: {key} {arm}", found)
-                    arms.setdefault(arm, {})[attribute] = section
+                of_arm = base.for_arm(arm, given) if isinstance(base, QualitySettings) else base
+                if arm in given:
+                    of_arm = read_section(given[arm], of_arm, f"{name}: {key} {arm}", found)
+                if of_arm != base:
+                    arms.setdefault(arm, {})[attribute] = of_arm
         if found:
             raise SettingsError(found)
         for_all = ArmSettings(**common)
@@ -351,6 +388,11 @@ def settings_table() -> list[SettingRow]:
                 rows += [
                     SettingRow(name, key, "range", span, "", RANGE_WORDS, words)
                     for key, (span, words) in QUALITY_DEFAULTS.items()
+                ]
+                rows += [
+                    SettingRow(name, f"{arm}: {key}", "range", span, "", RANGE_WORDS, words)
+                    for arm, ranges in QUALITY_ARM_DEFAULTS.items()
+                    for key, (span, words) in ranges.items()
                 ]
             else:
                 kind = "path" if facts["type"] is Path else facts["type"].__name__

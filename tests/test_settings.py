@@ -48,7 +48,9 @@ def test_file_typed_defaults_and_table_agree():
     in_table = {}
     for row in settings_table():
         default = list(row.default) if isinstance(row.default, tuple) else row.default
-        in_table.setdefault(row.section, {})[row.key] = default
+        arm, _, key = row.key.rpartition(": ")
+        section = in_table.setdefault(row.section, {})
+        (section.setdefault(arm, {}) if arm else section)[key] = default
     assert in_table == in_file
     assert {section: list(keys) for section, keys in in_table.items()} == {
         section: list(keys) for section, keys in in_file.items()
@@ -57,9 +59,10 @@ def test_file_typed_defaults_and_table_agree():
 
 
 def test_comments_of_the_file_are_the_words_of_the_table():
-    lines = default_settings_text().splitlines()
-    for row in settings_table():
-        (line,) = [line for line in lines if line.startswith(f"  {row.key}: ")]
+    lines = iter(default_settings_text().splitlines())
+    for row in settings_table():  # in the order of the file
+        key = row.key.rpartition(": ")[2]
+        line = next(line for line in lines if line.strip().startswith(f"{key}: "))
         assert row.words in line.partition("#")[2]
 
 
@@ -75,7 +78,10 @@ def test_the_default_values_are_those_of_the_method():
     assert arm.soxs_mdark == MasterDarkSettings(10.0, 5, 5.0, 5, "noise-model", 3)
     assert arm.create_noise_map == NoiseMapSettings(5.0, 5.0, 5.0, 5, 8)
     assert arm.dark_current == DarkCurrentSettings(5.0)
-    assert arm.quality.ranges == {"PULL STD": (0.9, 1.1), "REJECT FRAC": (None, 0.05)}
+    assert arm.quality.ranges["PULL STD"] == (0.9, 1.1)
+    assert arm.quality.ranges["DARK CURRENT"] == (None, 0.005)
+    assert Settings.load().for_arm("VIS").quality.ranges["DARK CURRENT"] == (None, 0.00012)
+    assert "DARK CURRENT" not in Settings.load().common.quality.ranges
     assert arm.instruments == InstrumentSettings(None)
 
 
@@ -127,14 +133,17 @@ def test_an_arm_may_stand_before_the_values_of_all_arms():
 
 def test_quality_ranges_of_an_arm_add_to_the_common_ones():
     settings = Settings.from_text(
-        "quality:\n  PULL STD: [null, 2]\n  NIR:\n    DARK CURRENT: [null, 0.005]\n    REJECT FRAC: [null, null]\n"
+        "quality:\n  PULL STD: [null, 2]\n  HOTPIX FRAC: [null, 0.5]\n"
+        "  NIR:\n    DARK CURRENT: [null, 0.1]\n    REJECT FRAC: [null, null]\n"
     )
-    assert settings.common.quality.ranges == {"PULL STD": (None, 2.0), "REJECT FRAC": (None, 0.05)}
-    assert settings.for_arm("NIR").quality.ranges == {
-        "PULL STD": (None, 2.0),
-        "REJECT FRAC": (None, None),
-        "DARK CURRENT": (None, 0.005),
-    }
+    common, nir = settings.common.quality.ranges, settings.for_arm("NIR").quality.ranges
+    assert common["PULL STD"] == nir["PULL STD"] == (None, 2.0)
+    assert common["REJECT FRAC"] == (None, 0.05)
+    assert nir["REJECT FRAC"] == (None, None)
+    assert nir["DARK CURRENT"] == (None, 0.1)
+    # what a user gives for all arms comes before the default of one
+    assert nir["HOTPIX FRAC"] == settings.for_arm("VIS").quality.ranges["HOTPIX FRAC"] == (None, 0.5)
+    assert nir["RON RAW"] == (3.0, 20.0)
 
 
 def test_the_other_name_of_the_clipping_iterations():

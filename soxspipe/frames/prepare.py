@@ -58,6 +58,8 @@ class PreparedFrames:
         bias'`` or ``'nothing'``; in the last case the level of the master is pedestal + dark.
     pedestal_e : ndarray, shape (frames,), electron
         Level of each frame's level columns; NaN where the detector has none.
+    bias_tells_level : bool
+        Whether the mean pedestal is that of the master bias, which was taken at another time.
     static_bad : ndarray of bool, shape (ny, nx), or None
         Pixels of the static bad-pixel map.
     bias_error : ndarray of float32, shape (ny, nx), electron, or None
@@ -84,6 +86,7 @@ class PreparedFrames:
             raise
         self.bias_error = None if bias is None else bias.error
         self._bias = None if bias is None else bias.level
+        self.bias_tells_level = self._bias is not None
         self._subtract_e, self.pedestal = self._plan_levels()
 
     def _plan_levels(self) -> tuple[NDArray[np.float64], str]:
@@ -98,9 +101,10 @@ class PreparedFrames:
         if self._bias is None:
             return self.pedestal_e, "level columns"
         bias_level = clipped_moments(self._bias[::4].ravel())[0]
-        holds_pedestal = abs(bias_level) > 0.5 * abs(float(self.pedestal_e.mean()))
-        log.info("the master bias %s the pedestal", "holds" if holds_pedestal else "does not hold")
-        return self.pedestal_e - (self.pedestal_e.mean() if holds_pedestal else 0.0), "level columns, master bias"
+        self.bias_tells_level = abs(bias_level) > 0.5 * abs(float(self.pedestal_e.mean()))
+        log.info("the master bias %s the pedestal", "holds" if self.bias_tells_level else "does not hold")
+        mean = self.pedestal_e.mean() if self.bias_tells_level else 0.0
+        return self.pedestal_e - mean, "level columns, master bias"
 
     def _measure_pedestals(self, frames: FrameSet) -> NDArray[np.float64]:
         """Clipped mean of each frame's level columns, electron."""

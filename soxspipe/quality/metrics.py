@@ -45,6 +45,10 @@ class DarkFacts:
         Threshold of the hot pixels.
     bias_error : ndarray of float32, shape (ny, nx), electron, or None
         Error of a subtracted master bias.
+    bias_tells_level : bool
+        Whether the mean pedestal is that of the master bias, which was taken at another time.
+    pedestals_e : ndarray, shape (frames,), electron, or None
+        Pedestals that level columns gave.
     times_h : ndarray, shape (frames,), hour, or None
         Start of each frame.
     temperatures_k : ndarray, kelvin
@@ -61,6 +65,8 @@ class DarkFacts:
     ndit: int = 1
     hot_sigma: float = 5.0
     bias_error: NDArray[np.float32] | None = None
+    bias_tells_level: bool = False
+    pedestals_e: NDArray[np.float64] | None = None
     times_h: NDArray[np.float64] | None = None
     temperatures_k: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     pixel_area_cm2: float = math.nan
@@ -119,6 +125,10 @@ def _level_error(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) 
     variance = max(model.mean_read_noise_e**2 / n_pixels, float(np.var(model.frame_level_e, ddof=1))) / stack.n_frames
     if facts.bias_error is not None:
         variance += float(np.nanmean(np.square(facts.bias_error[good], dtype=np.float64))) / n_pixels
+    if facts.bias_tells_level:
+        # the bias drifted as the frames did; where level columns took the frames' drift, it hides their mean's too
+        drifts = [model.frame_level_e] if facts.pedestals_e is None else [facts.pedestals_e, facts.pedestals_e]
+        variance += sum(float(np.var(levels, ddof=1)) for levels in drifts) / stack.n_frames
     return math.sqrt(variance)
 
 

@@ -114,6 +114,8 @@ def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Dark
         ndit=frames.ndit,
         hot_sigma=hot_sigma,
         bias_error=prepared.bias_error,
+        bias_tells_level=prepared.bias_tells_level,
+        pedestals_e=prepared.pedestal_e if np.isfinite(prepared.pedestal_e).all() else None,
         times_h=np.array([24.0 * dark.mjd for dark in frames.darks]),
         temperatures_k=np.array([value for value in temperatures if isinstance(value, (int, float))], float),
         pixel_area_cm2=bin_y * bin_x * (frames.detector.pixel_size_um * 1e-4) ** 2,

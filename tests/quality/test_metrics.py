@@ -132,3 +132,20 @@ def test_a_level_with_its_pedestal_is_only_a_limit(values):
         table = QualityTable(qc, {"DARK CURRENT": (None, 1.0)})
         assert table["DARK CURRENT LIMIT"].value is not removed
         assert table["DARK CURRENT"].passed is (False if removed else None)
+
+
+def test_a_level_that_a_bias_told_is_uncertain_by_its_drift():
+    rng = np.random.default_rng(15)
+    stack = clip_and_stack([rng.normal(0, 5, (64, 64)).astype(np.float32) for _ in range(5)])
+    noise_map = create_noise_map(stack.master, background=stack.background)
+    pedestals = np.array([1000.0, 1002.0, 999.0, 1001.0, 998.0])  # their variance is 2.5
+    bias = {"bias_error": np.full((64, 64), 1.0, np.float32), "pedestals_e": pedestals}
+    errors = []
+    for told in (False, True):
+        facts = DarkFacts(10.0, True, bias_tells_level=told, **bias)
+        errors.append(
+            {q.name: q.value for q in dark_metrics(stack, noise_map, noise_map.codes, facts)}["DARK CURRENT ERR"]
+        )
+    assert errors[0] < 0.02
+    # the mean of five frames and that of the bias: twice 2.5 / 5 electron**2
+    assert errors[1] == pytest.approx(np.sqrt(2 * 2.5 / 5) / 10.0, rel=0.01)
