@@ -27,6 +27,7 @@ RANKS = {
     "soxspipe.instruments": 2,
     "soxspipe.settings": 2,
     "soxspipe.simulate": 3,
+    "soxspipe.simulation_parameters": 3,
     "soxspipe.frames": 3,
     "soxspipe.quality.report": 3,
     "soxspipe.quality.database": 3,
