@@ -1,0 +1,63 @@
+"""Measure master darks of simulated detectors against the truth.
+
+Prints what is promised and what was measured, and writes the table and the pictures of the documentation. Run it in
+the folder of the project: ``python -m benchmarks.accuracy``. It exits with 1 when a promise does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from .figures import draw
+from .peers import INSTALL, PEER_VERSION, peer_version
+from .promises import check
+from .run import run
+from .tables import as_rst, as_text, tables
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run everything; return the exit code."""
+    options = _parse(arguments)
+    started = time.perf_counter()
+    results = run(options.quick, options.workers, options.peer_python)
+    checks = check(results)
+    arranged = tables(results, checks)
+    for table in arranged:
+        print(as_text(table))
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+        # words that a reader can repeat, without the paths of whoever ran it
+        command = "python -m benchmarks.accuracy" + " --quick" * options.quick
+        text = as_rst(arranged, command, time.perf_counter() - started)
+        (options.output / "accuracy_table.inc").write_text(text, encoding="utf-8")
+        draw(results, options.output / "images")
+    failed = [line for line in checks if not line.holds]
+    took = time.perf_counter() - started
+    print(f"{len(checks) - len(failed)} of {len(checks)} promises hold; {took:.0f} s", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small frames, under a minute; writes nothing by itself")
+    parser.add_argument(
+        "--output", type=Path, help="folder for the table and, in images/, the pictures (default: docs; none if quick)"
+    )
+    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="processes (default: 2)")
+    parser.add_argument("--peer-python", help=f"python of an environment with soxspipe {PEER_VERSION}, to compare with")
+    options = parser.parse_args(arguments)
+    if options.output is None and not options.quick:
+        options.output = Path(__file__).parents[2] / "docs"
+    if options.peer_python is None:
+        print(f"soxspipe {PEER_VERSION} is left out. To compare with it: {INSTALL}", file=sys.stderr)
+    elif peer_version(options.peer_python) is None:
+        parser.error(f"{options.peer_python} has no soxspipe. To install it: {INSTALL}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

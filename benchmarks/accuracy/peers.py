@@ -1,0 +1,88 @@
+"""Another version of soxspipe, run as a program of its own on files of the same frames."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from soxspipe.simulate import SimulatedDetector, simulate_darks
+
+from .reductions import Reduction
+from .scenes import HOT, Darks
+
+#: The version that is compared with, and how to get it.
+PEER_VERSION = "0.17.4"
+INSTALL = (
+    "python -m venv peer && peer/bin/pip install soxspipe==0.17.4, "
+    "then python -m benchmarks.accuracy --peer-python peer/bin/python"
+)
+#: Longest that a reduction may take, second.
+TIME_LIMIT = 900.0
+
+
+def peer_version(python: str) -> str | None:
+    """Return the version of soxspipe in an environment, None when there is none."""
+    script = "from importlib.metadata import version; print(version('soxspipe'))"
+    try:
+        done = subprocess.run([python, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def by_peer(darks: Darks, python: str) -> Reduction | None:
+    """Make a master dark with the soxspipe of another environment; None, and a message, when it fails."""
+    version = peer_version(python)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw = simulate_darks(folder / "raw", darks.scene.simulation)
+        script = "import sys; from soxspipe.cl_utils import main; sys.argv[0] = 'soxspipe'; main()"
+        command = [python, "-c", script, "mdark", str(raw.sof), "-o", str(folder)]
+        started = time.perf_counter()
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
+        except (OSError, subprocess.SubprocessError) as fault:
+            print(f"soxspipe {version}: {darks.scene.name}: {type(fault).__name__}, left out", file=sys.stderr)
+            return None
+        seconds = time.perf_counter() - started
+        for path in sorted(folder.rglob("*.fits"), key=lambda path: path.stat().st_mtime, reverse=True):
+            if raw.truth.parent not in path.parents and (planes := _planes(path, darks)) is not None:
+                return Reduction(f"soxspipe {version}", *planes, len(raw.frames), seconds, {})
+    last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+    print(f"soxspipe {version}: {darks.scene.name}: no product, left out: {' '.join(last)}", file=sys.stderr)
+    return None
+
+
+def _planes(path: Path, darks: Darks) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
+    """Read value, error and codes of a product, turned to the orientation of the raw frames."""
+    with fits.open(path) as hdus:
+        names = [hdu.name for hdu in hdus]
+        if not {"FLUX", "ERRS", "QUAL"} <= set(names):
+            return None
+        value, error, bad = (np.asarray(hdus[name].data) for name in ("FLUX", "ERRS", "QUAL"))
+    # which way a version turns its frames is not said in the product: the hot pixels tell
+    truth = darks.truth
+    bright = np.flatnonzero(truth.hot_e > 100 * truth.sigma_e)
+    window = SimulatedDetector(darks.scene.simulation).geometry.science
+    inside = slice(window.y0, window.y1), slice(window.x0, window.x1)
+    best: tuple[float, list[NDArray[np.float32]]] | None = None
+    for turn in range(8):
+        planes = [np.rot90(plane[::-1] if turn >= 4 else plane, turn % 4) for plane in (value, error, bad)]
+        if planes[0].shape != truth.codes.shape:
+            planes = [plane[inside] for plane in planes]
+        if planes[0].shape == truth.codes.shape:
+            score = float(np.median(planes[0].ravel()[bright]))
+            if best is None or score > best[0]:
+                best = score, planes
+    if best is None:
+        return None
+    turned = best[1]
+    codes = np.where(turned[2] != 0, HOT, 0).astype(np.int32)
+    return turned[0].astype(np.float32), turned[1].astype(np.float32), codes
