@@ -116,7 +116,7 @@ class NoiseMapSettings(Section):
         5.0, "errors below the local background beyond which a pixel is cold", "sigma", low=0
     )
     noisy_pixel_sigma: float = option(
-        5.0, "sigmas above the noise model beyond which a pixel's scatter is noisy", "sigma", low=0
+        5.5, "sigmas above the noise model beyond which a pixel's scatter is noisy", "sigma", low=0
     )
     noisy_minimum_frames: int = option(
         5, "with fewer frames than this, noisy pixels are not looked for", "frames", low=3, high=1000

@@ -153,7 +153,7 @@ class SimulatedDetector:
         pedestal[cold] -= cold_e
         dead_e = physics.pedestal_e * rng.uniform(0.5, 0.95, dead.size)
         pedestal[dead] = physics.pedestal_e - dead_e
-        self._telegraph, self._duty = telegraph, rng.uniform(0.2, 0.8, telegraph.size)
+        self._telegraph, self._duty = telegraph, rng.uniform(*simulation.telegraph_duty, telegraph.size)
         self._step_e = _log_uniform(rng, 5, 50, telegraph.size) * max(physics.read_noise_e, 0.1)
 
         clusters = [inside[:, x] for x in rng.integers(inside.shape[1], size=simulation.bad_columns)]

@@ -42,8 +42,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "frames": (1, 9999), "ndit": (1, 9999), "shape": (32, 16384), "binning": (1, 8), "seed": (0, 2**63),
     "detector_seed": (0, 2**63), "pedestal_e": (1, 1e6), "conad_e_per_adu": (1e-3, 1e3),
     "read_noise_spread": (0, 1), "hot_fraction": (0, 0.2), "cold_fraction": (0, 0.2), "dead_fraction": (0, 0.2),
-    "telegraph_fraction": (0, 0.2), "hot_range_e_per_s": (1e-9, 1e9), "cosmic_range_e": (1e-3, 1e9),
-    "hot_blocks": (0, 1000), "bad_columns": (0, 1000), "cosmic_rays_per_cm2_s": (0, 100),
+    "telegraph_fraction": (0, 0.2), "telegraph_duty": (0, 1), "hot_range_e_per_s": (1e-9, 1e9),
+    "cosmic_range_e": (1e-3, 1e9), "hot_blocks": (0, 1000), "bad_columns": (0, 1000), "cosmic_rays_per_cm2_s": (0, 100),
 }  # fmt: skip
 
 
@@ -82,6 +82,7 @@ class DarkSimulation:
     cold_fraction: float | None = None  #: Share of pixels that lie below their neighbours.
     dead_fraction: float | None = None  #: Share of pixels that are blind, at a low level of their own.
     telegraph_fraction: float | None = None  #: Share of pixels that switch between two levels.
+    telegraph_duty: tuple[float, float] = (0.2, 0.8)  #: Range of the share of time that they spend on the upper one.
     #: Range of the log-uniform excess of hot pixels, electron/s. None: from three sigma of a ten-frame master
     #: to the ceiling of the converter in one DIT; give a range to see one detector at several DITs.
     hot_range_e_per_s: tuple[float, float] | None = None
@@ -186,7 +187,11 @@ def _fault(field: Field[Any], value: Any) -> str | None:
     number: Any = Integral if whole else Real
     numbers: tuple[Any, ...] = tuple(value) if pair and isinstance(value, tuple | list) else (value,)
     sound = all(isinstance(n, number) and type(n) is not bool and low <= n <= high for n in numbers)
-    if sound and len(numbers) == 1 + pair and not ("range" in name and numbers[0] > numbers[1]):
+    if (
+        sound
+        and len(numbers) == 1 + pair
+        and not (name.endswith(("range_e", "range_e_per_s", "duty")) and numbers[0] > numbers[1])
+    ):
         return None
     words = f"{'a pair of' if pair else 'a'} {'whole ' * whole}number{'s' * pair}"
     return f"{name} is {value!r}, expected {words} from {low:g} to {high:g}"

@@ -76,7 +76,7 @@ def test_every_option_has_type_range_and_words():
 def test_the_default_values_are_those_of_the_method():
     arm = Settings.load().for_arm("NIR")
     assert arm.soxs_mdark == MasterDarkSettings(10.0, 5, 5.0, 5, "noise-model", 3)
-    assert arm.create_noise_map == NoiseMapSettings(5.0, 5.0, 5.0, 5, 8)
+    assert arm.create_noise_map == NoiseMapSettings(5.0, 5.0, 5.5, 5, 8)
     assert arm.dark_current == DarkCurrentSettings(5.0)
     assert arm.quality.ranges["PULL STD"] == (0.9, 1.1)
     assert arm.quality.ranges["DARK CURRENT"] == (None, 0.005)

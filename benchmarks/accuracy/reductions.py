@@ -58,6 +58,7 @@ def by_soxspipe(darks: Darks) -> Reduction:
     )
     noise_map = create_noise_map(
         stack.master,
+        quiet_error=stack.quiet_error,
         count=stack.count,
         quiet_noise=stack.quiet_noise,
         n_frames=stack.n_frames,

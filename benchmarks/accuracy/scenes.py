@@ -292,6 +292,8 @@ def scenes(quick: bool) -> list[Scene]:
     add("VIS, N={}, 2 e-/ADU, noise 1.5 ADU", "VIS", 5, coarse)
     add("ACQ, N={}", "ACQ", 5, acq)
     for n in (5, 10):
-        add("NIR, N={}, telegraph", "telegraph NIR", n, {**nir, "telegraph_fraction": 0.01})
+        # half of the time on either level: of those that switch seldom, few samples tell (docs/method, section 4)
+        telegraph = {"telegraph_fraction": 0.01, "telegraph_duty": (0.5, 0.5)}
+        add("NIR, N={}, telegraph", "telegraph NIR", n, {**nir, **telegraph})
         add("NIR, N={}, clusters", "clusters NIR", n, nir, blocks=blocks, columns=columns)
     return made

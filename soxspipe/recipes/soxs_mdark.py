@@ -87,6 +87,7 @@ class soxs_mdark(BaseRecipe):
             )
         noise_map = create_noise_map(
             stack.master,
+            quiet_error=stack.quiet_error,
             count=stack.count,
             quiet_noise=stack.quiet_noise,
             n_frames=stack.n_frames,

@@ -17,6 +17,10 @@ __all__ = ["Background", "measure_background"]
 ROW_DRIFT = 33
 #: Rows further out than drifting rows ever are: bad rows, which must not hide in the background.
 BAD_ROW_SIGMA = 6.0
+#: Pixels that stand out by so much take no part in the background.
+OUTSTANDING_SIGMA = 4.0
+#: Pixels that tell how much that is.
+SCATTER_PIXELS = 2**16
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,12 @@ def measure_background(
         _remove_steps(clean, pattern, regions)
         rows = _row_noise(clean)
         clean -= rows[:, None]
-        smooth = _smooth(clean, box)
+        medians = _block_medians(clean, box)
+        # what stands out of a first look would pull its own background: a second look leaves it out
+        residual = clean - _interpolate_blocks(medians, clean.shape, box)
+        scatter = clipped_moments(residual.ravel()[:: max(1, residual.size // SCATTER_PIXELS) | 1])[1]
+        clean[np.abs(residual) > np.float32(OUTSTANDING_SIGMA * scatter)] = np.nan
+        smooth = _interpolate_blocks(_block_medians(clean, box, instead=medians), clean.shape, box)
     pattern += rows[:, None]
     pattern += smooth
     return Background(pattern, smooth)
@@ -127,10 +136,10 @@ def _step(
             if before.stop != after.start:
                 continue
             edge = after.start
-            rise = np.nanmean(image[edge : edge + width, region[along]], axis=0) - np.nanmean(
-                image[edge - width : edge, region[along]], axis=0
-            )
-            return _median(rise) if after is region[axis] else -_median(rise)
+            # each line along the edge by its own median, so that a bad one among them does not count
+            lines = np.nanmedian(image[edge - width : edge + width, region[along]], axis=1)
+            rise = _median(lines[width:]) - _median(lines[:width])
+            return rise if after is region[axis] else -rise
     return None
 
 
@@ -148,8 +157,10 @@ def _row_noise(clean: NDArray[np.float32]) -> NDArray[np.float32]:
     return noise
 
 
-def _smooth(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
-    """Medians of blocks, freed of clusters of bad pixels, and a cubic through their centres."""
+def _block_medians(
+    clean: NDArray[np.float32], box: int, instead: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Medians of blocks, freed of clusters of bad pixels; what stands instead of a block without any pixel."""
     import bottleneck
 
     ny, nx = clean.shape
@@ -158,13 +169,15 @@ def _smooth(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
     padded[:ny, :nx] = clean
     tiles = padded.reshape(blocks_y, box, blocks_x, box).swapaxes(1, 2).reshape(blocks_y, blocks_x, box * box)
     medians = bottleneck.nanmedian(np.ascontiguousarray(tiles), axis=2)
-    empty = ~np.isfinite(medians)
-    if empty.any():
-        medians[empty] = _median(medians)
-    medians = _without_clusters(medians)
-    centres_y, centres_x = _centres(ny, box), _centres(nx, box)
-    wide = _interpolate(medians.T, centres_x, nx).T
-    return np.ascontiguousarray(_interpolate(wide, centres_y, ny))
+    medians = np.where(np.isfinite(medians), medians, np.float32(_median(medians)) if instead is None else instead)
+    return _without_clusters(medians)
+
+
+def _interpolate_blocks(medians: NDArray[np.float32], shape: tuple[int, int], box: int) -> NDArray[np.float32]:
+    """Draw a cubic through the centres of the blocks."""
+    centres_y, centres_x = (_centres(length, box) for length in shape)
+    wide = _interpolate(medians.T, centres_x, shape[1]).T
+    return np.ascontiguousarray(_interpolate(wide, centres_y, shape[0]))
 
 
 def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:

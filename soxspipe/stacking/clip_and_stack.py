@@ -52,6 +52,8 @@ class StackResult:
     quiet_noise : ndarray of float32, shape (ny, nx), electron
         The same without what may be cosmic rays: without the sample furthest from the mean, and without
         rejected samples of which no two agree; NaN where fewer than two are left.
+    quiet_error : ndarray of float32, shape (ny, nx), electron
+        One-sigma error that a good pixel would have in this place: without the shot noise of its own excess.
     count : ndarray of uint16, shape (ny, nx)
         Samples that entered the mean.
     ambiguous : ndarray of bool, shape (ny, nx)
@@ -75,6 +77,7 @@ class StackResult:
     master: CCDData
     noise: NDArray[np.float32]
     quiet_noise: NDArray[np.float32]
+    quiet_error: NDArray[np.float32]
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
@@ -201,7 +204,7 @@ def clip_and_stack(
     background = measure_background(
         out.mean, noise_model.regions, column_parity=column_parity, box=background_box, bad=out.ambiguous
     )
-    error = _model_error(out, background, noise_model, common_error)
+    error, quiet_error = _model_error(out, background, noise_model, common_error)
     for start, stop in noise_model.spans():
         level = noise_model.row(noise_model.level_e, start)
         out.mean[start:stop] += level
@@ -212,6 +215,7 @@ def clip_and_stack(
         master=_as_ccddata(out.mean, error),
         noise=out.noise,
         quiet_noise=out.quiet_noise,
+        quiet_error=quiet_error,
         count=out.count,
         ambiguous=out.ambiguous,
         saturated=out.saturated,
@@ -330,7 +334,7 @@ def _stack_band(
 
     rows = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
     difference = samples[0::2, rows].mean(axis=0) - samples[1::2, rows].mean(axis=0)
-    out.half_difference.append(difference[~closer[rows]])
+    out.half_difference.append(difference[count[rows] == n_frames])
 
 
 def _combine(
@@ -378,23 +382,25 @@ def _quiet_scatter(
     """Return the standard deviation (ddof 1) of few pixels' samples without what may be cosmic rays.
 
     A single rejected sample, or several of which no two agree, are cosmic rays: all of them are left out.
-    Two that agree are a second level of the pixel, and only the furthest sample is left out, as in any
-    pixel. From the samples themselves and in double precision, which a bright cosmic ray does not exhaust.
+    Two that agree are a second level of the pixel, and stay. Of what is left the furthest sample goes, as in
+    any pixel, unless that would leave too few. From the samples themselves and in double precision, which a
+    bright cosmic ray does not exhaust.
     """
     hits = np.sort(np.where(rejected, samples, np.float32(np.nan)), axis=0)
     noise = np.sqrt(np.square(read_noise) + shot_scale * np.maximum(hits, 0))
     agree = (np.diff(hits, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
-    none = ~(rejected & np.isfinite(samples)).any(axis=0)
-    distance = np.abs(samples - np.nanmean(samples, axis=0, dtype=np.float64))
-    furthest = np.arange(len(samples))[:, None] == np.argmax(np.nan_to_num(distance, nan=-1.0), axis=0)
-    left = np.where(np.where(agree | none, furthest, rejected), np.nan, samples.astype(np.float64))
+    left = np.where(rejected & ~agree, np.nan, samples.astype(np.float64))
+    distance = np.nan_to_num(np.abs(left - np.nanmean(left, axis=0)), nan=-1.0)
+    enough = (np.isfinite(left).sum(axis=0) >= 4) | ~(rejected & np.isfinite(samples)).any(axis=0)
+    furthest = np.arange(len(samples))[:, None] == np.argmax(distance, axis=0)
+    left[furthest & enough] = np.nan
     return np.asarray(np.nanstd(left, axis=0, ddof=1), np.float32)
 
 
 def _model_error(
     out: _Images, background: Background, model: NoiseModel, common_error: NDArray[np.float32] | None
-) -> NDArray[np.float32]:
-    """One-sigma error of the mean by the noise model; NaN where there is no sample."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One-sigma error of the mean by the noise model, and that of a good pixel in its place."""
     variance = np.empty(out.mean.shape, np.float32)
     # the read noise holds the shot noise of its region's mean level: only the difference from that counts
     region_level = np.array([_mean_level(background.smooth_e[region]) for region in model.regions])
@@ -405,12 +411,14 @@ def _model_error(
         np.maximum(read_variance + above, np.float32(0.25) * read_variance, out=variance[start:stop])
     count = np.maximum(out.count, 1).astype(np.float32)
     common = np.float32(0) if common_error is None else np.square(common_error)
+    quiet = np.sqrt(variance / count + common)
     excess = out.mean - background.total_e
-    own = excess > EXCESS_SIGMA * np.sqrt(variance / count + common)
-    variance[own] += np.float32(model.shot_scale) * excess[own]
-    error = np.sqrt(variance / count + common)
+    own = excess > EXCESS_SIGMA * quiet
+    error = quiet.copy()
+    shared = common if isinstance(common, np.float32) else common[own]
+    error[own] = np.sqrt((variance[own] + np.float32(model.shot_scale) * excess[own]) / count[own] + shared)
     error[out.count == 0] = np.nan
-    return error.astype(np.float32)
+    return error, quiet
 
 
 def _mean_level(image: NDArray[np.float32]) -> float:

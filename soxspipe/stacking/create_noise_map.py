@@ -55,6 +55,7 @@ def create_noise_map(
     master: CCDData | NDArray[Any],
     error: NDArray[np.float32] | None = None,
     *,
+    quiet_error: NDArray[np.float32] | None = None,
     count: NDArray[np.uint16] | None = None,
     quiet_noise: NDArray[np.float32] | None = None,
     n_frames: int | None = None,
@@ -64,7 +65,7 @@ def create_noise_map(
     background_box: int = 8,
     hot_pixel_sigma: float = 5.0,
     cold_pixel_sigma: float = 5.0,
-    noisy_pixel_sigma: float = 5.0,
+    noisy_pixel_sigma: float = 5.5,
     noisy_minimum_frames: int = 5,
 ) -> NoiseMap:
     """Find hot, cold and noisy pixels in a stacked dark.
@@ -75,6 +76,9 @@ def create_noise_map(
         The stack; NaN where there is no data.
     error : ndarray, shape (ny, nx), electron, optional
         Its one-sigma error; default: the uncertainty of ``master``.
+    quiet_error : ndarray, shape (ny, nx), electron, optional
+        Error that a good pixel would have in each place; default: ``error``. The shot noise of a hot pixel's
+        own excess in its error must not hide it.
     count : ndarray of uint16, shape (ny, nx), optional
         Samples that entered the mean; with ``quiet_noise`` and ``n_frames`` needed for noisy pixels.
     quiet_noise : ndarray, shape (ny, nx), electron, optional
@@ -103,8 +107,8 @@ def create_noise_map(
 
     Notes
     -----
-    A pixel is hot where ``(value - local level) / error`` exceeds the threshold, in units of that ratio's own
-    clipped width; cold below. A pixel is noisy where its temporal variance, the furthest sample left out
+    A pixel is hot where ``(value - local level) / quiet error`` exceeds the threshold, in units of that ratio's
+    own clipped width; cold below. A pixel is noisy where its temporal variance, the furthest sample left out
     (a single cosmic ray is no fault of the pixel), is too large for the noise model: the cube root of the
     variance ratio is close to Gaussian and compared with its own clipped width (docs/method, section 4).
     """
@@ -119,7 +123,7 @@ def create_noise_map(
             data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box
         )
     with np.errstate(invalid="ignore", divide="ignore"):
-        z = (data - background.total_e) / error
+        z = (data - background.total_e) / (error if quiet_error is None else quiet_error)
         width = _null_moments(z)[1]
         codes = np.zeros(data.shape, np.int32)
         codes[z > hot_pixel_sigma * width] |= HOT

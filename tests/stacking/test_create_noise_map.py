@@ -35,9 +35,14 @@ def stack_of(n_frames=5, excess=None, glow=True, telegraph=None, seed=1, rows=2.
 
 def map_of(stack, **more):
     return create_noise_map(
-        stack.master, count=stack.count, quiet_noise=stack.quiet_noise, n_frames=stack.n_frames,
-        background=stack.background, **more,
-    )  # fmt: skip
+        stack.master,
+        quiet_error=stack.quiet_error,
+        count=stack.count,
+        quiet_noise=stack.quiet_noise,
+        n_frames=stack.n_frames,
+        background=stack.background,
+        **more,
+    )
 
 
 def test_background_follows_channels_parity_and_glow():
