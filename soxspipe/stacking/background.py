@@ -99,7 +99,8 @@ def _remove_parity(clean: NDArray[np.float32], pattern: NDArray[np.float32], reg
     for rows, columns in regions:
         block = clean[rows, columns]
         even, odd = block[::4, : block.shape[1] // 2 * 2 : 2], block[::4, 1::2]
-        half = np.float32(0.5 * _median(odd - even))
+        # each pair of columns by its own median, so that a bad column among them does not count
+        half = np.float32(0.5 * _median(np.nanmedian(odd - even, axis=0)))
         offset = np.where(np.arange(block.shape[1]) % 2, half, -half)
         block -= offset
         pattern[rows, columns] += offset
