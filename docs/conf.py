@@ -12,7 +12,7 @@ author = "the soxspipe developers"
 copyright = f"{author}; GPL 3 or later"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "from_package"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "from_package", "mathml_renderer"]
 exclude_patterns = ["_build", "_ext"]
 
 # a name in single backticks is a link, here and in docstrings; one that leads nowhere is an error
@@ -29,6 +29,7 @@ napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Attributes", "params_style")]
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"soxspipe {release}"
 html_copy_source = False

@@ -32,7 +32,8 @@ Usage:
                                     [-q | -v...]
   soxspipe simulate <directory> [--instrument=NAME] [--arm=ARM] [--kind=KIND] [--frames=N]
                                 [--exptime=S] [--ndit=N] [--shape=SIZE] [--binning=SIZE]
-                                [--start=TIME] [--seed=N] [--overwrite] [-q | -v...]
+                                [--start=TIME] [--seed=N] [--detector-seed=N] [--overwrite]
+                                [-q | -v...]
   soxspipe demo [<directory>] [--overwrite] [-q | -v...]
   soxspipe settings [--output=FILE]
   soxspipe (--help | --version)
@@ -72,6 +73,7 @@ Options of simulate:
   --binning=SIZE     binning in y and x, CCDs only, e.g. 2x1 (1x1)
   --start=TIME       start of the first frame, UTC (2026-03-01T10:00:00)
   --seed=N           same seed, same pixels (20260301)
+  --detector-seed=N  same detector at other times and exposures, with another --seed (that of --seed)
 
 Exit codes:
   0    done
@@ -168,7 +170,7 @@ def _misfit(argv: list[str]) -> str:
     from .options import nearest
 
     words = argv[: argv.index("--")] if "--" in argv else argv
-    known = sorted({word.strip("[],=") for word in USAGE.replace("=", " ").split() if word.startswith(("--", "[--"))})
+    known = sorted({word.strip("[](),=") for word in USAGE.replace("=", " ").split() if word.startswith(("--", "[--"))})
     for name in (word.partition("=")[0] for word in words if word.startswith("--")):
         if not any(option.startswith(name) for option in known):
             return f"unknown option '{name}': {nearest(name, known)}"
@@ -282,6 +284,7 @@ SIMULATION: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "--binning": ("binning", _pair, "y x x, such as 2x1"),
     "--start": ("start", str, "a date and time"),
     "--seed": ("seed", int, "a whole number"),
+    "--detector-seed": ("detector_seed", int, "a whole number"),
 }
 
 

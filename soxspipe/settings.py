@@ -50,6 +50,7 @@ QUALITY_DEFAULTS: Mapping[str, tuple[Range, str]] = {
     "RON MASTER RATIO": ((0.9, 1.1), "noise of the master over what so many frames should leave"),
     "REJECT FRAC": ((None, 0.05), "fraction of the samples that were rejected"),
     "INVALID FRAC": ((None, 0.01), "fraction of the samples without data"),
+    "LEVEL SCATTER": ((None, 50.0), "scatter of the levels of the frames, electron"),
 }
 #: The same for single arms: what is specified or known of their detectors.
 QUALITY_ARM_DEFAULTS: Mapping[str, Mapping[str, tuple[Range, str]]] = {
@@ -102,7 +103,7 @@ class MasterDarkSettings(Section):
     stacked_clipping_scale: str = option(
         "noise-model", "what one sigma of that clip is", choices=("noise-model", "std", "mad")
     )
-    minimum_frames: int = option(3, "fewer frames than this are refused", "frames", low=1, high=1000)
+    minimum_frames: int = option(3, "fewer frames than this are refused", "frames", low=2, high=1000)
 
 
 @dataclass(frozen=True)

@@ -420,4 +420,9 @@ def simulate_darks(
 def _write(hdus: fits.HDUList, path: Path) -> None:
     for hdu in hdus:
         hdu.add_checksum(when="of this unit")  # the default comment, the time of day, would change the bytes
-    hdus.writeto(path, overwrite=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        hdus.writeto(temporary, overwrite=True)
+        temporary.replace(path)
+    finally:  # a file that is not whole never has its name
+        temporary.unlink(missing_ok=True)

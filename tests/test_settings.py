@@ -188,7 +188,7 @@ def test_the_other_name_of_the_clipping_iterations():
         ),
         (
             "soxs-mdark: {minimum-frames: 3.0}",
-            "my.yaml: soxs-mdark: minimum-frames is 3.0, expected a whole number from 1 to 1000 (frames)",
+            "my.yaml: soxs-mdark: minimum-frames is 3.0, expected a whole number from 2 to 1000 (frames)",
         ),
         (
             "soxs-mdark: {stacked-clipping-scale: sigma}",

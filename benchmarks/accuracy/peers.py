@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,14 @@ INSTALL = (
     "python -m venv peer && peer/bin/pip install soxspipe==0.17.4, "
     "then python -m benchmarks.accuracy --peer-python peer/bin/python"
 )
+#: What runs it with the settings that it ships.
+RUN = """
+import sys, pathlib, soxspipe
+from soxspipe.cl_utils import main
+sys.argv[0] = "soxspipe"
+sys.argv += ["-s", str(pathlib.Path(soxspipe.__file__).parent / "soxs_default_settings.yaml")]
+main()
+"""
 #: Longest that a reduction may take, second.
 TIME_LIMIT = 900.0
 
@@ -43,11 +52,16 @@ def by_peer(darks: Darks, python: str) -> Reduction | None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         raw = simulate_darks(folder / "raw", darks.scene.simulation)
-        script = "import sys; from soxspipe.cl_utils import main; sys.argv[0] = 'soxspipe'; main()"
-        command = [python, "-c", script, "mdark", str(raw.sof), "-o", str(folder)]
+        # it wants a list named as its own are, with absolute names, its settings said, and a home to write to
+        listed = folder / "2026.03.01T10.00.00.0000_DARK.sof"
+        listed.write_text("".join(f"{path} DARK_{darks.scene.simulation.arm}\n" for path in raw.frames))
+        command = [python, "-c", RUN, "mdark", listed.name, "-o", str(folder), "-x"]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HOME": name}
         started = time.perf_counter()
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
+            )
         except (OSError, subprocess.SubprocessError) as fault:
             print(f"soxspipe {version}: {darks.scene.name}: {type(fault).__name__}, left out", file=sys.stderr)
             return None

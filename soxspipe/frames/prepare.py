@@ -74,8 +74,7 @@ class PreparedFrames:
             (slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in frames.geometry.amplifiers
         )
         self._window: Window = frames.geometry.science
-        saturation = frames.detector.saturation_adu
-        self._saturation_adu = np.inf if saturation is None else saturation
+        self._saturation_adu = _saturation_adu(frames)
         self._reader = PixelReader([dark.unit for dark in frames.darks])
         try:
             self.pedestal_e = self._measure_pedestals(frames)
@@ -147,6 +146,14 @@ class PreparedFrames:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _saturation_adu(frames: FrameSet) -> float:
+    """Level of a saturated sample: the detector's, else the highest that 16 bits of the converter hold."""
+    if frames.detector.saturation_adu is not None:
+        return frames.detector.saturation_adu
+    dtype = frames.darks[0].unit.dtype
+    return float(np.iinfo(dtype).max) if dtype.kind in "iu" and dtype.itemsize == 2 else np.inf
 
 
 def _read_image(unit: ImageUnit, frames: FrameSet) -> NDArray[np.generic]:

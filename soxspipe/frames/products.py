@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
 import re
+import signal
 import socket
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
@@ -127,6 +130,8 @@ def product_header(
     of_one = () if origin.exptime_s is not None else keywords["exptime"] + keywords["dit"] + keywords["ndit"]
     for card in origin.header.cards:
         if not KEPT.fullmatch(card.keyword) or isinstance(card.value, fits.card.Undefined) or card.keyword in of_one:
+            continue
+        if isinstance(card.value, float) and not math.isfinite(card.value):  # FITS has no number for it
             continue
         set_card(header, card.keyword, card.value, _ascii(card.comment))
     if origin.exptime_s is not None:
@@ -268,9 +273,9 @@ class ProductFile:
 class Product:
     """The files of one reduction, written whole or not at all.
 
-    Every file is written under a temporary name in the same folder and synced; then all are renamed, the
-    main one first. Where it exists already and may not be overwritten, that rename fails, and nothing else
-    is touched: of two runs that write the same product one wins whole.
+    Every file is written under a temporary name in the same folder and synced. Then, with the folder locked
+    and signals waiting, all are renamed, the main one last: whoever sees it sees the others. Of two runs that
+    write the same product one wins whole.
 
     Parameters
     ----------
@@ -301,9 +306,9 @@ class Product:
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "read-only folder", str(folder))
             self._remove_stale()
-        if self.path.exists() and not overwrite:
+        if os.path.lexists(self.path) and not overwrite:
             raise ProductExistsError(
-                f"{self.path}: the product exists already and was left alone: choose another folder, or overwrite it"
+                f"{self.path}: the product exists already and was left alone: choose another folder, or --overwrite"
             )
 
     def add_fits(self, role: str, ending: str, hdus: fits.HDUList) -> None:
@@ -327,39 +332,27 @@ class Product:
     def add_text(self, role: str, ending: str, text: str) -> None:
         """Write a text file under its temporary name; see `add_fits`."""
         with self._temporary(role, self.stem + ending) as file:
-            file.write(text.encode("utf-8"))
+            file.write(text.encode("utf-8", "backslashreplace"))
 
     def add_json(self, role: str, ending: str, document: Any) -> None:
         """Write a JSON file under its temporary name; see `add_fits`."""
         self.add_text(role, ending, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
     def commit(self) -> dict[str, Path]:
-        """Give all files their names, the main one first, and return them by role.
+        """Give all files their names, the main one last, and return them by role.
 
         Raises
         ------
         ProductError
             When another run wrote the product in the meantime, or the folder fails.
         """
-        files = {}
-        with self._faults():
-            for role, (temporary, final) in sorted(self._waiting.items(), key=lambda item: item[1][1] != self.path):
-                if final == self.path and not self.overwrite:
-                    try:
-                        os.link(temporary, final)
-                    except FileExistsError as error:
-                        raise ProductError(
-                            f"{final}: another run wrote this product in the meantime; its files were left alone"
-                        ) from error
-                    temporary.unlink()
-                else:
-                    temporary.replace(final)
-                files[role] = final
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        files = {role: final for role, (_, final) in self._waiting.items()}
+        with self._faults("the product is incomplete"), _uninterrupted(), _locked(self.folder) as folder:
+            if not self.overwrite and os.path.lexists(self.path):
+                raise ProductError(f"{self.path}: another run wrote this product in the meantime; it was left alone")
+            for temporary, final in sorted(self._waiting.values(), key=lambda pair: pair[1] == self.path):
+                temporary.replace(final)
+            os.fsync(folder)
         self._waiting.clear()
         return files
 
@@ -383,7 +376,7 @@ class Product:
             os.fsync(file.fileno())
 
     @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _faults(self, state: str = "nothing was written") -> Iterator[None]:
         """Turn what the file system says into one line."""
         try:
             yield
@@ -393,8 +386,12 @@ class Product:
                 errno.EDQUOT: "the disk quota is used up",
                 errno.EACCES: "no permission to write there",
                 errno.EROFS: "the file system is read-only",
+                errno.ENOTDIR: "a file stands where the folder should be",
+                errno.EEXIST: "a file stands where the folder should be",
             }.get(error.errno or 0, error.strerror or str(error))
-            raise ProductError(f"{self.folder}: {reason}: nothing was written; choose another output folder") from error
+            if error.errno is None and "space" in reason:  # astropy asks the disk itself and says it in its own words
+                reason = "no space left on the device"
+            raise ProductError(f"{self.folder}: {reason}: {state}; choose another output folder") from error
 
     def _remove_stale(self) -> None:
         """Remove temporary files that dead processes of this machine left behind."""
@@ -402,7 +399,30 @@ class Product:
         for path in self.folder.glob(".*.tmp"):
             match = pattern.fullmatch(path.name)
             if match and not _alive(int(match[1])):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # what cannot be removed is in nobody's way
+                    path.unlink()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals wait for as long as it takes to rename some files."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a folder and lock it against other runs; a file system without locks goes without."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def _alive(pid: int) -> bool:

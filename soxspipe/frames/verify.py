@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,14 +59,18 @@ def shown(value: Any) -> str:
     return f"'{printable(value)}'" if isinstance(value, str) else printable(value)
 
 
+#: No exposure time (s) or count is larger, no date (MJD; the year 2406) later: what is, is a damaged header.
+_LARGEST, _LARGEST_COUNT, _LAST_MJD = 1e6, 10_000, 200_000
+
+
 def _positive(value: Any) -> float | None:
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) and value > 0
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _LARGEST
     return float(value) if usable else None
 
 
 def _count(value: Any) -> int | None:
     number = _positive(value)
-    return int(number) if number is not None and number.is_integer() else None
+    return int(number) if number is not None and number.is_integer() and number <= _LARGEST_COUNT else None
 
 
 def _time_tolerance(seconds: float) -> float:
@@ -91,11 +94,11 @@ class _Rule:
 
 _RULES: Mapping[str, _Rule] = {
     "chip": _Rule(),
-    "exptime": _Rule(_positive, "seconds above zero", True, _time_tolerance, _SPLIT_TIMES),
-    "dit": _Rule(_positive, "seconds above zero", False, _time_tolerance, _SPLIT_TIMES),
-    "ndit": _Rule(_count, "a whole number from 1", remedy=_SPLIT_TIMES),
-    "binx": _Rule(_count, "a whole number from 1"),
-    "biny": _Rule(_count, "a whole number from 1"),
+    "exptime": _Rule(_positive, "seconds above zero, up to 1e6", True, _time_tolerance, _SPLIT_TIMES),
+    "dit": _Rule(_positive, "seconds above zero, up to 1e6", False, _time_tolerance, _SPLIT_TIMES),
+    "ndit": _Rule(_count, "a whole number from 1 to 10000", remedy=_SPLIT_TIMES),
+    "binx": _Rule(_count, "a whole number from 1 to 10000"),
+    "biny": _Rule(_count, "a whole number from 1 to 10000"),
     "conad": _Rule(tolerance=_factor_tolerance),
     "gain": _Rule(tolerance=_factor_tolerance),
 }
@@ -201,7 +204,7 @@ def read_out(header: Mapping[str, Any], label: str, instrument: Instrument, shap
 
 def _start(header: Mapping[str, Any], instrument: Instrument) -> float | None:
     mjd = _positive(instrument.value(header, "mjd"))
-    if mjd is None:
+    if mjd is None or mjd > _LAST_MJD:
         try:
             begin = datetime.fromisoformat(str(instrument.value(header, "date", ""))).replace(tzinfo=None)
         except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,7 +119,9 @@ def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Dark
         bias_tells_level=prepared.bias_tells_level,
         pedestals_e=prepared.pedestal_e if np.isfinite(prepared.pedestal_e).all() else None,
         times_h=np.array([24.0 * dark.mjd for dark in frames.darks]),
-        temperatures_k=np.array([value for value in temperatures if isinstance(value, (int, float))], float),
+        temperatures_k=np.array(
+            [value for value in temperatures if isinstance(value, (int, float)) and isfinite(value)], float
+        ),
         pixel_area_cm2=bin_y * bin_x * (frames.detector.pixel_size_um * 1e-4) ** 2,
         orient=frames.geometry.to_product,
     )

@@ -6,12 +6,14 @@
 from .background import Background, measure_background
 from .clip_and_stack import StackResult, clip_and_stack
 from .create_noise_map import NoiseMap, create_noise_map
+from .fit_dark_rate import DarkRate, fit_dark_rate
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
 
 __all__ = [
     "ArrayStack",
     "Background",
+    "DarkRate",
     "FrameStack",
     "NoiseMap",
     "NoiseModel",
@@ -19,6 +21,7 @@ __all__ = [
     "StackResult",
     "clip_and_stack",
     "create_noise_map",
+    "fit_dark_rate",
     "measure_background",
     "measure_noise",
 ]

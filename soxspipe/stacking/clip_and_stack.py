@@ -50,8 +50,8 @@ class StackResult:
     noise : ndarray of float32, shape (ny, nx), electron
         Temporal standard deviation (ddof 1) of the samples kept; NaN below two.
     quiet_noise : ndarray of float32, shape (ny, nx), electron
-        The same without what may be cosmic rays: without the sample furthest from the mean, and without
-        rejected samples of which no two agree; NaN where fewer than two are left.
+        The same without what may be cosmic rays: rejected samples are left out unless two of them agree,
+        then the sample furthest from the mean; NaN where fewer than two are left.
     quiet_error : ndarray of float32, shape (ny, nx), electron
         One-sigma error that a good pixel would have in this place: without the shot noise of its own excess.
     count : ndarray of uint16, shape (ny, nx)

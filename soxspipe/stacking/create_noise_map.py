@@ -82,7 +82,7 @@ def create_noise_map(
     count : ndarray of uint16, shape (ny, nx), optional
         Samples that entered the mean; with ``quiet_noise`` and ``n_frames`` needed for noisy pixels.
     quiet_noise : ndarray, shape (ny, nx), electron, optional
-        Temporal standard deviation of all samples but the furthest.
+        Temporal standard deviation without what may be cosmic rays; see `StackResult`.
     n_frames : int, optional
         Frames in the stack.
     background : Background, optional
@@ -108,8 +108,8 @@ def create_noise_map(
     Notes
     -----
     A pixel is hot where ``(value - local level) / quiet error`` exceeds the threshold, in units of that ratio's
-    own clipped width; cold below. A pixel is noisy where its temporal variance, the furthest sample left out
-    (a single cosmic ray is no fault of the pixel), is too large for the noise model: the cube root of the
+    own clipped width; cold below. A pixel is noisy where its temporal variance, without what
+    may be cosmic rays (they are no fault of the pixel), is too large for the noise model: the cube root of the
     variance ratio is close to Gaussian and compared with its own clipped width (docs/method, section 4).
     """
     data = np.asarray(getattr(master, "data", master) if not isinstance(master, np.ndarray) else master, np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import InputError, TooFewPixelsError
+from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
 from .frame_stack import FrameStack, Regions, check_regions
 
 __all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise"]
@@ -24,6 +24,8 @@ REFERENCE_FRAMES = 9
 NOISE_PAIRS = 10
 #: Fewer good pixels than this in a region cannot give its read noise to five per cent.
 FEWEST_PIXELS = 200
+#: A frame whose pixels scatter by so many times more or less than those of most frames is none of the set.
+ODD_SCATTER = 4.0
 #: Values that the start of a clip is taken from.
 START_VALUES = 1024
 #: Clip of the noise measurements, and what it leaves of a Gaussian's variance (docs/method, section 2).
@@ -127,6 +129,10 @@ def measure_noise(
     ------
     InputError
         When two frames hold the same pixels.
+    FrameError
+        When a frame is no image beside the others: constant, or saturated all over.
+    TooFewFramesError
+        With fewer than two frames.
     TooFewPixelsError
         When a region has fewer than 200 good pixels.
 
@@ -139,6 +145,8 @@ def measure_noise(
     """
     regions = check_regions(regions, stack.shape)
     n_frames = len(stack.names)
+    if n_frames < 2:
+        raise TooFewFramesError(f"{n_frames} frame to measure noise from, expected at least 2")
     rows = _sample_rows(stack.shape)
     labels = _sample_labels(regions, rows, stack.shape[1])
     nearby = np.unique(np.linspace(0, n_frames - 1, REFERENCE_FRAMES).round().astype(int))
@@ -172,6 +180,7 @@ def measure_noise(
             difference = sample - previous
             variances.append([_half_variance(difference[pixels], stack.step_e) for pixels in members])
         previous = sample
+    _check_scatter(stack.names, scatter)
     level += offsets.mean(axis=0)
     frame_level = np.average(
         level + offsets - offsets.mean(axis=0), axis=1, weights=[_area(region) for region in regions]
@@ -259,6 +268,18 @@ def grouped_median(values: NDArray[Any], step: float = 0.0, median: float | None
     below = np.count_nonzero(values < median - 0.5 * step)
     equal = np.count_nonzero(np.abs(values - median) <= 0.5 * step)
     return median + step * ((0.5 * values.size - below) / equal - 0.5) if equal else median
+
+
+def _check_scatter(names: tuple[str, ...], scatter_e: NDArray[np.float64]) -> None:
+    """Refuse frames that are no image beside the others: constant, saturated all over, or pure noise."""
+    typical = float(np.median(scatter_e))
+    odd = np.flatnonzero((scatter_e < typical / ODD_SCATTER) | (scatter_e > typical * ODD_SCATTER))
+    if odd.size:
+        raise FrameError(
+            f"{names[i]}: its pixels scatter by {scatter_e[i]:.3g} electron, expected some {typical:.3g} as in most "
+            "frames: it is dead, saturated or no dark of this set: leave it out"
+            for i in odd
+        )
 
 
 def _half_variance(difference: NDArray[np.float32], step_e: float) -> float:

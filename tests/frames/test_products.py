@@ -138,3 +138,37 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     assert refusal.value.exit_code == 1
     assert str(tmp_path / "new") in str(refusal.value)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_signals_wait_while_files_get_their_names(tmp_path, monkeypatch, overwrite):
+    """A run that is told to stop in the middle of it still leaves a whole product."""
+    import signal
+    from pathlib import Path
+
+    replace, told = Path.replace, []
+
+    def tell_to_stop(self, target):
+        if not told:
+            signal.raise_signal(signal.SIGINT)
+        told.append(target.name)
+        return replace(self, target)
+
+    with Product(tmp_path, "stem", overwrite=overwrite) as product:
+        product.add_fits("main", ".fits", hdus_of(1))
+        product.add_text("log", ".log", "lines")
+        product.add_text("qc", "_qc.json", "{}")
+        monkeypatch.setattr(Path, "replace", tell_to_stop)
+        with pytest.raises(KeyboardInterrupt):
+            product.commit()
+    assert told == ["stem.log", "stem_qc.json", "stem.fits"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stem.fits", "stem.log", "stem_qc.json"]
+
+
+def test_what_stands_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ProductError, match="a file stands where the folder should be"):
+        Product(tmp_path / "file" / "out", "stem")
+    (tmp_path / "stem.fits").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ProductExistsError):
+        Product(tmp_path, "stem")

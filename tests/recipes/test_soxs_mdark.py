@@ -10,7 +10,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from soxspipe.exceptions import InputError, ProductExistsError, TooFewFramesError
+from soxspipe.exceptions import FrameError, InputError, ProductExistsError, TooFewFramesError
 from soxspipe.recipes import soxs_mdark
 from soxspipe.simulate import DarkSimulation, SimulatedDetector, simulate_darks
 from soxspipe.stacking import clip_and_stack as stacking_function
@@ -214,6 +214,36 @@ def test_refusals_leave_nothing_behind(simulated, tmp_path):
         soxs_mdark([*raw.frames, copy], output_dir=out).produce_product()
     assert raw.frames[0].name in str(refusal.value)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("value", [0, 65535])
+def test_a_frame_that_is_dead_or_saturated_all_over_is_refused(simulated, tmp_path, value):
+    raw, _ = simulated(arm="ACQ", shape=(128, 128))
+    with fits.open(raw.frames[2]) as hdus:
+        header = hdus[0].header
+        for keyword in ("CHECKSUM", "DATASUM", "BZERO", "BSCALE"):
+            header.remove(keyword, ignore_missing=True)
+        data = np.full(hdus[0].data.shape, value, np.uint16)
+    raw.frames[2].unlink()
+    fits.PrimaryHDU(data, header).writeto(raw.frames[2])
+    with pytest.raises(FrameError, match="is dead, saturated or no dark of this set") as refusal:
+        soxs_mdark(raw.sof, output_dir=tmp_path / "out").produce_product()
+    assert [raw.frames[2].name in line for line in refusal.value.faults] == [True]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_saturated_block_has_its_code_whatever_the_detector(simulated, tmp_path):
+    raw, _ = simulated(shape=(128, 128), frames=3)
+    for path in raw.frames:
+        with fits.open(path) as hdus:
+            data, header = hdus[0].data.copy(), hdus[0].header.copy()
+        data[40:50, 40:50] = 65535
+        for keyword in ("CHECKSUM", "DATASUM"):
+            header.remove(keyword)
+        fits.PrimaryHDU(data, header).writeto(path, overwrite=True)
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    assert (product.frame.flags[36:46, 36:46] & 4096 > 0).all()
+    assert {qc["name"]: qc["value"] for qc in product.qc_records()}["SATPIX NUM"] == 100
 
 
 def test_an_older_product_is_left_alone(simulated, tmp_path):
