@@ -73,7 +73,7 @@ Options of simulate:
   --binning=SIZE     binning in y and x, CCDs only, e.g. 2x1 (1x1)
   --start=TIME       start of the first frame, UTC (2026-03-01T10:00:00)
   --seed=N           same seed, same pixels (20260301)
-  --detector-seed=N  same detector at other times and exposures, with another --seed (that of --seed)
+  --detector-seed=N  with another --seed: the same detector at another time (that of --seed)
 
 Exit codes:
   0    done
