@@ -197,6 +197,63 @@ def test_master_bias_and_static_map(simulated, tmp_path):
     assert header["ESO QC BIAS NOISE"] == pytest.approx(errors[0, 0], rel=1e-5)
 
 
+def _write_bias(raw, biases, window, arm, pedestal_e):
+    """Write the mean of bias frames as a master bias, with or without their pedestal; add it to the set."""
+    y0, y1, x0, x1 = window
+    level = np.mean([fits.getdata(path).astype(float) for path in biases.frames], axis=0)[y0:y1, x0:x1]
+    header = fits.Header([("INSTRUME", "SOXS"), ("HIERARCH ESO PRO CATG", f"MASTER_BIAS_{arm}")])
+    errors = np.full(level.shape, 0.5, np.float32)
+    hdus = [fits.PrimaryHDU((level - pedestal_e).astype(np.float32), header), fits.ImageHDU(errors, name="ERRS")]
+    fits.HDUList(hdus).writeto(raw.sof.parent / "bias.fits")
+    with raw.sof.open("a") as sof:
+        sof.write(f"bias.fits MASTER_BIAS_{arm}\n")
+
+
+@pytest.mark.parametrize(
+    ("arm", "bias_holds", "pedestal", "level"),
+    [
+        ("VIS", None, "level columns", "dark"),
+        ("VIS", True, "level columns, master bias", "dark"),
+        ("VIS", False, "level columns, master bias", "dark"),
+        ("ACQ", True, "master bias", "dark"),
+        ("ACQ", None, "nothing", "pedestal + dark"),
+    ],
+)
+def test_the_header_says_what_the_level_means(simulated, tmp_path, arm, bias_holds, pedestal, level):
+    same = {"arm": arm, "shape": (128, 200), "detector_seed": 5, "drift_e": 0.0, "column_e": 0.0, "channel_e": 0.0}
+    raw, truth = simulated(exptime_s=3600.0, dark_current_e_per_s=0.01, cosmic_rays_per_cm2_s=0.0, **same)
+    if bias_holds is not None:
+        biases, _ = simulated(folder="bias", kind="BIAS", frames=10, seed=9, **same)
+        window = (0, 128, 50, 150) if arm == "VIS" else (0, 128, 0, 200)
+        _write_bias(raw, biases, window, arm, 0.0 if bias_holds else 1000.0)
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    header, values = product.frame.header, {qc["name"]: qc for qc in product.qc_records()}
+    assert (header["ESO QC PEDESTAL"], header["ESO QC LEVEL"]) == (pedestal, level)
+    good = (truth["CODES"] == 0) & (product.frame.flags == 0)
+    expected = 36.0 + (0.0 if level == "dark" else 1000.0)
+    assert np.mean(product.frame.data[good]) == pytest.approx(expected, abs=0.3)
+    # 36 electron are far above the error where the pedestal was removed; else they are only a limit
+    assert values["DARK CURRENT LIMIT"]["value"] is (level != "dark")
+    assert values["DARK CURRENT"]["passed"] is (None if level != "dark" else False)
+    assert header["ESO QC DARK CURRENT LIMIT"] is (level != "dark")
+
+
+def test_two_cosmic_rays_in_one_pixel_of_three_frames_are_told(simulated, tmp_path):
+    raw, _ = simulated(arm="ACQ", shape=(128, 128), frames=3, cosmic_rays_per_cm2_s=0.0)
+    for path, charge in zip(raw.frames, (0, 700, 2500), strict=True):
+        with fits.open(path) as hdus:
+            data, header = hdus[0].data.copy(), hdus[0].header.copy()
+        data[20, 30] = min(int(data[19, 30]), 1005) + charge
+        for keyword in ("CHECKSUM", "DATASUM"):
+            header.remove(keyword)
+        fits.PrimaryHDU(data, header).writeto(path, overwrite=True)
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    values = {qc["name"]: qc["value"] for qc in product.qc_records()}
+    assert values["AMBIGPIX NUM"] == 1
+    assert product.frame.flags[20, 30] == 32
+    assert product.frame.data[20, 30] == pytest.approx(1000, abs=20)  # that of the one frame that was not hit
+
+
 def test_refusals_leave_nothing_behind(simulated, tmp_path):
     raw, _ = simulated(shape=(128, 128))
     out = tmp_path / "out"
@@ -276,6 +333,8 @@ def test_missing_samples_become_codes(simulated, tmp_path):
         assert all(np.isnan(hdus[name].data[30, 40]) for name in ("FLUX", "ERRS", "NOISE"))
         assert hdus["NCOMBINE"].data[50, 60] == 4
         assert hdus["QUAL"].data[50, 60] & 2**30 == 0
+    values = {qc["name"]: qc["value"] for qc in product.qc_records()}
+    assert values["INVALID FRAC"] == pytest.approx((5 + 1) / (5 * 128 * 128))
 
 
 @pytest.mark.slow
