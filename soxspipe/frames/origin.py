@@ -79,7 +79,7 @@ class Origin:
             ancestor=str(first.header.get("ARCFILE") or first.name),
             technique=str(frames.instrument.value(first.header, "technique", "IMAGE")),
             begin_mjd=first.mjd,
-            end_mjd=last.mjd + frames.exptime_s * frames.ndit / 86400.0,
+            end_mjd=last.mjd + max(frames.exptime_s, frames.dit_s * frames.ndit) / 86400.0,
             exptime_s=frames.exptime_s,
             calibrations=tuple(file for file in (frames.master_bias, frames.static_map) if file is not None),
         )

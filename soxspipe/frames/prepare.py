@@ -13,7 +13,7 @@ from ..exceptions import FrameError
 from ..instruments.detectors import Window
 from ..stacking.frame_stack import Regions
 from ..stacking.noise_model import clipped_moments
-from .reader import ImageUnit, PixelReader
+from .reader import ImageUnit, PixelReader, printable
 from .set_of_files import CalibrationFile, FrameSet
 
 __all__ = ["PreparedFrames"]
@@ -50,7 +50,7 @@ class PreparedFrames:
     shape : tuple of int
         Rows and columns of the trimmed frames, raw orientation.
     step_e : float
-        Electrons per ADU: the quantisation step.
+        Quantisation step: electrons per ADU of integer frames, 0 of others.
     regions : tuple of (slice, slice)
         Rows and columns of each read-out amplifier.
     pedestal : str
@@ -69,7 +69,8 @@ class PreparedFrames:
     def __init__(self, frames: FrameSet) -> None:
         self.names = tuple(dark.name for dark in frames.darks)
         self.shape = frames.geometry.shape
-        self.step_e = frames.conad_e_per_adu
+        self._conad = np.float32(frames.conad_e_per_adu)
+        self.step_e = frames.conad_e_per_adu if all(dark.unit.bitpix > 0 for dark in frames.darks) else 0.0
         self.regions: Regions = tuple(
             (slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in frames.geometry.amplifiers
         )
@@ -117,7 +118,9 @@ class PreparedFrames:
             for start in range(0, ny, LEVEL_ROWS):
                 raw = self._reader.read_rows(i, start, min(start + LEVEL_ROWS, ny))
                 pieces += [np.asarray(raw[:, first:end], np.float32).ravel() for first, end in columns]
-            levels[i] = clipped_moments(np.concatenate(pieces), 1.0)[0] * self.step_e
+            levels[i] = clipped_moments(np.concatenate(pieces), 1.0)[0] * frames.conad_e_per_adu
+            if not np.isfinite(levels[i]):
+                raise FrameError(f"{self.names[i]}: the level columns hold no data: leave this frame out")
         log.info("pedestal from the level columns: %s electron", ", ".join(f"{level:.2f}" for level in levels))
         return levels
 
@@ -126,7 +129,7 @@ class PreparedFrames:
         window = self._window
         raw = self._reader.read_rows(frame, window.y0 + start, window.y0 + stop)[:, window.x0 : window.x1]
         saturated = raw >= self._saturation_adu if np.isfinite(self._saturation_adu) else None
-        np.multiply(raw, np.float32(self.step_e), out=out, casting="unsafe")
+        np.multiply(raw, self._conad, out=out, casting="unsafe")
         if raw.dtype.kind == "f":
             out[~np.isfinite(out)] = np.nan
         if self._subtract_e[frame] != 0.0:
@@ -152,8 +155,8 @@ def _saturation_adu(frames: FrameSet) -> float:
     """Level of a saturated sample: the detector's, else the highest that 16 bits of the converter hold."""
     if frames.detector.saturation_adu is not None:
         return frames.detector.saturation_adu
-    dtype = frames.darks[0].unit.dtype
-    return float(np.iinfo(dtype).max) if dtype.kind in "iu" and dtype.itemsize == 2 else np.inf
+    unit = frames.darks[0].unit
+    return unit.bzero + unit.bscale * 32767 if unit.bitpix == 16 else np.inf
 
 
 def _read_image(unit: ImageUnit, frames: FrameSet) -> NDArray[np.generic]:
@@ -166,12 +169,21 @@ def _read_bias(bias: CalibrationFile, frames: FrameSet) -> _Bias:
     """Read level and error of a master bias; pixels without a value are left without one."""
     level = bias.units.get("FLUX") or next(iter(bias.units.values()))
     error = bias.units.get("ERRS")
+    for unit in (level, error):
+        stated = "electron" if unit is None else str(unit.header.get("BUNIT") or "electron").strip()
+        if stated.lower() not in ("electron", "electrons", "e-"):
+            raise FrameError(
+                f"{bias.name}: BUNIT is '{printable(stated)}', expected electron: multiply the master bias by the "
+                "conversion factor first"
+            )
     if error is None:
         raise FrameError(
             f"{bias.name}: the master bias has no extension ERRS, expected its one-sigma error in electron: "
             "make it with a pipeline that propagates errors"
         )
-    return _Bias(np.asarray(_read_image(level, frames), np.float32), np.asarray(_read_image(error, frames), np.float32))
+    values, errors = (np.array(_read_image(unit, frames), np.float32) for unit in (level, error))
+    values[~(np.isfinite(values) & np.isfinite(errors))] = np.nan  # without its error a level is none
+    return _Bias(values, errors)
 
 
 def _read_static_map(static: CalibrationFile, frames: FrameSet) -> NDArray[np.bool_]:

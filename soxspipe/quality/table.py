@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-__all__ = ["QCValue", "QualityTable"]
+__all__ = ["QCValue", "QualityTable", "Range"]
 
 #: A range with an end left open is None there.
 Range = tuple[float | None, float | None]

@@ -11,7 +11,7 @@ import numpy as np
 from ..frames.prepare import PreparedFrames
 from ..frames.set_of_files import FrameSet
 from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkFacts, dark_metrics
-from ..quality.table import QualityTable
+from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
 from .base_recipe import BaseRecipe, RecipeOutput
@@ -89,6 +89,7 @@ class soxs_mdark(BaseRecipe):
         noise_map = create_noise_map(
             stack.master,
             quiet_error=stack.quiet_error,
+            common_error=prepared.bias_error,
             count=stack.count,
             quiet_noise=stack.quiet_noise,
             n_frames=stack.n_frames,
@@ -100,7 +101,7 @@ class soxs_mdark(BaseRecipe):
         )
         codes = _pixel_codes(stack, noise_map, prepared.static_bad)
         metrics = dark_metrics(stack, noise_map, codes, _facts(frames, prepared, limits.hot_pixel_sigma))
-        quality = QualityTable(metrics, settings.quality.ranges)
+        quality = QualityTable(metrics, _ranges(frames, settings))
         frame = dark_frame(stack, codes, frames.geometry)
         return RecipeOutput(frame, quality, dark_files(frame, stack, frames, prepared, self.category))
 
@@ -125,6 +126,16 @@ def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Dark
         pixel_area_cm2=bin_y * bin_x * (frames.detector.pixel_size_um * 1e-4) ** 2,
         orient=frames.geometry.to_product,
     )
+
+
+def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
+    """Return the ranges of the QC values; that of the dark current is for a pixel as it was binned."""
+    ranges = dict(settings.quality.ranges)
+    binned = frames.binning[0] * frames.binning[1]
+    if "DARK CURRENT" in ranges:
+        low, high = ranges["DARK CURRENT"]
+        ranges["DARK CURRENT"] = (None if low is None else low * binned, None if high is None else high * binned)
+    return ranges
 
 
 def _pixel_codes(stack: StackResult, noise_map: NoiseMap, static_bad: NDArray[np.bool_] | None) -> NDArray[np.int32]:

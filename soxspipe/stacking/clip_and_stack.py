@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import TooFewFramesError
+from ..exceptions import InputError, TooFewFramesError
 from .background import Background, measure_background
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
@@ -118,6 +118,7 @@ def clip_and_stack(
     column_parity: bool = False,
     background_box: int = 8,
     common_error: NDArray[np.float32] | None = None,
+    shot_scale: float = 1.0,
     band_rows: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> StackResult:
@@ -128,7 +129,9 @@ def clip_and_stack(
     frames : FrameStack or sequence of (CCDData or ndarray), shape (ny, nx), electron
         At least two frames. Masked samples and NaN are left out.
     noise_model : NoiseModel, optional
-        Default: measured from the frames, by `~soxspipe.stacking.measure_noise`.
+        Default: measured from the frames, by `~soxspipe.stacking.measure_noise`. One that is given comes with
+        its own regions, scatter and shot noise: ``regions``, ``clipping_iteration_count`` and ``shot_scale``
+        do not count then.
     regions : tuple of (slice, slice), optional
         Rows and columns of each read-out amplifier; default: the whole frame is one.
     frame_clipping_sigma : float
@@ -153,6 +156,8 @@ def clip_and_stack(
     common_error : ndarray of float32, shape (ny, nx), electron, optional
         One-sigma error that all frames share, such as that of a subtracted master bias. It does not
         average out.
+    shot_scale : float
+        1 over the number of exposures averaged in a frame (NDIT).
     band_rows : int, optional
         Rows held at once; the result does not depend on it.
     progress : callable, optional
@@ -167,7 +172,9 @@ def clip_and_stack(
     TooFewFramesError
         With fewer than two frames.
     InputError
-        When frames differ in shape or unit, or two of them hold the same pixels.
+        When frames differ in shape or unit, two of them hold the same pixels, or ``scale`` is unknown.
+    FrameError
+        When a frame is no image beside the others, or an amplifier of it holds no data.
     TooFewPixelsError
         When there are too few good pixels to measure the noise from.
 
@@ -178,8 +185,8 @@ def clip_and_stack(
     excess is added where it is significant (docs/method, section 3).
     """
     if scale not in SCALES:
-        raise ValueError(f"scale is '{scale}', expected one of {', '.join(SCALES)}")
-    stack: FrameStack = ArrayStack.of(frames, step_e) if isinstance(frames, Sequence) else frames
+        raise InputError(f"scale is '{scale}', expected one of {', '.join(SCALES)}")
+    stack: FrameStack = ArrayStack.of(frames, step_e) if isinstance(frames, (Sequence, np.ndarray)) else frames
     n_frames = len(stack.names)
     if n_frames < 2:
         raise TooFewFramesError(f"{n_frames} frame to stack, expected at least 2")
@@ -189,6 +196,7 @@ def clip_and_stack(
             regions,
             frame_clipping_sigma=frame_clipping_sigma,
             clipping_iteration_count=clipping_iteration_count,
+            shot_scale=shot_scale,
         )
     clip = _Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
@@ -314,7 +322,7 @@ def _stack_band(
             )
         else:
             result = clip_by_scatter(few, clip.scale, clip.sigma, clip.iterations, doubtful=doubtful)
-        invalid = np.isnan(few)
+        invalid = ~np.isfinite(few)
         mean.ravel()[here], std.ravel()[here], count.ravel()[here] = (
             values[0] for values in _combine(few[:, None], result.rejected[:, None])
         )

@@ -56,6 +56,7 @@ def create_noise_map(
     error: NDArray[np.float32] | None = None,
     *,
     quiet_error: NDArray[np.float32] | None = None,
+    common_error: NDArray[np.float32] | None = None,
     count: NDArray[np.uint16] | None = None,
     quiet_noise: NDArray[np.float32] | None = None,
     n_frames: int | None = None,
@@ -79,6 +80,8 @@ def create_noise_map(
     quiet_error : ndarray, shape (ny, nx), electron, optional
         Error that a good pixel would have in each place; default: ``error``. The shot noise of a hot pixel's
         own excess in its error must not hide it.
+    common_error : ndarray, shape (ny, nx), electron, optional
+        The part of ``error`` that all frames share, such as that of a master bias: no temporal noise.
     count : ndarray of uint16, shape (ny, nx), optional
         Samples that entered the mean; with ``quiet_noise`` and ``n_frames`` needed for noisy pixels.
     quiet_noise : ndarray, shape (ny, nx), electron, optional
@@ -133,7 +136,8 @@ def create_noise_map(
     if count is not None and quiet_noise is not None and n_frames is not None and n_frames >= noisy_minimum_frames:
         noisy_tested = True
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.cbrt(np.square(quiet_noise) / (np.square(error) * count))
+            shared = np.float32(0) if common_error is None else np.square(common_error)
+            ratio = np.cbrt(np.square(quiet_noise) / ((np.square(error) - shared) * count))
             centre, spread = _null_moments(ratio)
             codes[ratio > centre + noisy_pixel_sigma * spread] |= NOISY
     result = NoiseMap(codes, width, noisy_tested)

@@ -85,8 +85,9 @@ class ArrayStack:
             unit = getattr(frame, "unit", None)
             if unit is not None and unit.to_string() not in ("electron", ""):
                 raise InputError(f"a frame is in '{unit}', expected electron: multiply by the conversion factor first")
-            arrays.append(np.asarray(getattr(frame, "data", frame) if unit is not None else frame))
-            mask = getattr(frame, "mask", None) if unit is not None else None
+            arrays.append(np.asarray(frame if unit is None else frame.data))
+            mask = getattr(frame, "mask", None)
+            mask = None if mask is np.ma.nomask else mask
             masks.append(None if mask is None else np.asarray(mask, dtype=bool))
         return cls(tuple(arrays), tuple(masks), step_e)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ NOISE_PAIRS = 10
 FEWEST_PIXELS = 200
 #: A frame whose pixels scatter by so many times more or less than those of most frames is none of the set.
 ODD_SCATTER = 4.0
+#: Pixels that a frame's scatter is taken from; an odd stride, as an even one sees one column parity only.
+SCATTER_PIXELS = 2**14
 #: Values that the start of a clip is taken from.
 START_VALUES = 1024
 #: Clip of the noise measurements, and what it leaves of a Gaussian's variance (docs/method, section 2).
@@ -139,9 +142,9 @@ def measure_noise(
     Notes
     -----
     The read noise is the clipped standard deviation of the differences of consecutive frames over sqrt(2):
-    the dark pattern cancels. It is measured twice, the second time without the pixels that the first found
-    bad. The offsets are clipped means of (frame - median image): a median would be held at zero by the frame
-    that is the median itself, in a third of the pixels of three frames (docs/method, section 2).
+    the dark pattern cancels. Pixels that stand out of their row in the median image take no part. The offsets
+    are clipped means of (frame - median image): a median would be held at zero by the frame that is the
+    median itself, in a third of the pixels of three frames (docs/method, section 2).
     """
     regions = check_regions(regions, stack.shape)
     n_frames = len(stack.names)
@@ -150,7 +153,9 @@ def measure_noise(
     rows = _sample_rows(stack.shape)
     labels = _sample_labels(regions, rows, stack.shape[1])
     nearby = np.unique(np.linspace(0, n_frames - 1, REFERENCE_FRAMES).round().astype(int))
-    reference = np.median([_read_sample(stack, int(i), rows) for i in nearby], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel without data in every frame: NaN, which is meant
+        reference = np.nanmedian([_read_sample(stack, int(i), rows) for i in nearby], axis=0)
 
     digests: dict[bytes, int] = {}
     pairs = set(np.unique(np.linspace(1, n_frames - 1, NOISE_PAIRS).round().astype(int)).tolist())
@@ -170,8 +175,10 @@ def measure_noise(
         digests[digest] = i
         residual = sample - reference
         offsets[i] = [clipped_moments(residual[pixels], stack.step_e)[0] for pixels in members]
+        if not np.isfinite(offsets[i]).all():
+            raise FrameError(f"{stack.names[i]}: the part of a read-out amplifier holds no data: leave this frame out")
         scatter[i] = clipped_moments(
-            (sample - (level + offsets[i])[labels].astype(np.float32))[:: max(1, labels.size // 2**14)],
+            (sample - (level + offsets[i])[labels].astype(np.float32))[:: max(1, labels.size // SCATTER_PIXELS) | 1],
             stack.step_e,
             frame_clipping_sigma,
             clipping_iteration_count,
@@ -274,6 +281,11 @@ def _check_scatter(names: tuple[str, ...], scatter_e: NDArray[np.float64]) -> No
     """Refuse frames that are no image beside the others: constant, saturated all over, or pure noise."""
     typical = float(np.median(scatter_e))
     odd = np.flatnonzero((scatter_e < typical / ODD_SCATTER) | (scatter_e > typical * ODD_SCATTER))
+    if len(names) == 2 and scatter_e.max() > ODD_SCATTER * scatter_e.min():  # no majority says which is the odd one
+        raise FrameError(
+            f"{names[0]} and {names[1]}: their pixels scatter by {scatter_e[0]:.3g} and {scatter_e[1]:.3g} electron: "
+            "one of them is dead, saturated or no dark of this set"
+        )
     if odd.size:
         raise FrameError(
             f"{names[i]}: its pixels scatter by {scatter_e[i]:.3g} electron, expected some {typical:.3g} as in most "
@@ -322,7 +334,7 @@ def _good_members(
     n_regions: int,
     rows: NDArray[np.intp],
 ) -> list[NDArray[np.intp]]:
-    """Pixels of each region that the first pass finds good.
+    """Pixels of each region that are good in the median image.
 
     Bad is what stands out of its row in the median image: the median of that row in that region is taken
     for what a good pixel shows there, so that glow and drifting rows do not make good pixels bad.
@@ -338,7 +350,9 @@ def _good_members(
             raise TooFewPixelsError("a read-out amplifier has no pixel in the frame: correct the instrument table")
         columns = inside[np.flatnonzero(these)[0]]
         block = image[np.ix_(these, columns)]
-        residual = block - np.nanmedian(block, axis=1, keepdims=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a row without data has no good pixel
+            residual = block - np.nanmedian(block, axis=1, keepdims=True)
         centre, std = clipped_moments(residual.ravel(), stack.step_e)
         good = np.abs(residual - np.float32(centre)) <= np.float32(CLIP_SIGMA * std + 0.5 * stack.step_e)
         pixels = flat[np.ix_(these, columns)][good]

@@ -21,3 +21,18 @@ def test_the_geometry_of_a_product_is_that_of_its_raw_frames(name, arm, binning)
     for number, window in enumerate(geometry.product_amplifiers, 1):
         turned[window.y0 : window.y1, window.x0 : window.x1] = number
     np.testing.assert_array_equal(turned, geometry.to_product(owner))
+
+
+@pytest.mark.parametrize(("name", "arm"), DETECTORS)
+def test_turning_there_and_back_and_where_a_corner_goes(name, arm):
+    (instrument,) = [instrument for instrument in shipped_instruments() if instrument.name == name]
+    detector = instrument.detectors[arm]
+    geometry = detector.geometry(detector.raw_shape, (1, 1), "frame")
+    ny, nx = geometry.shape
+    owner = np.arange(ny * nx).reshape(ny, nx)
+    product = geometry.to_product(owner)
+    assert product.shape == geometry.product_shape
+    np.testing.assert_array_equal(geometry.from_product(product), owner)
+    # quarter turns counter-clockwise, rows counted from the top as in numpy.rot90
+    corner = {0: owner[0, 0], 1: owner[0, -1], 2: owner[-1, -1]}[detector.turns]
+    assert product[0, 0] == corner

@@ -238,6 +238,98 @@ def test_the_header_says_what_the_level_means(simulated, tmp_path, arm, bias_hol
     assert header["ESO QC DARK CURRENT LIMIT"] is (level != "dark")
 
 
+@pytest.mark.parametrize(("arm", "turns", "column0"), [("UVB", 2, 48), ("NIR", 1, 4)])
+def test_every_plane_is_turned_and_a_static_map_finds_its_pixels(simulated, tmp_path, arm, turns, column0):
+    raw, truth = simulated(instrument="XSHOOTER", arm=arm, frames=3, cosmic_rays_per_cm2_s=0.0)
+    y, x = 40, column0 + 7  # a raw pixel that one frame has no data in
+    with fits.open(raw.frames[1]) as hdus:
+        data, header = hdus[0].data.astype(np.float32), hdus[0].header.copy()
+    for keyword in ("BZERO", "BSCALE", "CHECKSUM", "DATASUM"):
+        header.remove(keyword, ignore_missing=True)
+    data[y, x] = np.nan
+    fits.PrimaryHDU(data, header).writeto(raw.frames[1], overwrite=True)
+    seen = np.ones((128, 200), bool)
+    seen[y, x] = False
+    margins = {"UVB": np.s_[:, 48:152], "NIR": np.s_[20:104, 4:196]}[arm]
+    (here,) = np.argwhere(~np.rot90(seen[margins], turns)).tolist()
+    bad = np.zeros(truth["CODES"].shape, np.uint8)
+    bad[3, 7] = 1
+    header = fits.Header([("INSTRUME", header["INSTRUME"]), ("HIERARCH ESO PRO CATG", f"BP_MAP_RP_{arm}")])
+    fits.PrimaryHDU(bad, header).writeto(raw.sof.parent / "static.fits")
+    with raw.sof.open("a") as sof:
+        sof.write(f"static.fits BP_MAP_RP_{arm}\n")
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    assert np.argwhere(product.frame.flags & 128).tolist() == [[3, 7]]
+    with fits.open(product.path) as hdus:
+        assert hdus["NCOMBINE"].data[tuple(here)] == 2
+        good = (truth["CODES"] == 0) & (product.frame.flags == 0)
+        # what a pixel scatters by is its own read noise: the plane is turned as the truth is
+        noise = np.sqrt(np.nanmean(hdus["NOISE"].data[good] ** 2))
+    assert noise == pytest.approx(np.sqrt(np.mean(truth["RON"][good] ** 2 + truth["DARK"][good] + 1.0)), rel=0.1)
+
+
+def test_averaged_exposures(simulated, tmp_path):
+    """Counts belong to one DIT; read-out and shot noise are those of the average."""
+    raw, truth = simulated(
+        ndit=4, exptime_s=100.0, dark_current_e_per_s=5.0, shape=(256, 256), frames=5, structure=False, drift_e=0.0,
+        cosmic_rays_per_cm2_s=0.0, read_noise_spread=0.0, hot_range_e_per_s=(2.0, 50.0), hot_fraction=0.02,
+    )  # fmt: skip
+    for path in raw.frames:  # the other convention: EXPTIME is that of all exposures together
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["EXPTIME"] = 400.0
+            del hdus[0].header["CHECKSUM"]
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    values = {qc["name"]: qc["value"] for qc in product.qc_records()}
+    header = product.frame.header
+    pedestal = np.median(truth["PEDESTAL"])
+    good = (truth["CODES"] == 0) & (product.frame.flags == 0)
+    assert values["MDARK MEAN"] - pedestal == pytest.approx(500.0, abs=1.0)
+    assert values["DARK CURRENT"] * 100.0 == pytest.approx(values["MDARK MEAN"])
+    assert values["RON RAW"] == pytest.approx(np.sqrt((7.3**2 + 500.0) / 4 + 2.3**2 / 12), rel=0.02)
+    residual = product.frame.data - truth["DARK"] - truth["PEDESTAL"]
+    assert np.std(residual[good] / product.frame.uncertainty.array[good]) == pytest.approx(1, abs=0.03)
+    hot = (truth["CODES"] == 256) & (truth["HOTAMP"] > 500)
+    assert np.std(residual[hot] / product.frame.uncertainty.array[hot]) == pytest.approx(1, abs=0.12)
+    last = fits.getheader(raw.frames[-1])["MJD-OBS"]
+    assert (header["MJD-END"] - last) * 86400 == pytest.approx(400.0, abs=0.1)
+    assert header["ESO QC EXPOSURE"] == 100.0
+
+
+def test_cosmic_ray_rate_and_dark_current_range_of_binned_pixels(simulated, tmp_path):
+    raw, _ = simulated(
+        arm="VIS", binning=(2, 2), shape=(512, 300), exptime_s=3600.0, frames=5, cosmic_shape="pixels",
+        cosmic_rays_per_cm2_s=0.3, telegraph_fraction=0.0, dark_current_e_per_s=0.0001, drift_e=0.0,
+    )  # fmt: skip
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    values = {qc["name"]: qc for qc in product.qc_records()}
+    assert values["CRRATE"]["value"] == pytest.approx(0.3, rel=0.1)
+    assert values["DARK CURRENT"]["range"] == [None, pytest.approx(4 * 0.00012)]
+    assert values["DARK CURRENT"]["passed"] is not False
+
+
+def test_a_frame_without_data_is_named(simulated, tmp_path):
+    raw, _ = simulated(arm="ACQ", shape=(128, 128), frames=12)
+    path = raw.frames[2]
+    with fits.open(path) as hdus:
+        data, header = np.full(hdus[0].data.shape, np.nan, np.float32), hdus[0].header.copy()
+    for keyword in ("BZERO", "BSCALE", "CHECKSUM", "DATASUM"):
+        header.remove(keyword, ignore_missing=True)
+    fits.PrimaryHDU(data, header).writeto(path, overwrite=True)
+    for frames in (raw.frames, raw.frames[:4]):
+        with pytest.raises(FrameError, match="holds no data: leave this frame out") as refusal:
+            soxs_mdark(frames, output_dir=tmp_path / "out").produce_product()
+        assert path.name in str(refusal.value)
+
+
+def test_a_master_bias_in_another_unit_is_refused(simulated, tmp_path):
+    raw, _ = simulated(arm="VIS", frames=3)
+    biases, _ = simulated(folder="bias", arm="VIS", kind="BIAS", frames=3)
+    _write_bias(raw, biases, (0, 128, 50, 150), "VIS", 0.0)
+    fits.setval(raw.sof.parent / "bias.fits", "BUNIT", value="ADU")
+    with pytest.raises(FrameError, match=r"bias\.fits: BUNIT is 'ADU', expected electron"):
+        soxs_mdark(raw.sof, output_dir=tmp_path / "out").produce_product()
+
+
 def test_two_cosmic_rays_in_one_pixel_of_three_frames_are_told(simulated, tmp_path):
     raw, _ = simulated(arm="ACQ", shape=(128, 128), frames=3, cosmic_rays_per_cm2_s=0.0)
     for path, charge in zip(raw.frames, (0, 700, 2500), strict=True):

@@ -152,5 +152,5 @@ def test_refusals():
         clip_and_stack([frames[0], frames[1][:100]])
     with pytest.raises(InputError, match="is in 'adu', expected electron"):
         clip_and_stack([CCDData(frame, unit="adu") for frame in frames])
-    with pytest.raises(ValueError, match="noise-model, std, mad"):
+    with pytest.raises(InputError, match="noise-model, std, mad"):
         clip_and_stack(frames, scale="iqr")
