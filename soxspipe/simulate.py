@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from .exceptions import ProductError, ProductExistsError
 from .simulation_parameters import KINDS, DarkSimulation
+from .stacking.create_noise_map import COLD, HOT, NOISY
 
 __all__ = ["DarkSimulation", "SimulatedDarks", "SimulatedDetector", "simulate_darks"]
 
-HOT, COLD, NOISY = 256, 512, 1024  # pixel codes, those of the products
 BLOCK_SIDE = 9  # pixels; as wide as a local background, so that a cluster could hide in it
 TRACK_STEP = 0.5  # pixels; a track is drawn as points at this distance
 

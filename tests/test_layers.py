@@ -29,10 +29,7 @@ RANKS = {
     "soxspipe.simulate": 3,
     "soxspipe.simulation_parameters": 3,
     "soxspipe.frames": 3,
-    "soxspipe.quality.report": 3,
-    "soxspipe.quality.database": 3,
     "soxspipe.recipes": 4,
-    "soxspipe.batch": 5,
     "soxspipe.terminal": 5,
     "soxspipe.fundamentals_adapter": 5,
     "soxspipe.cl_utils": 5,
@@ -53,7 +50,6 @@ ONLY_IN = {
     "docopt": {"soxspipe.cl_utils"},
     "tqdm": {"soxspipe.terminal"},
     "yaml": {"soxspipe.options", "soxspipe.instruments.keywords", "soxspipe.fundamentals_adapter"},
-    "matplotlib": {"soxspipe.quality.report"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.options"}

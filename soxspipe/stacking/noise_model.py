@@ -247,7 +247,7 @@ def clipped_moments(
     return mean, std
 
 
-def grouped_median(values: NDArray[Any], step: float = 0.0, median: float | None = None) -> float:
+def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
     """Median of values that were rounded to multiples of a step.
 
     Parameters
@@ -256,8 +256,6 @@ def grouped_median(values: NDArray[Any], step: float = 0.0, median: float | None
         Finite values.
     step : float
         Quantisation step; 0 gives the plain median.
-    median : float, optional
-        The plain median, where it is known already.
 
     Returns
     -------
@@ -268,8 +266,7 @@ def grouped_median(values: NDArray[Any], step: float = 0.0, median: float | None
     A rounded value k stands for anything in [k - step/2, k + step/2]; the median lies where half of the
     values are below if they spread evenly over it (docs/method, section 2).
     """
-    if median is None:
-        median = float(np.median(values))
+    median = float(np.median(values))
     if step <= 0.0:
         return median
     below = np.count_nonzero(values < median - 0.5 * step)
