@@ -32,7 +32,9 @@ class soxs_meandark(BaseRecipe):  # noqa: N801 - as the other recipes
         from astropy.nddata import CCDData  # heavy: imported when it is needed
 
         with PreparedFrames(frames) as prepared:
-            frame = clip_and_stack(prepared, stacked_clipping_sigma=1e6).master
+            frame = clip_and_stack(
+                prepared, regions=prepared.regions, shot_scale=1 / frames.ndit, stacked_clipping_sigma=1e6
+            ).master
         turn = frames.geometry.to_product
         frame = CCDData(turn(frame.data), unit=frame.unit, mask=turn(frame.mask))
         median = float(np.nanmedian(frame.data))

@@ -92,19 +92,19 @@ def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int3
     list of QCValue
     """
     good = codes == 0
+    mean, std = clipped_moments(stack.master.data[good])
     return [
-        *_levels(stack, good, facts),
-        *_noise(stack, noise_map, good, facts),
+        *_levels(stack, good, facts, mean, std),
+        *_noise(stack, noise_map, std, facts),
         *_structure(stack, good, facts),
         *_counts(stack, noise_map, codes, facts),
         *_circumstances(stack, noise_map, facts),
     ]
 
 
-def _levels(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
+def _levels(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts, mean: float, std: float) -> list[QCValue]:
     """Level of the good pixels and the dark current that it means."""
     values = stack.master.data[good]
-    mean, std = clipped_moments(values)
     median = grouped_median(values, facts.step_e / stack.n_frames) if values.size else math.nan
     current, error = mean / facts.exptime_s, _level_error(stack, good, facts) / facts.exptime_s
     # with the pedestal in it, or below its own error, the level says only what the dark current is not above
@@ -132,12 +132,12 @@ def _level_error(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) 
     return math.sqrt(variance)
 
 
-def _noise(stack: StackResult, noise_map: NoiseMap, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
+def _noise(stack: StackResult, noise_map: NoiseMap, std: float, facts: DarkFacts) -> list[QCValue]:
     """Noise of single frames and of the master, and how far its errors are right."""
     n, read_noise = stack.n_frames, stack.noise_model.mean_read_noise_e
     halves = clipped_moments(stack.half_difference)[1] / math.sqrt(CLIP_VARIANCE)
     master = halves * math.sqrt((n + 1) // 2 * (n // 2)) / n
-    total = clipped_moments(stack.master.data[good])[1] / math.sqrt(CLIP_VARIANCE)
+    total = std / math.sqrt(CLIP_VARIANCE)
     qc = [
         QCValue("RON RAW", read_noise, "electron", "noise of a single frame"),
         QCValue("RON MASTER", master, "electron", "noise of the master, from its halves"),

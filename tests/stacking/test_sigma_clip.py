@@ -48,12 +48,12 @@ def test_doubtful_sample_that_agrees_comes_back():
 
 
 def test_iterations_are_counted():
-    # the first median, 100, hides 50 from the clip around the next one
-    samples = (0, 0, 40, 160, 160)
+    # medians 45, 22.5 and 0: 95 is within 5 sqrt(100 + 45) of the first and not within 5 sqrt(100 + 22.5) of the second
+    samples = (0, 0, 45, 95, 400)
     once, _ = clip(*samples, iterations=1, read_noise_e=10.0)
     more, _ = clip(*samples, iterations=5, read_noise_e=10.0)
-    assert once == [0, 0, 40]
-    assert more == [0, 0, 40]
+    assert once == [0, 0, 45, 95]
+    assert more == [0, 0, 45]
 
 
 @pytest.mark.parametrize("n_frames", [2, 3, 5, 10, 25])
