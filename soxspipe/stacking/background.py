@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import in_bands, row_bands
 from .frame_stack import Regions
 from .noise_model import clipped_moments
 
 __all__ = ["Background", "measure_background"]
+
+ResultT = TypeVar("ResultT")
+
+#: Rows worked on at once, or as many as whole blocks have: they stay in the cache.
+BAND_ROWS = 64
 
 #: Rows over which row medians may drift and still be glow, not the noise of single rows.
 ROW_DRIFT = 33
@@ -46,6 +53,7 @@ def measure_background(
     column_parity: bool = False,
     box: int = 8,
     bad: NDArray[np.bool_] | None = None,
+    workers: int = 1,
 ) -> Background:
     """Measure the local level of an image.
 
@@ -61,6 +69,8 @@ def measure_background(
         Side of the blocks whose medians make the smooth part, pixels.
     bad : ndarray of bool, shape (ny, nx), optional
         Pixels to leave out.
+    workers : int
+        Threads; the result does not depend on their number.
 
     Returns
     -------
@@ -75,23 +85,49 @@ def measure_background(
     clean = image.copy()
     if bad is not None:
         clean[bad] = np.nan
-    pattern = np.zeros(image.shape, np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # rows or blocks without data give NaN, filled below
-        if column_parity:
-            _remove_parity(clean, pattern, regions)
-        _remove_steps(clean, pattern, regions)
-        rows = _row_noise(clean)
-        clean -= rows[:, None]
-        medians = _block_medians(clean, box)
-        # what stands out of a first look would pull its own background: a second look leaves it out
-        residual = clean - _interpolate_blocks(medians, clean.shape, box)
-        scatter = clipped_moments(residual.ravel()[:: max(1, residual.size // SCATTER_PIXELS) | 1])[1]
-        clean[np.abs(residual) > np.float32(OUTSTANDING_SIGMA * scatter)] = np.nan
-        smooth = _interpolate_blocks(_block_medians(clean, box, instead=medians), clean.shape, box)
-    pattern += rows[:, None]
-    pattern += smooth
-    return Background(pattern, smooth)
+    total, smooth = np.zeros(image.shape, np.float32), np.empty(image.shape, np.float32)
+    if column_parity:
+        _remove_parity(clean, total, regions)
+    _remove_steps(clean, total, regions)
+    ny, nx = image.shape
+    medians = np.empty((-(-ny // box), -(-nx // box)), np.float32)
+    bands = list(row_bands([(0, ny)], box * max(1, BAND_ROWS // box)))
+    stride = max(1, clean.size // SCATTER_PIXELS) | 1
+
+    def take_rows(start: int, stop: int) -> NDArray[np.float32]:
+        return nan_medians(clean[start:stop])
+
+    def take_blocks(start: int, stop: int) -> None:
+        clean[start:stop] -= rows[start:stop, None]
+        medians[start // box : -(-stop // box)] = _block_medians(clean[start:stop], box)
+
+    def first_look(start: int, stop: int) -> NDArray[np.float32]:
+        residual = np.subtract(clean[start:stop], surface.rows(start, stop), out=smooth[start:stop])
+        return residual.ravel()[-start * nx % stride :: stride].copy()
+
+    def second_look(start: int, stop: int) -> None:
+        clean[start:stop][np.abs(smooth[start:stop]) > outstanding] = np.nan
+        medians[start // box : -(-stop // box)] = _block_medians(clean[start:stop], box)
+
+    def draw(start: int, stop: int) -> None:
+        smooth[start:stop] = surface.rows(start, stop)
+        total[start:stop] += rows[start:stop, None]
+        total[start:stop] += smooth[start:stop]
+
+    def in_all_bands(work: Callable[[int, int], ResultT]) -> list[ResultT]:
+        return [result for _, result in in_bands(work, bands, workers)]
+
+    rows = _row_noise(np.concatenate(in_all_bands(take_rows)))
+    in_all_bands(take_blocks)
+    first = _without_clusters(np.where(np.isfinite(medians), medians, np.float32(_median(medians))))
+    surface = _Surface(first, image.shape, box)
+    # what stands out of a first look would pull its own background: a second look leaves it out
+    scatter = clipped_moments(np.concatenate(in_all_bands(first_look)))[1]
+    outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
+    in_all_bands(second_look)
+    surface = _Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
+    in_all_bands(draw)
+    return Background(total, smooth)
 
 
 def _remove_parity(clean: NDArray[np.float32], pattern: NDArray[np.float32], regions: Regions) -> None:
@@ -100,7 +136,7 @@ def _remove_parity(clean: NDArray[np.float32], pattern: NDArray[np.float32], reg
         block = clean[rows, columns]
         even, odd = block[::4, : block.shape[1] // 2 * 2 : 2], block[::4, 1::2]
         # each pair of columns by its own median, so that a bad column among them does not count
-        half = np.float32(0.5 * _median(np.nanmedian(odd - even, axis=0)))
+        half = np.float32(0.5 * _median(nan_medians((odd - even).T)))
         offset = np.where(np.arange(block.shape[1]) % 2, half, -half)
         block -= offset
         pattern[rows, columns] += offset
@@ -138,18 +174,16 @@ def _step(
                 continue
             edge = after.start
             # each line along the edge by its own median, so that a bad one among them does not count
-            lines = np.nanmedian(image[edge - width : edge + width, region[along]], axis=1)
+            lines = nan_medians(image[edge - width : edge + width, region[along]])
             rise = _median(lines[width:]) - _median(lines[:width])
             return rise if after is region[axis] else -rise
     return None
 
 
-def _row_noise(clean: NDArray[np.float32]) -> NDArray[np.float32]:
+def _row_noise(medians: NDArray[np.float32]) -> NDArray[np.float32]:
     """Median of each row above that of the rows around it; 0 for a row so odd that it is a bad row."""
-    import bottleneck
     from scipy.ndimage import median_filter
 
-    medians = bottleneck.nanmedian(clean, axis=1)
     medians = np.where(np.isfinite(medians), medians, np.float32(_median(medians)))
     around = median_filter(medians, size=min(ROW_DRIFT, medians.size), mode="nearest")
     noise = np.asarray(medians - around, dtype=np.float32)
@@ -158,27 +192,16 @@ def _row_noise(clean: NDArray[np.float32]) -> NDArray[np.float32]:
     return noise
 
 
-def _block_medians(
-    clean: NDArray[np.float32], box: int, instead: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Medians of blocks, freed of clusters of bad pixels; what stands instead of a block without any pixel."""
-    import bottleneck
-
+def _block_medians(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
+    """Medians of blocks of pixels; NaN for a block without any."""
     ny, nx = clean.shape
     blocks_y, blocks_x = -(-ny // box), -(-nx // box)
-    padded = np.full((blocks_y * box, blocks_x * box), np.nan, np.float32)
-    padded[:ny, :nx] = clean
-    tiles = padded.reshape(blocks_y, box, blocks_x, box).swapaxes(1, 2).reshape(blocks_y, blocks_x, box * box)
-    medians = bottleneck.nanmedian(np.ascontiguousarray(tiles), axis=2)
-    medians = np.where(np.isfinite(medians), medians, np.float32(_median(medians)) if instead is None else instead)
-    return _without_clusters(medians)
-
-
-def _interpolate_blocks(medians: NDArray[np.float32], shape: tuple[int, int], box: int) -> NDArray[np.float32]:
-    """Draw a cubic through the centres of the blocks."""
-    centres_y, centres_x = (_centres(length, box) for length in shape)
-    wide = _interpolate(medians.T, centres_x, shape[1]).T
-    return np.ascontiguousarray(_interpolate(wide, centres_y, shape[0]))
+    if (ny, nx) != (blocks_y * box, blocks_x * box):
+        padded = np.full((blocks_y * box, blocks_x * box), np.nan, np.float32)
+        padded[:ny, :nx] = clean
+        clean = padded
+    tiles = clean.reshape(blocks_y, box, blocks_x, box).swapaxes(1, 2)
+    return nan_medians(tiles.reshape(blocks_y, blocks_x, box * box))
 
 
 def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -202,36 +225,72 @@ def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:
     return middle
 
 
-def _centres(length: int, box: int) -> NDArray[np.float64]:
-    """Centre of each block along one axis; the last block may be cut."""
-    edges = np.append(np.arange(0, length, box), length)
-    return 0.5 * (edges[:-1] + edges[1:] - 1)
-
-
-def _interpolate(values: NDArray[np.float32], centres: NDArray[np.float64], length: int) -> NDArray[np.float32]:
-    """Cubic (Catmull-Rom) through values at block centres along the first axis; straight beyond the ends.
+class _Surface:
+    """A cubic (Catmull-Rom) through the centres of the blocks; straight beyond the outermost.
 
     Written out as four weighted rows for each, so that the result does not depend on how a library
     happens to order its sums.
     """
-    n = len(centres)
-    if n == 1:
-        return np.repeat(values, length, axis=0)
+
+    def __init__(self, medians: NDArray[np.float32], shape: tuple[int, int], box: int) -> None:
+        ny, nx = shape
+        wide = _Surface._weighted(_beyond(medians.T), *_cubic(nx, box)).T
+        self._blocks = _beyond(np.ascontiguousarray(wide))
+        self._left, self._weights = _cubic(ny, box)
+
+    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Draw rows ``start:stop``."""
+        return self._weighted(self._blocks, self._left[start:stop], self._weights[:, start:stop])
+
+    @staticmethod
+    def _weighted(
+        blocks: NDArray[np.float32], left: NDArray[np.intp], weights: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        out = np.zeros((len(left), blocks.shape[1]), np.float32)
+        for k in range(4):
+            out += weights[k][:, None] * blocks[left + k]
+        return out
+
+
+def _cubic(length: int, box: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """First of the four blocks that make each pixel along an axis, and their weights, shape (4, length)."""
+    edges = np.append(np.arange(0, length, box), length)  # the last block may be cut
+    centres = 0.5 * (edges[:-1] + edges[1:] - 1)
+    if len(centres) == 1:
+        return np.zeros(length, np.intp), np.tile(np.array([[0], [1], [0], [0]], np.float32), length)
     x = np.arange(length)
-    left = np.clip(np.searchsorted(centres, x, side="right") - 1, 0, n - 2)
+    left = np.clip(np.searchsorted(centres, x, side="right") - 1, 0, len(centres) - 2)
     t = (x - centres[left]) / (centres[left + 1] - centres[left])
     weights = np.array([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]) / 2
     outside = (t < 0) | (t > 1)
     weights[:, outside] = [np.zeros(outside.sum()), 1 - t[outside], t[outside], np.zeros(outside.sum())]
-    # one block beyond each end, on the straight line through the last two
-    extended = np.concatenate([2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]])
-    out = np.zeros((length, *values.shape[1:]), np.float32)
-    for k in range(4):
-        out += weights[k][:, None].astype(np.float32) * extended[left + k]
-    return out
+    return left, weights.astype(np.float32)
+
+
+def _beyond(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put a block beyond each end of the first axis, on the straight line through the last two."""
+    if len(blocks) == 1:
+        return np.repeat(blocks, 4, axis=0)
+    return np.concatenate([2 * blocks[:1] - blocks[1:2], blocks, 2 * blocks[-1:] - blocks[-2:-1]])
 
 
 def _median(values: NDArray[np.float32]) -> float:
     """Median of the finite values, 0 where there are none."""
     median = float(np.nanmedian(values)) if values.size else 0.0
     return median if np.isfinite(median) else 0.0
+
+
+def nan_medians(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median along the last axis, without NaN; NaN where there is nothing else.
+
+    Sorting is what NumPy does fastest by far, and it puts NaN last.
+    """
+    ordered = np.sort(values, axis=-1)
+    length = values.shape[-1]
+    medians: NDArray[np.float32] = np.float32(0.5) * (ordered[..., (length - 1) // 2] + ordered[..., length // 2])
+    some = np.isnan(ordered[..., -1])
+    few = ordered[some]
+    count = (~np.isnan(few)).sum(axis=-1)[:, None]
+    low, high = (np.take_along_axis(few, middle, axis=-1) for middle in (np.maximum(count - 1, 0) // 2, count // 2))
+    medians[some] = (np.float32(0.5) * (low + high))[:, 0]
+    return medians

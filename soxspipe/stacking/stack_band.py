@@ -1,0 +1,291 @@
+"""One band of rows of a stack: read, clip and combine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame_stack import FrameStack
+from .noise_model import NoiseModel
+from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, screen_by_noise, screen_by_scatter
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
+__all__ = ["BandLeftovers", "BandStacker", "Clip", "StackImages"]
+
+#: Every so many rows the halves of the stack are compared.
+HALVES_STRIDE = 8
+#: Rejected samples of a pixel that lie this close to each other, in sigmas, are a level, not cosmic rays.
+AGREE_SIGMA = 2.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """How to clip; see the parameters of `clip_and_stack`."""
+
+    frame_sigma: float
+    sigma: float
+    iterations: int
+    scale: str
+
+
+@dataclass(frozen=True)
+class StackImages:
+    """The images that the bands fill; see `StackResult`. The mean is above the level of its amplifier."""
+
+    mean: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    quiet_noise: NDArray[np.float32]
+    count: NDArray[np.uint16]
+    ambiguous: NDArray[np.bool_]
+    saturated: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> StackImages:
+        """Make images of a shape."""
+        return cls(
+            mean=np.empty(shape, np.float32),
+            noise=np.empty(shape, np.float32),
+            quiet_noise=np.empty(shape, np.float32),
+            count=np.empty(shape, np.uint16),
+            ambiguous=np.zeros(shape, bool),
+            saturated=np.empty(shape, bool),
+        )
+
+
+@dataclass(frozen=True)
+class BandLeftovers:
+    """What a band has beside its images.
+
+    Attributes
+    ----------
+    rejected : ndarray of int64, shape (n, 2)
+        Frame and pixel (index into the flattened image) of each sample left out by the clip.
+    n_invalid : int
+        Samples without data.
+    half_difference : ndarray of float32, shape (n,), electron
+        Mean of the odd minus mean of the even frames, in every eighth row, pixels without rejection.
+    """
+
+    rejected: NDArray[np.int64]
+    n_invalid: int
+    half_difference: NDArray[np.float32]
+
+
+class BandStacker:
+    """Stacks bands of rows into images; may be called by several threads at once.
+
+    Parameters
+    ----------
+    stack : FrameStack
+        The frames.
+    model : NoiseModel
+        Their noise.
+    clip : Clip
+        How to clip.
+    images : StackImages
+        Where the results go.
+    band_rows : int
+        Most rows of a band.
+    workers : int
+        Most threads; each has a buffer of its own.
+    """
+
+    def __init__(
+        self, stack: FrameStack, model: NoiseModel, clip: Clip, images: StackImages, band_rows: int, workers: int
+    ) -> None:
+        self.stack = stack
+        self.model = model
+        self.clip = clip
+        self.images = images
+        self._n_frames = len(stack.names)
+        self._levels = {
+            first: np.array([model.row(model.level_e + offsets, first) for offsets in model.offsets_e])
+            for first, _ in model.spans()
+        }
+        self._reach = np.float32(clip.frame_sigma) * model.frame_scatter_e.astype(np.float32)
+        self._buffers: SimpleQueue[NDArray[np.float32]] = SimpleQueue()
+        for _ in range(workers):
+            self._buffers.put(np.empty((self._n_frames, band_rows, stack.shape[1]), np.float32))
+
+    def __call__(self, start: int, stop: int) -> BandLeftovers:
+        """Stack rows ``start:stop``, in which every column keeps its amplifier."""
+        buffer = self._buffers.get()
+        try:
+            samples = buffer[:, : stop - start]
+            with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
+                self._read(samples, start, stop)
+                return self._combine(samples, start, stop)
+        finally:
+            self._buffers.put(buffer)
+
+    def _read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
+        """Fill a band with samples above the level of their amplifier and frame, and note the saturated ones.
+
+        Samples close to zero keep their precision in float32 whatever the pedestal.
+        """
+        levels = self._levels[max(first for first in self._levels if first <= start)]
+        saturated = np.zeros(samples.shape[1:], np.uint16)
+        for i, frame in enumerate(samples):
+            full = self.stack.read(i, start, stop, frame)
+            if full is not None:
+                saturated += full
+            frame -= levels[i]
+        self.images.saturated[start:stop] = 2 * saturated >= self._n_frames
+
+    def _combine(self, samples: NDArray[np.float32], start: int, stop: int) -> BandLeftovers:
+        """Combine all pixels as they are, then once more those that the clip may change."""
+        n_frames, images, nx = self._n_frames, self.images, samples.shape[2]
+        mean, std = _moments(samples)
+        low, high = samples.min(axis=0), samples.max(axis=0)
+        read_noise = self.model.row(self.model.read_noise_e, start)
+        noise = std * np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1))
+        quiet_noise = _without_furthest(mean, std, low, high, n_frames)
+        count = np.full(mean.shape, n_frames, np.uint16)
+
+        here = np.flatnonzero(self._doubtful(mean, std, low, high, read_noise))
+        few = samples.reshape(n_frames, -1)[:, here]
+        invalid = ~np.isfinite(few)
+        result = self._clip_few(few, read_noise[here % nx])
+        mean.ravel()[here], few_std, kept = _kept_moments(few, result.rejected)
+        count.ravel()[here] = kept
+        noise.ravel()[here] = np.where(kept > 1, few_std * np.sqrt(kept / (kept - np.float32(1))), np.nan)
+        quiet_noise.ravel()[here] = _quiet_scatter(few, result.rejected, read_noise[here % nx], self.model.shot_scale)
+        images.mean[start:stop], images.noise[start:stop] = mean, noise
+        images.quiet_noise[start:stop], images.count[start:stop] = quiet_noise, count
+        images.ambiguous[start:stop].reshape(-1)[here] = result.ambiguous
+
+        frame, pixel = np.nonzero(result.rejected & ~invalid)
+        rows = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
+        difference = samples[0::2, rows].mean(axis=0) - samples[1::2, rows].mean(axis=0)
+        return BandLeftovers(
+            rejected=np.stack([frame, start * nx + here[pixel]], axis=1),
+            n_invalid=int(invalid.sum()),
+            half_difference=difference[count[rows] == n_frames],
+        )
+
+    def _doubtful(
+        self,
+        mean: NDArray[np.float32],
+        std: NDArray[np.float32],
+        low: NDArray[np.float32],
+        high: NDArray[np.float32],
+        read_noise: NDArray[np.float32],
+    ) -> NDArray[np.bool_]:
+        """Find the pixels in which the clip might reject a sample; those with NaN are among them."""
+        if self.clip.scale == "noise-model":
+            closer = screen_by_noise(low, high, mean, std, read_noise, self.clip.sigma)
+        elif self.clip.scale == "std":
+            closer = screen_by_scatter(low, high, mean, std, self.clip.sigma)
+        else:
+            closer = np.ones(mean.shape, bool)
+        nearest = self._reach.min()
+        return closer | ~((high <= nearest) & (low >= -nearest))
+
+    def _clip_few(self, few: NDArray[np.float32], read_noise: NDArray[np.float32]) -> ClipResult:
+        """Clip some pixels, shape (frames, pixels), exactly."""
+        flagged = np.abs(few) > self._reach[:, None]
+        doubtful = flagged & (2 * flagged.sum(axis=0) < self._n_frames)
+        clip = self.clip
+        if clip.scale == "noise-model":
+            return clip_by_noise(
+                few, read_noise, clip.sigma, clip.iterations, doubtful=doubtful, shot_scale=self.model.shot_scale
+            )
+        return clip_by_scatter(few, clip.scale, clip.sigma, clip.iterations, doubtful=doubtful)
+
+
+def _moments(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation (ddof 0) of all samples of each pixel, by ccdproc's Combiner.
+
+    With averages that add frame to frame: the result is that of its own to the last bit, in half of the time.
+    """
+    from ccdproc import Combiner
+
+    nothing = np.zeros(samples.shape[1:], bool)  # without a mask the Combiner makes one for each frame
+    combined = Combiner([_ccd(frame, nothing) for frame in samples], dtype=np.float32).average_combine(
+        scale_func=_mean, uncertainty_func=_std
+    )
+    # the Combiner divides its standard deviation by sqrt(n); put it back
+    std: NDArray[np.float32] = combined.uncertainty.array * np.sqrt(np.float32(len(samples)))
+    return combined.data, std
+
+
+def _kept_moments(
+    samples: NDArray[np.float32], rejected: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
+    """Mean, standard deviation (ddof 0) and number of the samples kept, shape (frames, pixels)."""
+    from ccdproc import Combiner
+
+    combined = Combiner(map(_ccd, samples, rejected), dtype=np.float32).average_combine()
+    kept = (~rejected).sum(axis=0)
+    std = combined.uncertainty.array * np.sqrt(kept.astype(np.float32))
+    return combined.data, std, kept.astype(np.uint16)
+
+
+def _ccd(frame: NDArray[np.float32], mask: NDArray[np.bool_]) -> CCDData:
+    from astropy import units
+    from astropy.nddata import CCDData
+
+    return CCDData(frame, unit=units.electron, mask=mask)
+
+
+def _mean(samples: np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
+    return np.add.reduce(samples.data, axis=axis) / np.float32(len(samples))
+
+
+def _std(samples: np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
+    mean = _mean(samples, axis)
+    squares, difference = np.zeros_like(mean), np.empty_like(mean)
+    for frame in samples.data:
+        np.subtract(frame, mean, out=difference)
+        difference *= difference
+        squares += difference
+    squares /= np.float32(len(samples))
+    return np.sqrt(squares, out=squares)
+
+
+def _without_furthest(
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    n_frames: int,
+) -> NDArray[np.float32]:
+    """Return the standard deviation (ddof 1) of all samples but the one furthest from the mean.
+
+    Leaving one sample x out of n takes n / (n - 1) * (x - mean)**2 from the sum of squares.
+    """
+    if n_frames < 3:
+        return np.full(mean.shape, np.nan, np.float32)
+    furthest = np.maximum(high - mean, mean - low)
+    squares = n_frames * np.square(std, dtype=np.float64) - n_frames / (n_frames - 1) * np.square(furthest)
+    return np.sqrt(np.maximum(squares, 0.0) / (n_frames - 2)).astype(np.float32)
+
+
+def _quiet_scatter(
+    samples: NDArray[np.float32],
+    rejected: NDArray[np.bool_],
+    read_noise: NDArray[np.float32],
+    shot_scale: float,
+) -> NDArray[np.float32]:
+    """Return the standard deviation (ddof 1) of few pixels' samples without what may be cosmic rays.
+
+    A single rejected sample, or several of which no two agree, are cosmic rays: all of them are left out.
+    Two that agree are a second level of the pixel, and stay. Of what is left the furthest sample goes, as in
+    any pixel, unless that would leave too few. From the samples themselves and in double precision, which a
+    bright cosmic ray does not exhaust.
+    """
+    hits = np.sort(np.where(rejected, samples, np.float32(np.nan)), axis=0)
+    noise = np.sqrt(np.square(read_noise) + shot_scale * np.maximum(hits, 0))
+    agree = (np.diff(hits, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
+    left = np.where(rejected & ~agree, np.nan, samples.astype(np.float64))
+    distance = np.nan_to_num(np.abs(left - np.nanmean(left, axis=0)), nan=-1.0)
+    enough = (np.isfinite(left).sum(axis=0) >= 4) | ~(rejected & np.isfinite(samples)).any(axis=0)
+    furthest = np.arange(len(samples))[:, None] == np.argmax(distance, axis=0)
+    left[furthest & enough] = np.nan
+    return np.asarray(np.nanstd(left, axis=0, ddof=1), np.float32)
