@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 #: What a sample's distance from the median of its pixel may be measured in.
 SCALES = ("noise-model", "std", "mad")
-#: Samples that each worker holds at once: large enough for NumPy's loops, small enough to stay in the cache.
-BAND_SAMPLES = 2**20
+#: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more: below so many rows
+#: what each call of NumPy costs would count more than the cache.
+BAND_SAMPLES, MOST_BAND_SAMPLES, BAND_ROWS = 2**20, 2**21, 16
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -193,7 +194,7 @@ def clip_and_stack(
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
     images = StackImages.empty(stack.shape)
-    band_rows = min(band_rows or max(1, BAND_SAMPLES // (n_frames * nx)), ny)
+    band_rows = min(band_rows or _band_rows(n_frames * nx), ny)
     stack_band = BandStacker(stack, noise_model, clip, images, band_rows, workers)
     leftovers: list[BandLeftovers] = []
     with warnings.catch_warnings():  # here and not where they arise: filters belong to all threads
@@ -240,6 +241,11 @@ def clip_and_stack(
         n_invalid=sum(left.n_invalid for left in leftovers),
         half_difference=np.concatenate([left.half_difference for left in leftovers]),
     )
+
+
+def _band_rows(row_samples: int) -> int:
+    """Rows to hold at once, of so many samples each."""
+    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_BAND_SAMPLES // row_samples), 1)
 
 
 def _model_error(

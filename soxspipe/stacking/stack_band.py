@@ -109,18 +109,19 @@ class BandStacker:
             for first, _ in model.spans()
         }
         self._reach = np.float32(clip.frame_sigma) * model.frame_scatter_e.astype(np.float32)
-        self._buffers: SimpleQueue[NDArray[np.float32]] = SimpleQueue()
+        self._buffers: SimpleQueue[_Buffer] = SimpleQueue()
         for _ in range(workers):
-            self._buffers.put(np.empty((self._n_frames, band_rows, stack.shape[1]), np.float32))
+            self._buffers.put(_Buffer(self._n_frames, band_rows, stack.shape[1]))
 
     def __call__(self, start: int, stop: int) -> BandLeftovers:
         """Stack rows ``start:stop``, in which every column keeps its amplifier."""
         buffer = self._buffers.get()
         try:
-            samples = buffer[:, : stop - start]
+            ccds = buffer.ccds(stop - start)
+            samples = buffer.samples[:, : stop - start]
             with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
                 self._read(samples, start, stop)
-                return self._combine(samples, start, stop)
+                return self._combine(samples, ccds, start, stop)
         finally:
             self._buffers.put(buffer)
 
@@ -138,10 +139,10 @@ class BandStacker:
             frame -= levels[i]
         self.images.saturated[start:stop] = 2 * saturated >= self._n_frames
 
-    def _combine(self, samples: NDArray[np.float32], start: int, stop: int) -> BandLeftovers:
+    def _combine(self, samples: NDArray[np.float32], ccds: list[CCDData], start: int, stop: int) -> BandLeftovers:
         """Combine all pixels as they are, then once more those that the clip may change."""
         n_frames, images, nx = self._n_frames, self.images, samples.shape[2]
-        mean, std = _moments(samples)
+        mean, std = _moments(ccds)
         low, high = samples.min(axis=0), samples.max(axis=0)
         read_noise = self.model.row(self.model.read_noise_e, start)
         noise = std * np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1))
@@ -199,19 +200,31 @@ class BandStacker:
         return clip_by_scatter(few, clip.scale, clip.sigma, clip.iterations, doubtful=doubtful)
 
 
-def _moments(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+class _Buffer:
+    """Samples of one band of all frames, and the same as ccdproc wants them."""
+
+    def __init__(self, n_frames: int, band_rows: int, nx: int) -> None:
+        self.samples = np.empty((n_frames, band_rows, nx), np.float32)
+        self._ccds: list[CCDData] = []
+
+    def ccds(self, n_rows: int) -> list[CCDData]:
+        """Return the first rows of each frame; the same objects for as long as the height stays."""
+        if not self._ccds or self._ccds[0].shape[0] != n_rows:
+            nothing = np.zeros((n_rows, self.samples.shape[2]), bool)  # else the Combiner makes one for each frame
+            self._ccds = [_ccd(frame[:n_rows], nothing) for frame in self.samples]
+        return self._ccds
+
+
+def _moments(ccds: list[CCDData]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation (ddof 0) of all samples of each pixel, by ccdproc's Combiner.
 
     With averages that add frame to frame: the result is that of its own to the last bit, in half of the time.
     """
     from ccdproc import Combiner
 
-    nothing = np.zeros(samples.shape[1:], bool)  # without a mask the Combiner makes one for each frame
-    combined = Combiner([_ccd(frame, nothing) for frame in samples], dtype=np.float32).average_combine(
-        scale_func=_mean, uncertainty_func=_std
-    )
+    combined = Combiner(ccds, dtype=np.float32).average_combine(scale_func=_mean, uncertainty_func=_std)
     # the Combiner divides its standard deviation by sqrt(n); put it back
-    std: NDArray[np.float32] = combined.uncertainty.array * np.sqrt(np.float32(len(samples)))
+    std: NDArray[np.float32] = combined.uncertainty.array * np.sqrt(np.float32(len(ccds)))
     return combined.data, std
 
 
