@@ -27,9 +27,9 @@ soxspipe: from raw darks of SOXS and X-shooter to master darks that can be trust
 
 Usage:
   soxspipe mdark <inputFrames>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
-                                  [-q | -v...]
+                                  [--workers=N] [-q | -v...]
   soxspipe dark-current <master>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
-                                    [-q | -v...]
+                                    [--workers=N] [-q | -v...]
   soxspipe simulate <directory> [--instrument=NAME] [--arm=ARM] [--kind=KIND] [--frames=N]
                                 [--exptime=S] [--ndit=N] [--shape=SIZE] [--binning=SIZE]
                                 [--start=TIME] [--seed=N] [--detector-seed=N] [--overwrite]
@@ -57,6 +57,7 @@ Options:
   --settings=FILE    settings that differ from the defaults
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
+  --workers=N        threads that work on the pixels (one for each processor)
   -q, --quiet        errors only
   -v, --verbose      parameters and a line for each step; -v -v also shows tracebacks
   -h, --help         print this text
@@ -89,6 +90,9 @@ COMMANDS = ("mdark", "dark-current", "simulate", "demo", "settings")
 
 #: Commands that run a recipe: its name, and the argument that holds its input.
 RECIPES = {"mdark": ("soxs_mdark", "<inputFrames>"), "dark-current": ("soxs_dark_current", "<master>")}
+
+#: More threads than any machine has processors; each holds a band of all frames.
+MOST_WORKERS = 1024
 
 _log = logging.getLogger("soxspipe")
 
@@ -190,6 +194,12 @@ def _path(text: str, what: str) -> str:
     return os.path.expanduser(text)
 
 
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise CommandLineError(f"--workers is '{escaped(text)}', expected a whole number from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
 def _reductions(arguments: Sequence[str]) -> list[str | list[str]]:
     """Return the input of each reduction: a set-of-files file, a directory, or all FITS files together."""
     paths = [_path(argument, "input") for argument in arguments]
@@ -211,6 +221,7 @@ def _reduce(
     output: str,
     overwrite: bool,
     settings: Settings | None,
+    workers: int | None,
     terminal: Terminal,
 ) -> Any:
     """Run the recipe of a command on one input and return its product."""
@@ -218,7 +229,7 @@ def _reduce(
     start_s = time.time()
     with terminal.progress(command) as progress:
         product = recipe(
-            frames, settings=settings, output_dir=output, overwrite=overwrite, progress=progress
+            frames, settings=settings, output_dir=output, overwrite=overwrite, workers=workers, progress=progress
         ).produce_product()
     if terminal.level <= logging.INFO:
         from .fundamentals_adapter import elapsed_words
@@ -238,11 +249,12 @@ def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         from .fundamentals_adapter import load_settings
 
         settings = load_settings(_path(options["--settings"], "--settings"))
+    workers = None if options["--workers"] is None else _workers(options["--workers"])
     documents: list[dict[str, Any]] = []
     codes = []
     for frames in reductions:
         try:
-            document = _document(_reduce(command, frames, output, options["--overwrite"], settings, terminal))
+            document = _document(_reduce(command, frames, output, options["--overwrite"], settings, workers, terminal))
             if not options["--json"]:
                 deliver(document["product"])
         except Exception as error:  # noqa: BLE001 - the others are finished whatever happens to one
@@ -319,7 +331,7 @@ def _demo(options: dict[str, Any], terminal: Terminal) -> int:
     directory = "soxspipe-demo" if options["<directory>"] is None else _path(options["<directory>"], "directory")
     sof = _simulated(directory, {}, options["--overwrite"], terminal)
     deliver(sof)
-    product = _reduce("mdark", sof, os.path.join(directory, "reduced"), options["--overwrite"], None, terminal)
+    product = _reduce("mdark", sof, os.path.join(directory, "reduced"), options["--overwrite"], None, None, terminal)
     deliver(str(product.path))
     return 0
 

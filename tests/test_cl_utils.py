@@ -47,9 +47,17 @@ def fake_recipes(monkeypatch):
     fake.calls, fake.raises = [], {}
 
     class FakeRecipe:
-        def __init__(self, input_frames, settings=None, output_dir=".", *, overwrite=False, progress=None):
+        def __init__(
+            self, input_frames, settings=None, output_dir=".", *, overwrite=False, workers=None, progress=None
+        ):
             fake.calls.append(
-                {"frames": input_frames, "settings": settings, "output": output_dir, "overwrite": overwrite}
+                {
+                    "frames": input_frames,
+                    "settings": settings,
+                    "output": output_dir,
+                    "overwrite": overwrite,
+                    "workers": workers,
+                }
             )
             self.name, self.progress = str(input_frames), progress
 
@@ -157,11 +165,22 @@ def test_the_product_is_all_that_standard_output_has(fake_recipes, capsys):
 def test_defaults_and_options_of_mdark(fake_recipes, here, capsys):
     assert cl_utils.main(["mdark", "a.sof"]) == 0
     Path("my.yaml").write_text("soxs-mdark: {minimum-frames: 4}\n")
-    assert cl_utils.main(["mdark", "--output=out dir", "--settings=my.yaml", "a.sof", "--overwrite"]) == 0
+    options = ["--output=out dir", "--settings=my.yaml", "--workers=3", "--overwrite"]
+    assert cl_utils.main(["mdark", "a.sof", *options]) == 0
     first, second = fake_recipes.calls
-    assert first == {"frames": "a.sof", "settings": None, "output": ".", "overwrite": False}
+    assert first == {"frames": "a.sof", "settings": None, "output": ".", "overwrite": False, "workers": None}
     assert second["settings"] == Settings.load("my.yaml")
-    assert second == {"frames": "a.sof", "settings": second["settings"], "output": "out dir", "overwrite": True}
+    rest = {"output": "out dir", "overwrite": True, "workers": 3}
+    assert second == {"frames": "a.sof", "settings": second["settings"], **rest}
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "", "9999999999"])
+def test_a_number_of_workers_that_is_none(fake_recipes, capsys, number):
+    assert cl_utils.main(["mdark", "a.sof", f"--workers={number}"]) == 2
+    assert (
+        capsys.readouterr().err == f"soxspipe: error: --workers is '{number}', expected a whole number from 1 to 1024\n"
+    )
+    assert fake_recipes.calls == []
 
 
 def test_inputs_that_are_reductions_of_their_own(fake_recipes, here, capsys):

@@ -128,15 +128,17 @@ class PreparedFrames:
         """Read rows ``start:stop`` of one trimmed frame into ``out``, electron; see `FrameStack.read`."""
         window = self._window
         raw = self._reader.read_rows(frame, window.y0 + start, window.y0 + stop)[:, window.x0 : window.x1]
-        saturated = raw >= self._saturation_adu if np.isfinite(self._saturation_adu) else None
-        np.multiply(raw, self._conad, out=out, casting="unsafe")
+        highest = raw.max() if raw.dtype.kind in "iu" else np.fmax.reduce(raw, axis=None)
+        saturated = raw >= self._saturation_adu if highest >= self._saturation_adu else None
+        out[...] = raw
+        out *= self._conad
         if raw.dtype.kind == "f":
             out[~np.isfinite(out)] = np.nan
         if self._subtract_e[frame] != 0.0:
             out -= np.float32(self._subtract_e[frame])
         if self._bias is not None:
             out -= self._bias[start:stop]
-        return saturated if saturated is not None and saturated.any() else None
+        return saturated
 
     def close(self) -> None:
         """Close the files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ AMBIGUOUS, STATIC, SATURATED, NO_DATA = 32, 128, 4096, 1 << 30
 HOT_LEVELS = (0.01, 0.1, 1.0)
 #: A threshold below so many errors counts noise.
 HOT_LEVEL_ERRORS = 5.0
+#: Every so many pixels tell the typical error; an odd number, as an even one sees one column parity only.
+ERROR_STRIDE = 37
 #: Part of each side that a corner is, and that the centre is.
 CORNER, CENTRE = 1 / 16, 1 / 4
 
@@ -70,7 +73,7 @@ class DarkFacts:
     times_h: NDArray[np.float64] | None = None
     temperatures_k: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     pixel_area_cm2: float = math.nan
-    orient: Callable[[NDArray[np.float32]], NDArray[np.float32]] = np.asarray
+    orient: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
 
 
 def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], facts: DarkFacts) -> list[QCValue]:
@@ -92,9 +95,10 @@ def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int3
     list of QCValue
     """
     good = codes == 0
-    mean, std = clipped_moments(stack.master.data[good])
+    values = stack.master.data[good]
+    mean, std = clipped_moments(values)
     return [
-        *_levels(stack, good, facts, mean, std),
+        *_levels(stack, values, good, facts, mean, std),
         *_noise(stack, noise_map, std, facts),
         *_structure(stack, good, facts),
         *_counts(stack, noise_map, codes, facts),
@@ -102,9 +106,15 @@ def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int3
     ]
 
 
-def _levels(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts, mean: float, std: float) -> list[QCValue]:
+def _levels(
+    stack: StackResult,
+    values: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    facts: DarkFacts,
+    mean: float,
+    std: float,
+) -> list[QCValue]:
     """Level of the good pixels and the dark current that it means."""
-    values = stack.master.data[good]
     median = grouped_median(values, facts.step_e / stack.n_frames) if values.size else math.nan
     current, error = mean / facts.exptime_s, _level_error(stack, good, facts) / facts.exptime_s
     # with the pedestal in it, or below its own error, the level says only what the dark current is not above
@@ -158,7 +168,7 @@ def _noise(stack: StackResult, noise_map: NoiseMap, std: float, facts: DarkFacts
 
 def _structure(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
     """Slopes along the axes, and light or glow in the corners."""
-    image = facts.orient(np.where(good, stack.master.data, np.float32(np.nan)))
+    seen, image = facts.orient(good), facts.orient(np.where(good, stack.master.data, np.float32(0)))
     smooth = stack.background.smooth_e
     ny, nx = smooth.shape
     high, wide = max(1, round(ny * CORNER)), max(1, round(nx * CORNER))
@@ -169,18 +179,17 @@ def _structure(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) ->
     centre = smooth[inner_y : ny - inner_y, inner_x : nx - inner_x]
     contamination = float(np.median(np.concatenate([corner.ravel() for corner in corners])) - np.median(centre))
     return [
-        QCValue("STRUCT X", _slope(image, 0), "electron/pixel", "slope of the profile along X"),
-        QCValue("STRUCT Y", _slope(image, 1), "electron/pixel", "slope of the profile along Y"),
+        QCValue("STRUCT X", _slope(image, seen, 0), "electron/pixel", "slope of the profile along X"),
+        QCValue("STRUCT Y", _slope(image, seen, 1), "electron/pixel", "slope of the profile along Y"),
         QCValue("CONTAM", contamination / stack.noise_model.mean_read_noise_e, "",
                 "(corner median - centre median) / RON RAW"),
     ]  # fmt: skip
 
 
-def _slope(image: NDArray[np.float32], axis: int) -> float:
-    """Slope of the mean profile that is left when one axis is averaged away."""
-    seen = np.isfinite(image)
-    count = seen.sum(axis=axis)
-    profile = np.where(seen, image, 0).sum(axis=axis, dtype=np.float64)[count > 0] / count[count > 0]
+def _slope(image: NDArray[np.float32], seen: NDArray[np.bool_], axis: int) -> float:
+    """Slope of the mean profile that is left when one axis is averaged away; the image is 0 where nothing is seen."""
+    count = np.count_nonzero(seen, axis=axis)
+    profile = image.sum(axis=axis, dtype=np.float64)[count > 0] / count[count > 0]
     where = np.flatnonzero(count > 0).astype(float)
     where -= where.mean()
     return float((where * profile).sum() / np.square(where).sum()) if where.size > 1 else math.nan
@@ -190,8 +199,12 @@ def _counts(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], f
     """Bad pixels by kind."""
     hot, size = noise_map.count(HOT), codes.size
     false_share = min(1.0, size * 0.5 * math.erfc(facts.hot_sigma / math.sqrt(2)) / hot) if hot else math.nan
-    rate = ((stack.master.data - stack.background.total_e) / facts.exptime_s)[codes & HOT > 0]
-    floor = HOT_LEVEL_ERRORS * float(np.nanmedian(stack.master.uncertainty.array)) / facts.exptime_s
+    bad = np.flatnonzero(codes)
+    kinds = codes.ravel()[bad]
+    hot_ones = bad[kinds & HOT > 0]
+    rate = (stack.master.data.ravel()[hot_ones] - stack.background.total_e.ravel()[hot_ones]) / facts.exptime_s
+    error = stack.master.uncertainty.array
+    floor = HOT_LEVEL_ERRORS * float(np.nanmedian(error.ravel()[::ERROR_STRIDE])) / facts.exptime_s
     absolute = [
         QCValue(f"HOTPIX ABS{i}", int(np.count_nonzero(rate > level)) if level > floor else None, "",
                 f"hot pixels above {level:g} electron/s")
@@ -205,8 +218,8 @@ def _counts(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], f
         QCValue("COLDPIX NUM", noise_map.count(COLD), "", "cold or dead pixels"),
         QCValue("NOISYPIX NUM", noise_map.count(NOISY) if noise_map.noisy_tested else None, "", "noisy pixels"),
         QCValue("NOISYPIX TESTED", noise_map.noisy_tested, "", "F: too few frames to look for noisy pixels"),
-        QCValue("AMBIGPIX NUM", int(np.count_nonzero(codes & AMBIGUOUS)), "", "ambiguous pixels"),
-        QCValue("SATPIX NUM", int(np.count_nonzero(codes & SATURATED)), "", "pixels saturated in most frames"),
+        QCValue("AMBIGPIX NUM", int(np.count_nonzero(kinds & AMBIGUOUS)), "", "ambiguous pixels"),
+        QCValue("SATPIX NUM", int(np.count_nonzero(kinds & SATURATED)), "", "pixels saturated in most frames"),
     ]
 
 
@@ -219,7 +232,8 @@ def _circumstances(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) ->
     levels, temperatures = stack.noise_model.frame_level_e, facts.temperatures_k
     trend = math.nan
     if facts.times_h is not None and np.ptp(facts.times_h) > 0:
-        trend = float(np.polyfit(facts.times_h - facts.times_h.mean(), levels, 1)[0])
+        since = facts.times_h - facts.times_h.mean()
+        trend = float((since * (levels - levels.mean())).sum() / np.square(since).sum())
     return [
         QCValue("CRRATE", count_groups(hits, stack.count.shape) / exposed, "1/(cm2 s)", "cosmic rays"),
         QCValue("REJECT FRAC", stack.n_rejected / total, "", "fraction of samples rejected"),

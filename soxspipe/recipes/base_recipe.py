@@ -107,6 +107,9 @@ class Recipe(ABC, Generic[InputsT]):
         Where the products go; made when it does not exist.
     overwrite : bool
         Whether an older product may be replaced.
+    workers : int, optional
+        Threads that work on the pixels; default: one for each processor that this process may use. The pixels do
+        not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
     """
@@ -125,12 +128,14 @@ class Recipe(ABC, Generic[InputsT]):
         output_dir: str | os.PathLike[str] = ".",
         *,
         overwrite: bool = False,
+        workers: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.input_frames = input_frames
         self.settings = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
         self.output_dir = Path(output_dir)
         self.overwrite = overwrite
+        self.workers = _available_workers() if workers is None else workers
         self.progress = progress
 
     @abstractmethod
@@ -191,6 +196,13 @@ class Recipe(ABC, Generic[InputsT]):
         """Each parameter with the default of this arm beside it."""
         defaults = self.parameters(Settings.load(None).for_arm(arm))
         return {name: (value, defaults[name]) for name, value in self.parameters(settings).items()}
+
+
+def _available_workers() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class BaseRecipe(Recipe[FrameSet]):

@@ -47,6 +47,9 @@ class soxs_dark_current(Recipe[MasterSet]):
         Where the products go; made when it does not exist.
     overwrite : bool
         Whether an older product may be replaced.
+    workers : int, optional
+        Threads that work on the pixels; default: one for each processor that this process may use. The pixels do
+        not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
 
@@ -81,6 +84,7 @@ class soxs_dark_current(Recipe[MasterSet]):
                 level=level,
                 common_error_e=frames.common_error_e,
                 nonlinear_sigma=settings.dark_current.nonlinear_sigma,
+                workers=self.workers,
                 progress=self.progress,
             )
         codes = _pixel_codes(fit)

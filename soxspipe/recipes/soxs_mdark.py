@@ -41,6 +41,9 @@ class soxs_mdark(BaseRecipe):
         Where the products go; made when it does not exist.
     overwrite : bool
         Whether an older product may be replaced.
+    workers : int, optional
+        Threads that work on the pixels; default: one for each processor that this process may use. The pixels do
+        not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
 
@@ -84,6 +87,7 @@ class soxs_mdark(BaseRecipe):
                 column_parity=frames.detector.column_parity,
                 background_box=limits.background_box,
                 common_error=prepared.bias_error,
+                workers=self.workers,
                 progress=self.progress,
             )
         noise_map = create_noise_map(
@@ -98,6 +102,7 @@ class soxs_mdark(BaseRecipe):
             cold_pixel_sigma=limits.cold_pixel_sigma,
             noisy_pixel_sigma=limits.noisy_pixel_sigma,
             noisy_minimum_frames=limits.noisy_minimum_frames,
+            workers=self.workers,
         )
         codes = _pixel_codes(stack, noise_map, prepared.static_bad)
         metrics = dark_metrics(stack, noise_map, codes, _facts(frames, prepared, limits.hot_pixel_sigma))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .bands import in_bands, row_bands
 from .frame_stack import Regions
-from .noise_model import clipped_moments
+from .noise_model import clipped_moments, nan_medians
 
 __all__ = ["Background", "measure_background"]
 
@@ -278,19 +278,3 @@ def _median(values: NDArray[np.float32]) -> float:
     """Median of the finite values, 0 where there are none."""
     median = float(np.nanmedian(values)) if values.size else 0.0
     return median if np.isfinite(median) else 0.0
-
-
-def nan_medians(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Median along the last axis, without NaN; NaN where there is nothing else.
-
-    Sorting is what NumPy does fastest by far, and it puts NaN last.
-    """
-    ordered = np.sort(values, axis=-1)
-    length = values.shape[-1]
-    medians: NDArray[np.float32] = np.float32(0.5) * (ordered[..., (length - 1) // 2] + ordered[..., length // 2])
-    some = np.isnan(ordered[..., -1])
-    few = ordered[some]
-    count = (~np.isnan(few)).sum(axis=-1)[:, None]
-    low, high = (np.take_along_axis(few, middle, axis=-1) for middle in (np.maximum(count - 1, 0) // 2, count // 2))
-    medians[some] = (np.float32(0.5) * (low + high))[:, 0]
-    return medians

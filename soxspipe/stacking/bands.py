@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["available_workers", "in_bands", "row_bands"]
+__all__ = ["in_bands", "row_bands"]
 
 ResultT = TypeVar("ResultT")
-
-
-def available_workers() -> int:
-    """Return the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def row_bands(spans: Iterable[tuple[int, int]], height: int) -> Iterator[tuple[int, int]]:

@@ -195,11 +195,12 @@ def clip_and_stack(
     ny, nx = stack.shape
     images = StackImages.empty(stack.shape)
     band_rows = min(band_rows or _band_rows(n_frames * nx), ny)
-    stack_band = BandStacker(stack, noise_model, clip, images, band_rows, workers)
+    bands = list(row_bands(noise_model.spans(), band_rows))
+    stack_band = BandStacker(stack, noise_model, clip, images, band_rows, min(workers, len(bands)))
     leftovers: list[BandLeftovers] = []
     with warnings.catch_warnings():  # here and not where they arise: filters belong to all threads
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
-        for done, left in in_bands(stack_band, row_bands(noise_model.spans(), band_rows), workers):
+        for done, left in in_bands(stack_band, bands, workers):
             leftovers.append(left)
             if progress is not None:
                 progress(done, ny)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError
-from .background import Background, measure_background
+from .background import BAND_ROWS, Background, measure_background
+from .bands import in_bands, row_bands
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["COLD", "HOT", "NOISY", "NoiseMap", "create_noise_map"]
 
 log = logging.getLogger(__name__)
+
+#: Takes a part of an image.
+_View = Callable[[NDArray[Any]], NDArray[Any]]
 
 #: Pixel codes of the Euro3D convention, as MUSE uses them.
 HOT, COLD, NOISY = 256, 512, 1024
@@ -48,7 +54,12 @@ class NoiseMap:
 
     def count(self, code: int) -> int:
         """Return the number of pixels that have a code."""
-        return int(np.count_nonzero(self.codes & code))
+        return int(np.count_nonzero(self._bad & code))
+
+    @cached_property
+    def _bad(self) -> NDArray[np.int32]:
+        """Return the codes of the pixels that have one."""
+        return self.codes[self.codes != 0]
 
 
 def create_noise_map(
@@ -68,6 +79,7 @@ def create_noise_map(
     cold_pixel_sigma: float = 5.0,
     noisy_pixel_sigma: float = 5.5,
     noisy_minimum_frames: int = 5,
+    workers: int = 1,
 ) -> NoiseMap:
     """Find hot, cold and noisy pixels in a stacked dark.
 
@@ -98,6 +110,8 @@ def create_noise_map(
         Sigmas beyond which a pixel's temporal noise is too large.
     noisy_minimum_frames : int
         Fewest frames to look for noisy pixels in.
+    workers : int
+        Threads; the result does not depend on their number.
 
     Returns
     -------
@@ -123,23 +137,47 @@ def create_noise_map(
         error = uncertainty.array
     if background is None:
         background = measure_background(
-            data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box
+            data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box, workers=workers
         )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = (data - background.total_e) / (error if quiet_error is None else quiet_error)
-        width = _null_moments(z)[1]
-        codes = np.zeros(data.shape, np.int32)
-        codes[z > hot_pixel_sigma * width] |= HOT
-        codes[z < -cold_pixel_sigma * width] |= COLD
+    scale = error if quiet_error is None else quiet_error
+    codes = np.empty(data.shape, np.int32)
+    noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
+    noisy_tested = noisy_tested and count is not None and quiet_noise is not None
 
-    noisy_tested = False
-    if count is not None and quiet_noise is not None and n_frames is not None and n_frames >= noisy_minimum_frames:
-        noisy_tested = True
+    def distance(view: _View) -> NDArray[Any]:
+        return (view(data) - view(background.total_e)) / view(scale)
+
+    def variance_ratio(view: _View) -> NDArray[Any]:
+        assert count is not None
+        assert quiet_noise is not None
+        expected = np.square(view(error))
+        if common_error is not None:
+            expected -= np.square(view(common_error))
+        expected *= view(count)
+        return np.square(view(quiet_noise)) / expected
+
+    def judge(start: int, stop: int) -> None:
+        def rows(image: NDArray[Any]) -> NDArray[Any]:
+            return image[start:stop]
+
+        here = rows(codes)
         with np.errstate(invalid="ignore", divide="ignore"):
-            shared = np.float32(0) if common_error is None else np.square(common_error)
-            ratio = np.cbrt(np.square(quiet_noise) / ((np.square(error) - shared) * count))
-            centre, spread = _null_moments(ratio)
-            codes[ratio > centre + noisy_pixel_sigma * spread] |= NOISY
+            z = distance(rows)
+            np.multiply(z > hot_pixel_sigma * width, np.int32(HOT), out=here)
+            here[z < -cold_pixel_sigma * width] |= COLD
+            if noisy_tested:
+                ratio = variance_ratio(rows)
+                # the cube root of all would cost more than the rest of this
+                near = np.flatnonzero(ratio > np.float32(0.999) * max(noisiest, 0.0) ** 3)
+                here.reshape(-1)[near[np.cbrt(ratio.ravel()[near]) > noisiest]] |= NOISY
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        width = clipped_moments(distance(_null_sample))[1]
+        if noisy_tested:
+            centre, spread = clipped_moments(np.cbrt(variance_ratio(_null_sample)))
+            noisiest = centre + noisy_pixel_sigma * spread
+    for _ in in_bands(judge, row_bands([(0, len(data))], BAND_ROWS), workers):
+        pass
     result = NoiseMap(codes, width, noisy_tested)
     log.info(
         "%d hot, %d cold, %s noisy pixels; the quiet ones scatter by %.3f of their error",
@@ -151,8 +189,6 @@ def create_noise_map(
     return result
 
 
-def _null_moments(values: NDArray[np.float32]) -> tuple[float, float]:
-    """Clipped mean and standard deviation of a sample of all pixels."""
-    stride = max(1, values.size // NULL_SAMPLE)
-    # an odd stride: an even one would see one column parity only
-    return clipped_moments(values.ravel()[:: stride | 1])
+def _null_sample(image: NDArray[Any]) -> NDArray[Any]:
+    """Take pixels for the width of the null distribution; an even stride would see one column parity only."""
+    return image.ravel()[:: max(1, image.size // NULL_SAMPLE) | 1]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
+from .bands import in_bands, row_bands
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
 
@@ -347,6 +348,7 @@ def fit_dark_rate(
     common_error_e: float = 0.0,
     nonlinear_sigma: float = 5.0,
     band_rows: int | None = None,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> DarkRate:
     r"""Fit rate and offset of every pixel to master darks of different exposures.
@@ -363,7 +365,9 @@ def fit_dark_rate(
     nonlinear_sigma : float
         A pixel is non-linear where its chi^2 is less probable than a deviation of so many sigmas to one side.
     band_rows : int, optional
-        Rows held at once; the result does not depend on it.
+        Rows that each worker holds at once; the result does not depend on it.
+    workers : int
+        Threads; the result does not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of rows.
 
@@ -400,15 +404,17 @@ def fit_dark_rate(
     probability = 0.5 * math.erfc(nonlinear_sigma / math.sqrt(2))
     limits = np.array([np.inf, np.inf, np.inf] + [chi2_quantile(probability, dof) for dof in range(1, time.size - 1)])
     band_rows = band_rows or max(1, BAND_SAMPLES // (time.size * nx))
-    for start in range(0, ny, band_rows):
-        stop = min(start + band_rows, ny)
+
+    def work(start: int, stop: int) -> None:
         values, errors, codes = masters.read(start, stop)
         value, error = values.astype(np.float64), errors.astype(np.float64)
         if level is not None:
             value -= _spread(level.drift_e, level.regions, start, stop, nx)
         _fit_band(time, value, error, codes, common_error_e, limits, (fit, slice(start, stop)))
+
+    for done, _ in in_bands(work, row_bands([(0, ny)], band_rows), workers):
         if progress is not None:
-            progress(stop, ny)
+            progress(done, ny)
     log.info(
         "%d of %d pixels have no rate, %d are not linear",
         np.count_nonzero(np.isnan(fit.rate_e_per_s)),
