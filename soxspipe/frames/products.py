@@ -162,6 +162,8 @@ def product_header(
     for i, name in enumerate(origin.names, 1):
         set_card(header, f"ESO PRO REC1 RAW{i} NAME", name, "file name of input frame")
         set_card(header, f"ESO PRO REC1 RAW{i} CATG", origin.category, "category of input frame")
+        if origin.datasums:
+            set_card(header, f"ESO PRO REC1 RAW{i} DATASUM", origin.datasums[i - 1], "sum of its data")
     for i, file in enumerate(origin.calibrations, 1):
         set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
         set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
