@@ -34,7 +34,10 @@ def printable(text: object) -> str:
     str
         One line; letters of any script are kept, the rest becomes ``\x1b`` and the like.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    words = str(text)
+    if words.isprintable():
+        return words
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
 
 
 def open_regular(path: Path) -> tuple[int, os.stat_result]:
