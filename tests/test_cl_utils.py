@@ -200,7 +200,7 @@ def test_inputs_that_are_reductions_of_their_own(fake_recipes, here, capsys):
         (["a.sof", "--settings=\x7f"], "--settings '\\x7f' has control characters: rename it"),
         (
             ["a.sof", "--settings=none.yaml"],
-            "none.yaml: not readable: No such file or directory: expected a settings file",
+            "none.yaml: not readable: No such file or directory: expected a file of text",
         ),
     ],
 )

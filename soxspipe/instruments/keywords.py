@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..exceptions import FrameError, SettingsError
+from ..options import parse_yaml, read_yaml_text, shown
 from .detectors import Detector
 
 __all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instruments"]
@@ -90,45 +90,45 @@ def load_instrument(path: Path) -> Instrument:
     SettingsError
         When the file cannot be read or lacks something.
     """
+    table, faults = parse_yaml(read_yaml_text(path), str(path))
+    if faults:
+        raise SettingsError(faults)
     try:
-        # the safe loader in C, where PyYAML comes with it, takes a tenth of the time
-        table = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        keywords = {meaning: tuple(names or ()) for meaning, names in table["keywords"].items()}
+        keywords = {meaning: _names(names) for meaning, names in table["keywords"].items()}
         missing = [meaning for meaning in MEANINGS if meaning not in keywords]
         if missing:
             raise KeyError(f"keywords: {', '.join(missing)}")
         return Instrument(
             name=str(table["instrument"]),
-            instrume=tuple(str(value) for value in table["instrume"]),
+            instrume=_names(table["instrume"]),
             keywords=keywords,
             detectors={arm: Detector.from_table(arm, facts) for arm, facts in table["detectors"].items()},
         )
-    except (
-        OSError,
-        UnicodeDecodeError,
-        yaml.YAMLError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise SettingsError(f"{path}: not a usable instrument table: {reason}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = {
+            KeyError: f"lacks {error}",
+            ValueError: " ".join(str(error).split()),
+        }.get(type(error), "a value is of the wrong kind")
+        raise SettingsError(
+            f"{path}: not a usable instrument table: {reason}: lay it out as those that come with soxspipe"
+        ) from error
 
 
-@functools.cache
-def shipped_instruments() -> tuple[Instrument, ...]:
-    """Return the instruments whose tables come with soxspipe."""
-    return tuple(load_instrument(path) for path in sorted(Path(__file__).parent.glob("*.yaml")))
+def _names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list | None):
+        raise ValueError(f"{shown(names)} stands where a list of names is expected")
+    return tuple(str(name) for name in names or ())
 
 
-def _known(extra_table: Path | None) -> Iterator[Instrument]:
-    if extra_table is not None:
-        yield load_instrument(extra_table)
-    yield from shipped_instruments()
+def shipped_instruments() -> Iterator[Instrument]:
+    """Yield the instruments whose tables come with soxspipe; each is read when its turn comes, and once."""
+    return map(_shipped, sorted(Path(__file__).parent.glob("*.yaml")))
 
 
-def instrument_for(header: Mapping[str, Any], name: str, extra_table: Path | None = None) -> Instrument:
+_shipped = functools.cache(load_instrument)
+
+
+def instrument_for(header: Mapping[str, Any], name: str, extra: Instrument | None = None) -> Instrument:
     """Find the instrument that a header belongs to.
 
     Parameters
@@ -137,8 +137,8 @@ def instrument_for(header: Mapping[str, Any], name: str, extra_table: Path | Non
         Header of a raw frame or product.
     name : str
         Name of its file, for the message.
-    extra_table : pathlib.Path, optional
-        An instrument table that comes before those shipped.
+    extra : Instrument, optional
+        One that comes before those shipped.
 
     Returns
     -------
@@ -150,9 +150,10 @@ def instrument_for(header: Mapping[str, Any], name: str, extra_table: Path | Non
         When INSTRUME is missing or names no known instrument.
     """
     value = str(header.get("INSTRUME", "")).strip()
-    for instrument in _known(extra_table):
+    known: list[str] = []
+    for instrument in itertools.chain(() if extra is None else (extra,), shipped_instruments()):
         if value in instrument.instrume:
             return instrument
-    known = ", ".join(value for instrument in _known(extra_table) for value in instrument.instrume)
+        known += instrument.instrume
     found = f"is '{value}'" if value else "is missing"
-    raise FrameError(f"{name}: INSTRUME {found}, expected one of {known}: leave this file out of the set")
+    raise FrameError(f"{name}: INSTRUME {found}, expected one of {', '.join(known)}: leave this file out of the set")

@@ -138,6 +138,11 @@ class Recipe(ABC, Generic[InputsT]):
         self.workers = _available_workers() if workers is None else workers
         self.progress = progress
 
+    @property
+    def strict_checksums(self) -> bool:
+        """Whether an input file with a wrong check sum is refused."""
+        return self.settings.input.verify_checksums == "strict"
+
     @abstractmethod
     def collect(self) -> tuple[InputsT, Origin]:
         """Collect and verify the input, and tell where its product will come from."""
@@ -222,6 +227,7 @@ class BaseRecipe(Recipe[FrameSet]):
             self.input_frames,
             minimum_frames=lambda arm: self.minimum_frames(self.settings.for_arm(arm)),
             extra_table=self.settings.instruments.table,
+            strict_checksums=self.strict_checksums,
         )
         log.info(
             "%d frames of %s %s, %g s: %s",
