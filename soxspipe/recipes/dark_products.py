@@ -83,7 +83,7 @@ def dark_files(
     _describe(master[0].header, frames, prepared)
     return [
         ProductFile("master dark", ".fits", category, master),
-        ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(frame.flags)])),
+        ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(master["QUAL"].data)])),
     ]
 
 
