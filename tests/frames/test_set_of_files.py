@@ -248,6 +248,8 @@ def test_all_missing_files_in_one_message(darks, tmp_path):
         (b"SIMPLE  =                    T", "is a binary or FITS file"),
         (b"caf\xe9.fits DARK", "is not UTF-8 text (invalid continuation byte), expected a text file"),
         (b"a" * 2**20 + b"b", "has more than 1048576 bytes, expected a text file"),
+        (b"\n" * 100_001, "has more than 100000 lines, expected a text file"),
+        (b"\n$HOME" + b"a" * 4096, "line 2 has more than 4096 characters, expected a text file"),
         (b"a\x1b[31m.fits DARK", r"line 1: 'a\x1b[31m.fits' holds a control character"),
         ("a\u2028b.fits DARK".encode(), r"line 1: 'a\u2028b.fits' holds a control character"),
         (b"a.fits DA\rRK", r"line 1: 'DA\rRK' holds a control character"),
