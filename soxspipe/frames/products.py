@@ -95,10 +95,12 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
     card = fits.Card(name, value)
     used = len(str(card).rstrip())
     if used > CARD:
-        header["LONGSTRN"] = ("OGIP 1.0", "The OGIP long string convention may be used")
-        header[name] = value
-    else:
-        header[name] = (value, comment[: max(0, CARD - used - 3)])
+        set_card(header, "LONGSTRN", "OGIP 1.0", "The OGIP long string convention may be used")
+    comment = comment[: max(0, CARD - used - 3)]
+    if name in header:
+        header[name] = (value, comment)
+    else:  # elsewhere than at the very end, each card would take time for all that are there
+        header.append((name, value, comment), end=True)
 
 
 def product_header(
