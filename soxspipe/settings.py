@@ -17,6 +17,7 @@ __all__ = [
     "QC_NAMES",
     "ArmSettings",
     "DarkCurrentSettings",
+    "InputSettings",
     "InstrumentSettings",
     "MasterDarkSettings",
     "NoiseMapSettings",
@@ -214,6 +215,16 @@ class QualitySettings(Section):
 
 
 @dataclass(frozen=True)
+class InputSettings(Section):
+    """Section ``input``: how input files are looked at."""
+
+    verify_checksums: str = option(
+        "warn", "what a wrong CHECKSUM or DATASUM of an input file leads to: a warning, or (strict) a refusal",
+        choices=("warn", "strict"),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class InstrumentSettings(Section):
     """Section ``instruments``: an instrument that soxspipe does not know yet."""
 
@@ -230,6 +241,7 @@ class ArmSettings:
     create_noise_map: NoiseMapSettings = field(default_factory=NoiseMapSettings)
     dark_current: DarkCurrentSettings = field(default_factory=DarkCurrentSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
+    input: InputSettings = field(default_factory=InputSettings)
     instruments: InstrumentSettings = field(default_factory=InstrumentSettings)
 
 
@@ -252,6 +264,11 @@ class Settings:
     arms: tuple[tuple[str, ArmSettings], ...] = field(
         default_factory=lambda: tuple((arm, ArmSettings(quality=QualitySettings().for_arm(arm))) for arm in ARMS)
     )
+
+    @property
+    def input(self) -> InputSettings:
+        """The section ``input``, which is needed before the arm is known."""
+        return self.common.input
 
     @property
     def instruments(self) -> InstrumentSettings:
@@ -337,8 +354,8 @@ class Settings:
                 found.append(f"{name}: unknown section {shown(key)}: {nearest(key, sections)}")
                 continue
             attribute = sections[key]
-            # the instrument table tells the arm, so it cannot depend on it
-            own = () if attribute == "instruments" else ARMS
+            # what is needed before the arm is known cannot depend on it
+            own = () if attribute in ("input", "instruments") else ARMS
             base = read_section(values, getattr(ArmSettings(), attribute), f"{name}: {key}", found, own)
             common[attribute] = base
             given = values if isinstance(values, Mapping) else {}

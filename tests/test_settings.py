@@ -165,7 +165,8 @@ def test_the_other_name_of_the_clipping_iterations():
         ("mdark: {}", "my.yaml: unknown section 'mdark': did you mean 'soxs-mdark'?"),
         (
             "5: {}",
-            "my.yaml: unknown section 5: expected soxs-mdark, create-noise-map, dark-current, quality, instruments",
+            "my.yaml: unknown section 5: expected soxs-mdark, create-noise-map, dark-current, quality, input, "
+            "instruments",
         ),
         (
             "soxs-mdark: {stacked_clipping_sigma: 3}",
@@ -410,6 +411,7 @@ def test_sections_as_mappings_read_back():
         "create-noise-map": common.create_noise_map.as_mapping(),
         "dark-current": common.dark_current.as_mapping(),
         "quality": common.quality.as_mapping(),
+        "input": common.input.as_mapping(),
         "instruments": common.instruments.as_mapping(),
     }
     assert mapping["soxs-mdark"]["minimum-frames"] == 4

@@ -20,6 +20,7 @@ from ..instruments.keywords import Instrument, instrument_for
 from ..quality.metrics import SATURATED
 from ..stacking.fit_dark_rate import SAME_EXPOSURE
 from ..stacking.frame_stack import Regions
+from .checksums import SumCheck
 from .origin import Origin
 from .reader import PixelReader
 from .sof import SofEntry, list_files
@@ -113,7 +114,7 @@ class MasterSet:
         Median one-sigma error of a pixel that all masters have in common, electron: that of their master bias where
         they have the same; else 0.
     warnings : tuple of str
-        What was left out of a folder, a line.
+        What was left out of a folder, and files with wrong check sums, a line each.
     """
 
     masters: tuple[MasterDark, ...]
@@ -174,6 +175,7 @@ def collect_masters(
     input_masters: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     extra_table: str | os.PathLike[str] | None = None,
+    strict_checksums: bool = False,
 ) -> MasterSet:
     """Collect master darks and verify that they are of one detector, read out and reduced alike.
 
@@ -184,11 +186,13 @@ def collect_masters(
         which the master darks are taken.
     extra_table : path-like, optional
         An instrument table that comes before those shipped.
+    strict_checksums : bool
+        Whether a file with a wrong CHECKSUM or DATASUM is refused; else it is a warning.
 
     Returns
     -------
     MasterSet
-        No pixel was read for it.
+        Its files were read once, for their check sums.
 
     Raises
     ------
@@ -222,11 +226,15 @@ def collect_masters(
     _check_copies(masters, faults)
     alike = _check_agreement(masters, faults) if masters else []
     _check_exposures(alike, faults)
+    sums = SumCheck(faults, strict_checksums)
+    if strict_checksums or not faults:
+        for master in masters:
+            sums.look_at(master.units, master.label)
     found = None
     if alike:
         try:
             warning = f"{listing.source}: left out what is no master dark: {', '.join(left_out)}"
-            found = _master_set(alike, (warning,) if left_out else ())
+            found = _master_set(alike, (*[warning][: len(left_out)], *sums.warnings))
         except FrameError as error:
             faults.take(error)
     faults.raise_any()

@@ -43,6 +43,8 @@ class Origin:
         Exposure time of all raw frames, second; None where they differ in it.
     calibrations : tuple of CalibrationFile
         Calibrations that were used.
+    datasums : tuple of str
+        What the data of each raw frame add up to, as DATASUM has it; none of other input.
     """
 
     instrument: Instrument
@@ -58,6 +60,7 @@ class Origin:
     end_mjd: float
     exptime_s: float | None
     calibrations: tuple[CalibrationFile, ...] = ()
+    datasums: tuple[str, ...] = ()
 
     @property
     def arm(self) -> str:
@@ -82,4 +85,5 @@ class Origin:
             end_mjd=last.mjd + max(frames.exptime_s, frames.dit_s * frames.ndit) / 86400.0,
             exptime_s=frames.exptime_s,
             calibrations=tuple(file for file in (frames.master_bias, frames.static_map) if file is not None),
+            datasums=tuple(dark.datasum for dark in frames.darks),
         )

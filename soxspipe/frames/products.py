@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -39,7 +40,13 @@ KEPT = re.compile(
 CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
 #: Longest card that fits one record.
 CARD = 80
+#: What follows the stem in the names of a product's files.
+ENDINGS = (".fits", "_BPMAP.fits", "_qc.json", ".log")
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+#: Marks the list of a product's files among its temporary ones.
+JOURNAL = ".journal"
+#: Two threads of one process may write the same product.
+_numbers = itertools.count(1)
 
 
 def product_stem(origin: Origin, kind: str) -> str:
@@ -62,9 +69,9 @@ def product_stem(origin: Origin, kind: str) -> str:
     mode = origin.read_mode or "X"
     if origin.detector.mode == "binning":
         mode = f"{origin.binning[1]}x{origin.binning[0]}"
-    mode = re.sub(r"[^A-Za-z0-9x.-]+", "-", mode)
     exposure = [] if origin.exptime_s is None else [f"{_seconds(origin.exptime_s).replace('.', '_')}S"]
-    return "_".join([f"{utc:%Y%m%dT%H%M%S}", origin.arm, mode, kind, *exposure, origin.instrument.name])
+    words = [f"{utc:%Y%m%dT%H%M%S}", origin.arm, mode, kind, *exposure, origin.instrument.name]
+    return "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", word) for word in words)
 
 
 def _seconds(exptime_s: float) -> str:
@@ -157,6 +164,8 @@ def product_header(
     for i, name in enumerate(origin.names, 1):
         set_card(header, f"ESO PRO REC1 RAW{i} NAME", name, "file name of input frame")
         set_card(header, f"ESO PRO REC1 RAW{i} CATG", origin.category, "category of input frame")
+        if origin.datasums:
+            set_card(header, f"ESO PRO REC1 RAW{i} DATASUM", origin.datasums[i - 1], "sum of its data")
     for i, file in enumerate(origin.calibrations, 1):
         set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
         set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
@@ -276,8 +285,9 @@ class Product:
     """The files of one reduction, written whole or not at all.
 
     Every file is written under a temporary name in the same folder and synced. Then, with the folder locked
-    and signals waiting, all are renamed, the main one last: whoever sees it sees the others. Of two runs that
-    write the same product one wins whole.
+    and signals waiting, all are renamed, the main one last: whoever sees it sees the others. A journal of these
+    renames lets the next run finish them should this one die over them. Of two runs that write the same product one
+    wins whole.
 
     Parameters
     ----------
@@ -291,7 +301,7 @@ class Product:
     Raises
     ------
     ProductExistsError
-        When there is one already that may not be overwritten.
+        When a file of such a product is there already and may not be overwritten.
     ProductError
         When the folder cannot be made or written to.
     """
@@ -300,18 +310,28 @@ class Product:
         self.folder = folder
         self.stem = stem
         self.overwrite = overwrite
-        self._waiting: dict[str, tuple[Path, Path]] = {}
+        self._writer = f"{socket.gethostname()}.{os.getpid()}-{next(_numbers)}"
+        self._waiting: dict[str, str] = {}
         self.path = folder / f"{stem}.fits"
         self._made = [path for path in (folder, *folder.parents) if not path.exists()]
         with self._faults():
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise ProductExistsError(
+                    f"{folder}: a file stands where the folder should be: choose another output folder"
+                ) from error
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "read-only folder", str(folder))
-            self._remove_stale()
-        if os.path.lexists(self.path) and not overwrite:
-            raise ProductExistsError(
-                f"{self.path}: the product exists already and was left alone: choose another folder, or --overwrite"
-            )
+            with _locked(folder) as (descriptor, alone):
+                self._tidy(descriptor, alone)
+        for path in (folder / f"{stem}{ending}" for ending in ENDINGS):
+            if path.is_dir():
+                raise ProductExistsError(f"{path}: is a folder, expected room for a file: choose another output folder")
+            if os.path.lexists(path) and not overwrite:
+                raise ProductExistsError(
+                    f"{path}: the product exists already and was left alone: choose another folder, or --overwrite"
+                )
 
     def add_fits(self, role: str, ending: str, hdus: fits.HDUList) -> None:
         """Write a FITS file with checksums under its temporary name.
@@ -325,15 +345,14 @@ class Product:
         hdus : astropy.io.fits.HDUList
             Its contents; DATAMD5 and PIPEFILE are set here.
         """
-        name = self.stem + ending
-        set_card(hdus[0].header, "PIPEFILE", name, "name of this file")
+        set_card(hdus[0].header, "PIPEFILE", self.stem + ending, "name of this file")
         set_card(hdus[0].header, "DATAMD5", data_md5(hdus), "MD5 of all data units")
-        with self._temporary(role, name) as file:
+        with self._new_file(role, ending) as file:
             hdus.writeto(file, checksum=True, output_verify="exception")
 
     def add_text(self, role: str, ending: str, text: str) -> None:
         """Write a text file under its temporary name; see `add_fits`."""
-        with self._temporary(role, self.stem + ending) as file:
+        with self._new_file(role, ending) as file:
             file.write(text.encode("utf-8", "backslashreplace"))
 
     def add_json(self, role: str, ending: str, document: Any) -> None:
@@ -348,61 +367,131 @@ class Product:
         ProductError
             When another run wrote the product in the meantime, or the folder fails.
         """
-        files = {role: final for role, (_, final) in self._waiting.items()}
-        with self._faults("the product is incomplete"), _uninterrupted(), _locked(self.folder) as folder:
-            if not self.overwrite and os.path.lexists(self.path):
+        files = {role: self.folder / name for role, name in self._waiting.items()}
+        with self._faults(), _uninterrupted(), _locked(self.folder) as (folder, alone):
+            self._tidy(folder, alone)
+            old = {path.name for path in files.values() if os.path.lexists(path)}
+            if old and not self.overwrite:
                 raise ProductError(f"{self.path}: another run wrote this product in the meantime; it was left alone")
-            for temporary, final in sorted(self._waiting.values(), key=lambda pair: pair[1] == self.path):
-                temporary.replace(final)
-            os.fsync(folder)
-        self._waiting.clear()
+            self._rename(old, folder)
         return files
 
     def __enter__(self) -> Product:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for temporary, _final in self._waiting.values():
-            temporary.unlink(missing_ok=True)
+        for name in self._waiting.values():
+            with contextlib.suppress(OSError):
+                self._temporary(name).unlink()
         for folder in self._made:  # those made for this product, while they are empty
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
+    def _temporary(self, name: str, writer: str = "") -> Path:
+        return self.folder / f".{name}.{writer or self._writer}.tmp"
+
     @contextlib.contextmanager
-    def _temporary(self, role: str, name: str) -> Iterator[Any]:
-        temporary = self.folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
-        self._waiting[role] = (temporary, self.folder / name)
-        with self._faults(), temporary.open("wb") as file:
+    def _new_file(self, role: str, ending: str) -> Iterator[Any]:
+        self._waiting[role] = self.stem + ending
+        with self._faults(), self._temporary(self.stem + ending).open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
 
+    def _rename(self, old: set[str], folder: int) -> None:
+        """Rename the temporary files, with a journal; some replace those in ``old``."""
+        journal = self._temporary(self.stem + JOURNAL)
+        # a new name needs room in the folder: where there is none, no older file has been touched yet
+        names = sorted(self._waiting.values(), key=lambda name: (name == self.path.name, name in old))
+        try:
+            with journal.open("w", encoding="utf-8") as file:
+                json.dump(names, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.fsync(folder)
+        except OSError:
+            journal.unlink(missing_ok=True)
+            raise
+        # from here on the journal answers for the temporary files
+        waiting, self._waiting = self._waiting, {}
+        renamed = []
+        try:
+            for name in names:
+                self._temporary(name).replace(self.folder / name)
+                renamed.append(name)
+            os.fsync(folder)
+        except OSError as error:
+            try:
+                if not old.isdisjoint(renamed):
+                    raise
+                for name in reversed(renamed):
+                    (self.folder / name).replace(self._temporary(name))
+                journal.unlink()
+            except OSError:
+                state = "the product is incomplete: the next run into this folder finishes it"
+                raise self._fault(error, state) from error
+            self._waiting = waiting
+            raise
+        with contextlib.suppress(OSError):  # a journal of renames that are done does nothing
+            journal.unlink()
+
+    def _tidy(self, folder: int, alone: bool) -> None:
+        """Finish the renames of runs that died over them, and remove the temporary files of other dead runs.
+
+        A journal belongs to a dead run where nobody else can hold the lock, else where its process is gone. One that is
+        not whole was never acted upon.
+        """
+        unfinished = set()
+        for journal in self.folder.glob(f".*{JOURNAL}.*.tmp"):
+            stem, _, writer = journal.name.removeprefix(".").removesuffix(".tmp").rpartition(f"{JOURNAL}.")
+            if not alone and not _is_dead(writer):
+                continue
+            try:
+                for name in _names_in(journal, stem):
+                    with contextlib.suppress(FileNotFoundError):  # it had been renamed
+                        self._temporary(name, writer).replace(self.folder / name)
+                os.fsync(folder)
+                journal.unlink()
+            except OSError:
+                if stem == self.stem:  # finished later, it would undo what this run writes
+                    raise
+                unfinished.add(writer)
+        pattern = re.compile(rf"\..*\.({re.escape(socket.gethostname())}\.\d+-\d+)\.tmp")
+        for path in self.folder.glob(".*.tmp"):
+            match = pattern.fullmatch(path.name)
+            if match and match[1] not in unfinished and _is_dead(match[1]):
+                with contextlib.suppress(OSError):  # what cannot be removed is in nobody's way
+                    path.unlink()
+
     @contextlib.contextmanager
-    def _faults(self, state: str = "nothing was written") -> Iterator[None]:
+    def _faults(self) -> Iterator[None]:
         """Turn what the file system says into one line."""
         try:
             yield
         except OSError as error:
-            reason = {
-                errno.ENOSPC: "no space left on the device",
-                errno.EDQUOT: "the disk quota is used up",
-                errno.EACCES: "no permission to write there",
-                errno.EROFS: "the file system is read-only",
-                errno.ENOTDIR: "a file stands where the folder should be",
-                errno.EEXIST: "a file stands where the folder should be",
-            }.get(error.errno or 0, error.strerror or str(error))
-            if error.errno is None and "space" in reason:  # astropy asks the disk itself and says it in its own words
-                reason = "no space left on the device"
-            raise ProductError(f"{self.folder}: {reason}: {state}; choose another output folder") from error
+            raise self._fault(error, "nothing was written; choose another output folder") from error
 
-    def _remove_stale(self) -> None:
-        """Remove temporary files that dead processes of this machine left behind."""
-        pattern = re.compile(rf"\..*\.{re.escape(socket.gethostname())}\.(\d+)\.tmp")
-        for path in self.folder.glob(".*.tmp"):
-            match = pattern.fullmatch(path.name)
-            if match and not _alive(int(match[1])):
-                with contextlib.suppress(OSError):  # what cannot be removed is in nobody's way
-                    path.unlink()
+    def _fault(self, error: OSError, state: str) -> ProductError:
+        reason = {
+            errno.ENOSPC: "no space left on the device",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EACCES: "no permission to write there",
+            errno.EROFS: "the file system is read-only",
+            errno.EFBIG: "no file may be that large here",
+        }.get(error.errno or 0, error.strerror or str(error))
+        if error.errno is None and "space" in reason:  # astropy asks the disk itself and says it in its own words
+            reason = "no space left on the device"
+        return ProductError(f"{self.folder}: {reason}: {state}")
+
+
+def _names_in(journal: Path, stem: str) -> list[str]:
+    """Return the names in a journal; none where it is not whole, or no journal of ours."""
+    try:
+        names = json.loads(journal.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return []
+    ours = isinstance(names, list) and all(str(name).startswith(stem) and "/" not in name for name in names)
+    return names if ours else []
 
 
 @contextlib.contextmanager
@@ -416,15 +505,24 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Open a folder and lock it against other runs; a file system without locks goes without."""
+def _locked(path: Path) -> Iterator[tuple[int, bool]]:
+    """Open a folder and lock it against other runs, and tell whether that is so: not all file systems have locks."""
     folder = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
+        alone = True
+        try:
             fcntl.flock(folder, fcntl.LOCK_EX)
-        yield folder
+        except OSError:
+            alone = False
+        yield folder, alone
     finally:
         os.close(folder)
+
+
+def _is_dead(writer: str) -> bool:
+    """Tell whether a writer of temporary files was a process of this machine that is gone."""
+    match = re.fullmatch(rf"{re.escape(socket.gethostname())}\.(\d+)-\d+", writer)
+    return match is not None and not _alive(int(match[1]))
 
 
 def _alive(pid: int) -> bool:
@@ -434,4 +532,6 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    except OverflowError:
+        return False
     return True

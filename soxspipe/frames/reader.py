@@ -16,7 +16,7 @@ from astropy.io import fits
 
 from ..exceptions import FrameError, ProductError, SoxspipeError
 from .headers import BLOCK, STORED, quiet
-from .streams import Stream, fingerprint_of, open_regular, printable, truncated
+from .streams import Stream, changed, fingerprint_of, open_regular, printable, truncated
 from .units import ImageUnit, read_frame, read_units
 
 __all__ = ["ImageUnit", "PixelReader", "printable", "read_frame", "read_units", "same_pixels"]
@@ -123,7 +123,7 @@ class PixelReader:
         else:
             data = self._read_plain(index, size, unit.offset + skipped)
         if len(data) < size:
-            raise _changed(unit)
+            raise changed(unit.path)
         pixels = np.frombuffer(data, stored).reshape(stop - start, nx)
         return unit.physical(pixels if columns is None else pixels[:, columns])
 
@@ -143,7 +143,7 @@ class PixelReader:
         try:
             data = _read_at(file.descriptor, size, position)
             if fingerprint_of(os.fstat(file.descriptor)) != unit.fingerprint:
-                raise _changed(unit)
+                raise changed(unit.path)
             return data
         except OSError as error:
             raise FrameError(f"{printable(unit.path)}: cannot be read ({error.strerror}): fetch it again") from error
@@ -197,15 +197,11 @@ def _most_open() -> int:
     return 256 if limit == resource.RLIM_INFINITY else max(1, min(256, int(limit * DESCRIPTOR_SHARE)))
 
 
-def _changed(unit: ImageUnit) -> FrameError:
-    return FrameError(f"{printable(unit.path)}: changed while it was read: start again when it is complete")
-
-
 def _reopen(unit: ImageUnit) -> int:
     descriptor, status = open_regular(unit.path)
     if fingerprint_of(status) != unit.fingerprint:
         os.close(descriptor)
-        raise _changed(unit)
+        raise changed(unit.path)
     return descriptor
 
 
@@ -226,7 +222,7 @@ def _unpack_stream(unit: ImageUnit, write: Callable[[bytes], None]) -> None:
     promised = unit.offset + unit.nbytes + padding
     with Stream(unit.path) as stream:
         if stream.fingerprint != unit.fingerprint:
-            raise _changed(unit)
+            raise changed(unit.path)
         found = stream.skip(unit.offset)
         while left := unit.offset + unit.nbytes - found:
             data = stream.read(min(left, _CHUNK))

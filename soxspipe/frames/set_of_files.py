@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from astropy.io import fits
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError, TooFewFramesError
 from ..instruments.detectors import Detector, Geometry
 from ..instruments.keywords import Instrument
+from .checksums import SumCheck
 from .reader import PixelReader, same_pixels
 from .sof import SofEntry, list_files, parse_sof
 from .sorting import CALIBRATIONS, DARK, PRODUCT_CATEGORY, SortedFile, Sorter, is_calibration_tag
@@ -37,6 +38,8 @@ class RawFrame:
         Its name without the folder.
     unit : ImageUnit
         Where its pixels lie.
+    datasum : str
+        What its data unit adds up to, as DATASUM has it; of compressed tiles as their header says, where it does.
     mjd : float
         Start of the exposure, modified Julian date.
     tag : str
@@ -48,6 +51,7 @@ class RawFrame:
     path: Path
     name: str
     unit: ImageUnit = field(repr=False)
+    datasum: str
     mjd: float
     tag: str
     where: str
@@ -141,6 +145,7 @@ def collect_frames(
     *,
     minimum_frames: int | Callable[[str], int] = 3,
     extra_table: str | os.PathLike[str] | None = None,
+    strict_checksums: bool = False,
 ) -> FrameSet:
     """Collect the frames of a reduction and verify that they belong together.
 
@@ -152,11 +157,13 @@ def collect_frames(
         Fewer darks are refused; a callable is given the arm.
     extra_table : path-like, optional
         An instrument table that comes before those shipped.
+    strict_checksums : bool
+        Whether a file with a wrong CHECKSUM or DATASUM is refused; else it is a warning.
 
     Returns
     -------
     FrameSet
-        No pixel was read for it, save those of frames that look like copies of each other.
+        Its files were read once, for their check sums.
 
     Raises
     ------
@@ -191,14 +198,24 @@ def collect_frames(
             f"{listing.source}: {count} raw dark{'s'[: count != 1]}, expected at least {wanted}{hint}: "
             "add frames of the same kind",
         )
+    sums = SumCheck(faults, strict_checksums)
+    if strict_checksums or not faults:  # a set that is refused anyway is refused at once
+        darks = [_summed(dark, sums) for dark in darks]
     _check_copies([*darks, *(file for file in files if file.read_out is None)], faults)
     calibrations = {kind: _only_one(files, kind, faults) for kind in CALIBRATIONS}
     frames = None
     if darks:
-        frames = _frame_set(darks, calibrations, sorter, faults, left_out + tuple(sorter.warnings))
+        frames = _frame_set(darks, calibrations, sorter, sums, left_out + tuple(sorter.warnings))
     faults.raise_any()
     assert frames is not None  # without a dark, or a geometry for it, there was a fault
     return frames
+
+
+def _summed(dark: SortedFile, sums: SumCheck) -> SortedFile:
+    """Check the sums of a dark, and note that of its data, by which copies are found."""
+    found = str(sums.look_at([dark.unit], dark.entry.label))
+    # tiles are packed in many ways, but their headers have the sum of what was packed
+    return dark if dark.checksum and dark.unit.compression == "tiles" else replace(dark, checksum=found)
 
 
 def _facts(file: SortedFile) -> ReadOut:
@@ -250,8 +267,7 @@ def _check_copies(files: Sequence[SortedFile], faults: Faults) -> None:
             if twin is not file and _have_same_pixels(twin.unit, file.unit, faults):
                 faults.add(
                     SetOfFilesError,
-                    f"{twin.entry.label} and {file.entry.label} hold the same pixels (DATASUM {shown(file.checksum)} "
-                    "is in both): leave one out",
+                    f"{twin.entry.label} and {file.entry.label} hold the same pixels: leave one out",
                 )
 
 
@@ -269,10 +285,11 @@ def _frame_set(
     darks: Sequence[SortedFile],
     calibrations: Mapping[str, SortedFile | None],
     sorter: Sorter,
-    faults: Faults,
+    sums: SumCheck,
     warnings: tuple[str, ...],
 ) -> FrameSet | None:
     """Put the set together as its frames agree on it; None where there is no geometry for it."""
+    faults = sums.faults
     alike, remarks = check_agreement([_facts(dark) for dark in darks], faults)
     instrument, detector, shape = alike[0].instrument, alike[0].detector, alike[0].shape
     values = {meaning: agreed(alike, meaning)[1] for meaning in alike[0].values}
@@ -287,7 +304,7 @@ def _frame_set(
         if file is not None:
             try:
                 _check_calibration(file, alike[0], values, sorter, faults)
-                products[kind] = _calibration(file, geometry.product_shape, faults)
+                products[kind] = _calibration(file, geometry.product_shape, sums)
             except InputError as error:
                 faults.take(error)
     factor, odd = conversion_factor(alike)
@@ -298,6 +315,7 @@ def _frame_set(
                 path=dark.entry.path,
                 name=dark.entry.path.name,
                 unit=dark.unit,
+                datasum=dark.checksum,
                 mjd=_facts(dark).mjd,
                 tag=f"{DARK}_{dark.arm}",
                 where=dark.entry.where,
@@ -316,7 +334,7 @@ def _frame_set(
         ndit=values["ndit"] or 1,
         read_mode=printable(modes[0]).strip() if modes else None,
         conad_e_per_adu=factor,
-        warnings=warnings + remarks + odd,
+        warnings=(*warnings, *remarks, *odd, *sums.warnings),
     )
 
 
@@ -348,7 +366,7 @@ def _unfit(file: SortedFile, keyword: str, found: Any, expected: Any) -> str:
     )
 
 
-def _calibration(file: SortedFile, shape: tuple[int, int], faults: Faults) -> CalibrationFile:
+def _calibration(file: SortedFile, shape: tuple[int, int], sums: SumCheck) -> CalibrationFile:
     """Describe a calibration, whose images must have the shape of a product."""
     units: dict[str, ImageUnit] = {}
     for unit in read_units(file.entry.path):
@@ -356,7 +374,9 @@ def _calibration(file: SortedFile, shape: tuple[int, int], faults: Faults) -> Ca
         units.setdefault(name, unit)
         if unit.shape != shape:
             found, expected = (f"{nx} x {ny}" for ny, nx in (unit.shape, shape))
-            faults.add(MixedFramesError, _unfit(file, f"NAXIS1 x NAXIS2 of {printable(name)}", found, expected))
+            sums.faults.add(MixedFramesError, _unfit(file, f"NAXIS1 x NAXIS2 of {printable(name)}", found, expected))
+    if sums.strict or not sums.faults:
+        sums.look_at(list(units.values()), file.entry.label)
     header = file.unit.header
     digest = header.get("DATAMD5")
     return CalibrationFile(

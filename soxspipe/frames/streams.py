@@ -13,7 +13,7 @@ from typing import IO
 
 from ..exceptions import FrameError
 
-__all__ = ["Fingerprint", "Stream", "fingerprint_of", "open_regular", "printable", "truncated"]
+__all__ = ["Fingerprint", "Stream", "changed", "fingerprint_of", "open_regular", "printable", "truncated"]
 
 _CHUNK = 2**20
 
@@ -75,6 +75,11 @@ def open_regular(path: Path) -> tuple[int, os.stat_result]:
 def fingerprint_of(status: os.stat_result) -> Fingerprint:
     """Reduce a file's status to what must not change while it is read."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def changed(path: Path) -> FrameError:
+    """Make the error for a file that is not what it was when its header was read."""
+    return FrameError(f"{printable(path)}: changed while it was read: start again when it is complete")
 
 
 def truncated(path: Path, promised: int, found: int) -> FrameError:

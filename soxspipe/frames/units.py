@@ -26,6 +26,10 @@ UNPACKED_LIMIT = 2**30
 _SHIFTED = {(8, -128): "i1", (16, 2**15): "u2", (32, 2**31): "u4", (64, 2**63): "u8"}
 
 
+#: Number of an HDU, its first byte, that of its data, and the one behind it.
+Span = tuple[int, int, int, int]
+
+
 @functools.lru_cache(maxsize=64)
 def _physical_type(bitpix: int, bscale: float, bzero: float, blank: bool) -> np.dtype[Any]:
     """Type of physical values: as stored where nothing is scaled, unsigned where FITS only shifts, else float."""
@@ -64,6 +68,9 @@ class ImageUnit:
         ``''``, ``'gzip'``, ``'lzw'`` or ``'tiles'``.
     fingerprint : tuple of int
         Device, inode, size and time of change of the file when its header was read.
+    spans : tuple of (int, int, int, int)
+        Of each HDU that the image needs, itself and a primary whose keywords it has: its number, its first byte, that
+        of its data and the one behind it in the file, unpacked where all of it is compressed.
     """
 
     path: Path
@@ -78,6 +85,7 @@ class ImageUnit:
     offset: int
     compression: str
     fingerprint: Fingerprint = field(repr=False)
+    spans: tuple[Span, ...] = field(repr=False)
 
     @property
     def header(self) -> fits.Header:
@@ -156,12 +164,13 @@ def read_units(path: str | os.PathLike[str], limit: int | None = None) -> tuple[
                 raise truncated(path, position + padded, stream.size)
             if stream.compression and position + padded > UNPACKED_LIMIT:
                 raise _too_large(path, position + padded)
-            if unit := _image_unit(stream, hdu, header, cards, primary, position):
+            span = hdu, position - length, position, position + padded
+            if unit := _image_unit(stream, header, cards, primary, span):
                 units.append(unit)
                 if len(units) == limit and stream.compression:
                     break
             if hdu == 0 and padded == 0:
-                primary = header
+                primary = header, span
             if (passed := stream.skip(padded)) < padded:
                 raise truncated(path, position + padded, position + passed)
             position += padded
@@ -201,7 +210,7 @@ def _data_bytes(header: fits.Header, path: Path) -> int:
 
 
 def _image_unit(
-    stream: Stream, hdu: int, header: fits.Header, cards: str, primary: fits.Header | None, offset: int
+    stream: Stream, header: fits.Header, cards: str, primary: tuple[fits.Header, Span] | None, span: Span
 ) -> ImageUnit | None:
     """Describe a unit; None where it holds no two-dimensional image."""
     path = stream.path
@@ -220,13 +229,13 @@ def _image_unit(
     if tiles and prod(axes) * abs(bitpix) // 8 > UNPACKED_LIMIT:
         raise _too_large(path, prod(axes) * abs(bitpix) // 8)
     if tiles or primary is not None:
-        cards = merged(header, primary, tiles)
+        cards = merged(header, None if primary is None else primary[0], tiles)
         header = parse(cards)
     bscale, bzero = scaling(header, path)
     blank = header.get("BLANK")
     return ImageUnit(
         path=path,
-        hdu=hdu,
+        hdu=span[0],
         extname=str(header.get("EXTNAME") or "").strip(),
         cards=cards,
         shape=(axes[1], axes[0]),
@@ -234,7 +243,8 @@ def _image_unit(
         bscale=bscale,
         bzero=bzero,
         blank=blank if bitpix > 0 and isinstance(blank, int) and not isinstance(blank, bool) else None,
-        offset=offset,
+        offset=span[2],
         compression="tiles" if tiles else stream.compression,
         fingerprint=stream.fingerprint,
+        spans=(span,) if primary is None else (primary[1], span),
     )

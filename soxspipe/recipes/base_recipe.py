@@ -133,6 +133,11 @@ class Recipe(ABC, Generic[InputsT]):
         self.overwrite = overwrite
         self.progress = progress
 
+    @property
+    def strict_checksums(self) -> bool:
+        """Whether an input file with a wrong check sum is refused."""
+        return self.settings.input.verify_checksums == "strict"
+
     @abstractmethod
     def collect(self) -> tuple[InputsT, Origin]:
         """Collect and verify the input, and tell where its product will come from."""
@@ -210,6 +215,7 @@ class BaseRecipe(Recipe[FrameSet]):
             self.input_frames,
             minimum_frames=lambda arm: self.minimum_frames(self.settings.for_arm(arm)),
             extra_table=self.settings.instruments.table,
+            strict_checksums=self.strict_checksums,
         )
         log.info(
             "%d frames of %s %s, %g s: %s",

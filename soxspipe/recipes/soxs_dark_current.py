@@ -67,7 +67,11 @@ class soxs_dark_current(Recipe[MasterSet]):
 
     def collect(self) -> tuple[MasterSet, Origin]:
         """Collect and verify the master darks."""
-        masters = collect_masters(self.input_frames, extra_table=self.settings.instruments.table)
+        masters = collect_masters(
+            self.input_frames,
+            extra_table=self.settings.instruments.table,
+            strict_checksums=self.strict_checksums,
+        )
         words = ", ".join(f"{master.name} ({master.exposure_s:g} s)" for master in masters.masters)
         log.info("%d master darks of %s %s: %s", len(masters.masters), masters.instrument.name, masters.arm, words)
         return masters, masters.origin

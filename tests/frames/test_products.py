@@ -1,9 +1,11 @@
+import json
 import multiprocessing
 import os
 import socket
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,24 @@ from soxspipe.frames.products import Product, data_md5, set_card
 
 def hdus_of(value):
     return fits.HDUList([fits.PrimaryHDU(np.full((64, 64), value, np.float32))])
+
+
+def three_files(folder, value):
+    """Return a product that is ready to be committed."""
+    product = Product(folder, "stem", overwrite=True)
+    product.add_fits("main", ".fits", hdus_of(value))
+    product.add_text("log", ".log", str(value))
+    product.add_json("qc", "_qc.json", value)
+    return product
+
+
+def state_of(folder):
+    """Return the value in each file of a folder, hidden ones too."""
+    return {
+        path.name: fits.getdata(path)[0, 0].item() if path.suffix == ".fits" else json.loads(path.read_text())
+        for path in folder.iterdir()
+        if "journal" not in path.name and ".fits." not in path.name
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,9 +105,9 @@ def test_stale_files_of_dead_processes_only_are_removed(tmp_path):
     stale, alive, elsewhere, other = (
         tmp_path / name
         for name in (
-            f".stem.fits.{host}.{dead.pid}.tmp",
-            f".stem.fits.{host}.{os.getppid()}.tmp",
-            f".stem.fits.not-{host}.{dead.pid}.tmp",
+            f".stem.fits.{host}.{dead.pid}-1.tmp",
+            f".stem.fits.{host}.{os.getppid()}-1.tmp",
+            f".stem.fits.not-{host}.{dead.pid}-1.tmp",
             ".of-somebody-else.tmp",
         )
     )
@@ -144,7 +164,6 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
 def test_signals_wait_while_files_get_their_names(tmp_path, monkeypatch, overwrite):
     """A run that is told to stop in the middle of it still leaves a whole product."""
     import signal
-    from pathlib import Path
 
     replace, told = Path.replace, []
 
@@ -165,9 +184,148 @@ def test_signals_wait_while_files_get_their_names(tmp_path, monkeypatch, overwri
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stem.fits", "stem.log", "stem_qc.json"]
 
 
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_rename_that_fails_is_undone_while_no_older_file_is_touched(tmp_path, monkeypatch, failing):
+    replace, done = Path.replace, []
+
+    def full(self, target):
+        if len(done) == failing and ".tmp" not in target.name:
+            raise OSError(28, "No space left on device")
+        done.append(target.name)
+        return replace(self, target)
+
+    with three_files(tmp_path / "new", 1) as product:
+        monkeypatch.setattr(Path, "replace", full)
+        with pytest.raises(ProductError, match="no space left on the device: nothing was written") as refusal:
+            product.commit()
+    assert str(tmp_path / "new") in str(refusal.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_rename_that_fails_behind_an_older_file_is_finished_by_the_next_run(tmp_path, monkeypatch):
+    with three_files(tmp_path, 1) as product:
+        product.commit()
+    replace = Path.replace
+
+    def broken(self, target):
+        if target.suffix == ".fits":
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    with three_files(tmp_path, 2) as product, monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", broken)
+        with pytest.raises(ProductError, match="Input/output error: the product is incomplete: the next run"):
+            product.commit()
+    with pytest.raises(ProductExistsError):
+        Product(tmp_path, "stem")
+    assert state_of(tmp_path) == {"stem.fits": 2, "stem.log": 2, "stem_qc.json": 2}
+
+
+#: Writes a product of twos, killed at each step of its commit, where asked over one of ones; reports the states.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from soxspipe.frames.products import Product
+from tests.frames.test_products import state_of, three_files
+
+def run(folder, value, kill_at):
+    def step(call):
+        def instead(*arguments, **options):
+            if (count := next(steps)) == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+        return instead
+    with three_files(folder, value) as product:
+        steps = iter(range(10**6))
+        for name in ("replace", "unlink", "fsync"):
+            setattr(os, name, step(getattr(os, name)))
+        product.commit()
+
+for kill_at in range(20):
+    folder = Path(sys.argv[1], str(kill_at))
+    if int(sys.argv[2]):
+        with three_files(folder, 1) as product:
+            product.commit()
+    if (child := os.fork()) == 0:
+        run(folder, 2, kill_at)
+        os._exit(0)
+    killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    before = state_of(folder)
+    with Product(folder, "another"):
+        pass
+    print(killed, before, state_of(folder), [path.name for path in folder.glob(".*")], sep=";")
+    if not killed:
+        break
+"""
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_killed_at_any_step_of_the_commit_the_set_is_old_or_new_after_the_next_run(tmp_path, older):
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(int(older))],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    steps = [tuple(map(eval, line.split(";"))) for line in run.stdout.splitlines()]
+    old = dict.fromkeys(["stem.fits", "stem.log", "stem_qc.json"], 1) if older else {}
+    new = dict.fromkeys(["stem.fits", "stem.log", "stem_qc.json"], 2)
+    assert [killed for killed, *_ in steps] == [True] * (len(steps) - 1) + [False]
+    assert all(after in (old, new) and not hidden for _, _, after, hidden in steps)
+    # both states between the three renames were among them
+    seen = [{name: value for name, value in before.items() if name[0] != "."} for _, before, *_ in steps]
+    assert sum(state not in (old, new) for state in seen) == 2
+
+
+@pytest.mark.parametrize("content", ["", '["stem.log", "stem', '["../stem.log"]', "[" * 100_000, '{"stem": 1}', "[1]"])
+def test_a_journal_that_is_not_whole_is_removed_with_its_files(tmp_path, content):
+    with three_files(tmp_path, 1) as product:
+        product.commit()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    writer = f"{socket.gethostname()}.{dead.pid}-1"
+    (tmp_path / f".stem.journal.{writer}.tmp").write_text(content)
+    (tmp_path / f".stem.log.{writer}.tmp").write_text("2")
+    with Product(tmp_path, "another"):
+        pass
+    assert state_of(tmp_path) == {"stem.fits": 1, "stem.log": 1, "stem_qc.json": 1}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs the names of open files")
+def test_what_reaches_the_disk_in_which_order(tmp_path, monkeypatch):
+    """Files, journal and folder are synced before the first rename, the folder again before the journal goes."""
+    done = []
+    fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def sync(descriptor):
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.partition(".journal")[1] or "-"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", lambda *a: (done.append(("rename", a[1].name)), replace(*a)))
+    monkeypatch.setattr(Path, "unlink", lambda *a: (done.append(("unlink", "")), unlink(*a)))
+    with three_files(tmp_path, 1) as product:
+        product.commit()
+    names = ["stem.log", "stem_qc.json", "stem.fits"]
+    files = [("sync", "-")] * 3
+    renames = [("rename", name) for name in names]
+    assert done == [*files, ("sync", ".journal"), ("sync", "-"), *renames, ("sync", "-"), ("unlink", "")]
+
+
+def test_any_file_of_an_older_product_is_one(tmp_path):
+    (tmp_path / "stem.log").write_text("1")
+    with pytest.raises(ProductExistsError, match=r"stem\.log: the product exists already and was left alone"):
+        Product(tmp_path, "stem")
+    with three_files(tmp_path, 2) as product:
+        product.commit()
+    assert state_of(tmp_path) == {"stem.fits": 2, "stem.log": 2, "stem_qc.json": 2}
+
+
 def test_what_stands_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ProductError, match="a file stands where the folder should be"):
+    with pytest.raises(ProductExistsError, match="a file stands where the folder should be"):
         Product(tmp_path / "file" / "out", "stem")
     (tmp_path / "stem.fits").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ProductExistsError):

@@ -1,0 +1,123 @@
+"""Sums over the bytes of FITS units: whether a file is still what was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..exceptions import FrameError, InputError
+from .streams import Stream, changed, printable, truncated
+from .units import ImageUnit
+from .verify import Faults
+
+__all__ = ["SumCheck", "add_up"]
+
+_CHUNK = 2**18
+_CARD = re.compile(rb"(CHECKSUM|DATASUM )= *'? *([^'/]*)")
+#: Sum of a unit, header and data, whose CHECKSUM is right: minus zero, of which there are two in this arithmetic.
+_ALL_ONES = 2**32 - 1
+
+
+def add_up(data: bytes, before: int = 0) -> int:
+    """Add up bytes as FITS does: big-endian words of 32 bits in ones' complement.
+
+    Parameters
+    ----------
+    data : bytes
+        Whole words.
+    before : int
+        Sum of what stands before them.
+
+    Returns
+    -------
+    int
+        From 0 to 2^32 - 1.
+    """
+    total = before + int(np.frombuffer(data, ">u4").sum(dtype=np.uint64))
+    while total > _ALL_ONES:
+        total = (total & _ALL_ONES) + (total >> 32)
+    return total
+
+
+class SumCheck:
+    """Compares CHECKSUM and DATASUM of input files with what their bytes add up to.
+
+    Parameters
+    ----------
+    faults : Faults
+        Takes what is wrong where ``strict``, and files that cannot be read.
+    strict : bool
+        Whether a wrong sum is a fault; else it is a warning.
+
+    Attributes
+    ----------
+    warnings : list of str
+        A line for each file with a wrong sum.
+    """
+
+    def __init__(self, faults: Faults, strict: bool) -> None:
+        self.faults = faults
+        self.strict = strict
+        self.warnings: list[str] = []
+
+    def look_at(self, units: Sequence[ImageUnit], label: str) -> int:
+        """Check the units of one file that hold the given images, in one pass.
+
+        Of a file that is compressed as a whole these are the unpacked units; of tiles the table that holds them.
+
+        Parameters
+        ----------
+        units : sequence of ImageUnit
+            Images of one file.
+        label : str
+            Its name, for messages.
+
+        Returns
+        -------
+        int
+            What the data of the last of these units add up to; 0 where the file cannot be read.
+        """
+        try:
+            found, words = _wrong_sums(units)
+        except InputError as error:
+            self.faults.take(error)
+            return 0
+        if words:
+            line = f"{label}: {', '.join(words)}: damaged or changed: fetch the file again, or renew its check sums"
+            if self.strict:
+                self.faults.add(FrameError, line)
+            else:
+                self.warnings.append(line)
+        return found
+
+
+def _wrong_sums(units: Sequence[ImageUnit]) -> tuple[int, list[str]]:
+    """Add up the data of the last unit, and say of each unit what is wrong with its sums."""
+    path, found, position = units[0].path, 0, 0
+    words = []
+    with Stream(path) as stream:
+        if stream.fingerprint != units[0].fingerprint:
+            raise changed(path)
+        for hdu, begin, data, end in sorted({span for unit in units for span in unit.spans}):
+            position += stream.skip(begin - position)
+            header = stream.read(data - begin)
+            position, found = position + len(header), 0
+            while position < end and (part := stream.read(min(_CHUNK, end - position))):
+                position += len(part)
+                found = add_up(part[: len(part) // 4 * 4], found)
+            if position < end:
+                raise truncated(path, end, position)
+            stated = {
+                match[1].decode(): printable(match[2].decode("latin-1").strip())
+                for match in _CARD.finditer(header)
+                if match.start() % 80 == 0
+            }
+            data_sum, check_sum = stated.get("DATASUM ", ""), stated.get("CHECKSUM", "")
+            if data_sum and data_sum != str(found):
+                words.append(f"HDU {hdu} has DATASUM {data_sum}, but its data add up to {found}")
+            elif check_sum and add_up(header, found) != _ALL_ONES:
+                words.append(f"HDU {hdu} does not match its CHECKSUM" + ", but its data DATASUM" * bool(data_sum))
+        stream.check_end()
+    return found, words
