@@ -638,6 +638,38 @@ def test_words_from_headers_cannot_disturb_a_terminal(darks, make_frame, tmp_pat
     assert "ESO SEQ ARM is '" in faults[0]
 
 
+def test_a_header_that_says_two_things_is_refused(darks, make_frame):
+    path = make_frame("x.fits", {"ESO INS X1": 10.0, "ESO INS X2": 300.0})
+    content = path.read_bytes()
+    for keyword, expected in ((b"HIERARCH ESO INS X1", True), (b"HIERARCH ESO INS X2", False)):
+        path.write_bytes(content.replace(keyword + b" =", b"EXPTIME =".ljust(len(keyword) + 2)))
+        if expected:
+            (fault,) = refused(FrameError, [*darks, path])
+            assert fault.startswith("x.fits (input 5): EXPTIME is 300.0 and 10.0, expected one value: ")
+        else:
+            assert len(collect_frames([*darks, path]).darks) == 5
+
+
+@pytest.mark.parametrize("date", ["9999-12-31T23:59:59.999", "0001-01-01", "1899-12-30"])
+@pytest.mark.parametrize("mjd", [None, 1e-300, 1e300, -5.0])
+def test_a_start_that_no_frame_can_have(darks, make_frame, date, mjd):
+    path = make_frame("x.fits", {"MJD-OBS": mjd, "DATE-OBS": date})
+    assert "expected the start of the exposure, here or in DATE-OBS" in refused(FrameError, [*darks, path])[0]
+
+
+def test_the_start_may_be_told_in_local_time(make_frame):
+    cards = {"MJD-OBS": None, "DATE-OBS": "2026-03-01T15:00:00.000+03:00"}
+    frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
+    assert [dark.mjd for dark in frames.darks] == [61100.5] * 3
+
+
+def test_a_frame_that_is_larger_than_its_detector(make_frame):
+    path = make_frame("a.fits", data=np.ones((40, 2049), np.uint16))
+    assert "40 x 2049 pixels, expected at most 2048 x 2048 of Teledyne H2RG" in str(
+        refused(InputError, [path, make_frame("b.fits"), make_frame("c.fits")])
+    )
+
+
 def test_the_start_may_stand_in_date_obs(make_frame):
     cards = {"MJD-OBS": None, "DATE-OBS": "2026-03-01T12:00:00.000"}
     frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
