@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..exceptions import FrameError, SettingsError
+from ..options import parse_yaml, read_yaml_text
 from .detectors import Detector
 
 __all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instruments"]
@@ -90,8 +89,10 @@ def load_instrument(path: Path) -> Instrument:
     SettingsError
         When the file cannot be read or lacks something.
     """
+    table, faults = parse_yaml(read_yaml_text(path), str(path))
+    if faults:
+        raise SettingsError(faults)
     try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
         keywords = {meaning: tuple(names or ()) for meaning, names in table["keywords"].items()}
         missing = [meaning for meaning in MEANINGS if meaning not in keywords]
         if missing:
@@ -102,15 +103,7 @@ def load_instrument(path: Path) -> Instrument:
             keywords=keywords,
             detectors={arm: Detector.from_table(arm, facts) for arm, facts in table["detectors"].items()},
         )
-    except (
-        OSError,
-        UnicodeDecodeError,
-        yaml.YAMLError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise SettingsError(f"{path}: not a usable instrument table: {reason}") from error
 
