@@ -34,7 +34,10 @@ def printable(text: object) -> str:
     str
         One line; letters of any script are kept, the rest becomes ``\x1b`` and the like.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def open_regular(path: Path) -> tuple[int, os.stat_result]:
