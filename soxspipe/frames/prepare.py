@@ -20,6 +20,8 @@ __all__ = ["PreparedFrames"]
 
 log = logging.getLogger(__name__)
 
+#: No detector holds so many electrons in a pixel: what does is no data, and its square no number.
+NO_SIGNAL_E = 1e12
 #: Rows read at once where level columns are measured.
 LEVEL_ROWS = 256
 
@@ -130,10 +132,11 @@ class PreparedFrames:
         raw = self._reader.read_rows(frame, window.y0 + start, window.y0 + stop)[:, window.x0 : window.x1]
         highest = raw.max() if raw.dtype.kind in "iu" else np.fmax.reduce(raw, axis=None)
         saturated = raw >= self._saturation_adu if highest >= self._saturation_adu else None
-        out[...] = raw
-        out *= self._conad
-        if raw.dtype.kind == "f":
-            out[~np.isfinite(out)] = np.nan
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is no data
+            out[...] = raw
+            out *= self._conad
+        if raw.dtype.kind == "f" or raw.dtype.itemsize > 4:
+            out[~(np.abs(out) < NO_SIGNAL_E)] = np.nan
         if self._subtract_e[frame] != 0.0:
             out -= np.float32(self._subtract_e[frame])
         if self._bias is not None:

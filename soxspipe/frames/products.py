@@ -38,6 +38,8 @@ KEPT = re.compile(
 )
 #: What the planes of a product are in ESO's dictionary: HDUCLAS2, HDUCLAS3.
 CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
+#: No word of a file name is longer, whatever a header says.
+LONGEST_WORD = 40
 #: Longest card that fits one record.
 CARD = 80
 #: What follows the stem in the names of a product's files.
@@ -71,7 +73,7 @@ def product_stem(origin: Origin, kind: str) -> str:
         mode = f"{origin.binning[1]}x{origin.binning[0]}"
     exposure = [] if origin.exptime_s is None else [f"{_seconds(origin.exptime_s).replace('.', '_')}S"]
     words = [f"{utc:%Y%m%dT%H%M%S}", origin.arm, mode, kind, *exposure, origin.instrument.name]
-    return "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", word) for word in words)
+    return "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", word)[:LONGEST_WORD] for word in words)
 
 
 def _seconds(exptime_s: float) -> str:
@@ -102,10 +104,12 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
     card = fits.Card(name, value)
     used = len(str(card).rstrip())
     if used > CARD:
-        header["LONGSTRN"] = ("OGIP 1.0", "The OGIP long string convention may be used")
-        header[name] = value
-    else:
-        header[name] = (value, comment[: max(0, CARD - used - 3)])
+        set_card(header, "LONGSTRN", "OGIP 1.0", "The OGIP long string convention may be used")
+    comment = comment[: max(0, CARD - used - 3)]
+    if name in header:
+        header[name] = (value, comment)
+    else:  # elsewhere than at the very end, each card would take time for all that are there
+        header.append((name, value, comment), end=True)
 
 
 def product_header(

@@ -16,8 +16,8 @@ from .verify import Faults
 
 __all__ = ["Listing", "SofEntry", "list_files", "parse_sof"]
 
-#: A longer text is no list of frames.
-SOF_LIMIT = 16 * 2**20
+#: A longer text is no list of frames, nor is one of more lines, or with a line of more characters.
+SOF_LIMIT, LINES_LIMIT, LINE_LIMIT = 16 * 2**20, 100_000, 4096
 
 _FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz))?", re.IGNORECASE | re.DOTALL)
 _PLAIN_WORD = re.compile(r"[^ \t]+")
@@ -125,7 +125,12 @@ def _sof_lines(path: Path) -> list[str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SetOfFilesError(f"{name}: is not UTF-8 text ({error.reason}), {_EXPECTED}: convert it") from error
-    return [line.removesuffix("\r") for line in text.split("\n")]
+    if text.count("\n") > LINES_LIMIT:
+        raise SetOfFilesError(f"{name}: has more than {LINES_LIMIT} lines, {_EXPECTED}: split it")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if long := next((number for number, line in enumerate(lines, 1) if len(line) > LINE_LIMIT), None):
+        raise SetOfFilesError(f"{name}: line {long} has more than {LINE_LIMIT} characters, {_EXPECTED}: correct it")
+    return lines
 
 
 def _split(line: str, where: str) -> list[str]:

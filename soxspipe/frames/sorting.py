@@ -21,6 +21,7 @@ DARK = "DARK"
 CALIBRATIONS = {"MASTER_BIAS": "master bias", "BP_MAP_RP": "static bad-pixel map"}
 PRODUCT_CATEGORY = "ESO PRO CATG"
 FRAME_TYPE = "ESO DPR TYPE"
+_LAYOUT = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BSCALE", "BZERO", "BLANK")
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Sorter:
             if header.get(PRODUCT_CATEGORY) is None:
                 self.warnings.append(f"{entry.label}: {PRODUCT_CATEGORY} is missing: taken as '{entry.tag}'")
             return SortedFile(entry, unit, kind, arm, None, None, "")
+        _refuse_contradictions(header, instrument, entry.label)
         archive_name = instrument.value(header, "archive_name")
         checksum = str(header.get("DATASUM") or "0").strip()
         return SortedFile(
@@ -138,6 +140,21 @@ class Sorter:
             archive_name=None if archive_name is None else str(archive_name),
             checksum="" if checksum == "0" else checksum,
         )
+
+
+def _refuse_contradictions(header: fits.Header, instrument: Instrument, label: str) -> None:
+    """Refuse a header that says two things of what decides a reduction: which of them is meant, nobody can tell."""
+    lines = []
+    for keyword in ("INSTRUME", *_LAYOUT, *(keyword for names in instrument.keywords.values() for keyword in names)):
+        count = header.count(keyword) if keyword in header else 0
+        values = list(dict.fromkeys(shown(header[keyword, number]) for number in range(count)))
+        if len(values) > 1:
+            lines.append(
+                f"{label}: {keyword} is {values[0]} and {values[1]}, expected one value: leave this frame out, or "
+                "repair its header"
+            )
+    if lines:
+        raise FrameError(lines)
 
 
 def is_calibration_tag(tag: str | None) -> bool:

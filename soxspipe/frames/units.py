@@ -20,7 +20,8 @@ __all__ = ["ImageUnit", "read_frame", "read_units"]
 
 #: More units than this in one file are refused.
 UNIT_LIMIT = 256
-#: A compressed file that promises more bytes than this is taken for a decompression bomb.
+#: A compressed file that promises more bytes than this is taken for a decompression bomb, and no image is larger:
+#: a file with holes can promise what the disk never held.
 UNPACKED_LIMIT = 2**30
 #: Integers that FITS has no type for: it stores them shifted by half their range.
 _SHIFTED = {(8, -128): "i1", (16, 2**15): "u2", (32, 2**31): "u4", (64, 2**63): "u8"}
@@ -202,8 +203,8 @@ def _is_text(path: Path) -> bool:
 
 def _too_large(path: Path, promised: int) -> FrameError:
     return FrameError(
-        f"{printable(path)}: promises {promised} bytes when unpacked, expected at most {UNPACKED_LIMIT}: "
-        "unpack the file yourself if that is right"
+        f"{printable(path)}: promises {promised} bytes of pixels, expected at most {UNPACKED_LIMIT}: damaged, or no "
+        "frame, leave it out"
     )
 
 
@@ -233,7 +234,7 @@ def _image_unit(
             f"{printable(path)}: is compressed twice ({stream.compression} around tiles), expected once: "
             "undo the outer compression"
         )
-    if tiles and prod(axes) * abs(bitpix) // 8 > UNPACKED_LIMIT:
+    if prod(axes) * abs(bitpix) // 8 > UNPACKED_LIMIT:
         raise _too_large(path, prod(axes) * abs(bitpix) // 8)
     if tiles or primary is not None:
         cards = merged(header, None if primary is None else primary[0], tiles)

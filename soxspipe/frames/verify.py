@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,7 @@ __all__ = [
 #: CONAD x GAIN may be off 1 by this; a stated factor off those of the known modes by so many times is odd.
 INVERSE_TOLERANCE, MODE_TOLERANCE, TABLE_TOLERANCE = 0.05, 1.5, 0.01
 
-_MJD_EPOCH = datetime(1858, 11, 17)
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _SPLIT_TIMES = "leave this frame out, or reduce each exposure time on its own"
 _SPLIT_ARMS = "leave this frame out, or reduce each arm on its own"
 _SPLIT = "leave this frame out, or split the set"
@@ -59,8 +59,8 @@ def shown(value: Any) -> str:
     return f"'{printable(value)}'" if isinstance(value, str) else printable(value)
 
 
-#: No exposure time (s) or count is larger, no date (MJD; the year 2406) later: what is, is a damaged header.
-_LARGEST, _LARGEST_COUNT, _LAST_MJD = 1e6, 10_000, 200_000
+#: No exposure time (s) or count is larger, no date (MJD; the years 1900 and 2406) beyond: what is, is a damaged header.
+_LARGEST, _LARGEST_COUNT, _FIRST_MJD, _LAST_MJD = 1e6, 10_000, 15_020, 200_000
 
 
 def _positive(value: Any) -> float | None:
@@ -204,13 +204,14 @@ def read_out(header: Mapping[str, Any], label: str, instrument: Instrument, shap
 
 def _start(header: Mapping[str, Any], instrument: Instrument) -> float | None:
     mjd = _positive(instrument.value(header, "mjd"))
-    if mjd is None or mjd > _LAST_MJD:
+    if mjd is None or not _FIRST_MJD <= mjd <= _LAST_MJD:
         try:
-            begin = datetime.fromisoformat(str(instrument.value(header, "date", ""))).replace(tzinfo=None)
+            begin = datetime.fromisoformat(str(instrument.value(header, "date", "")))
         except ValueError:
             return None
-        return (begin - _MJD_EPOCH).total_seconds() / 86400
-    return mjd
+        begin = begin.replace(tzinfo=begin.tzinfo or UTC)
+        mjd = (begin - _MJD_EPOCH).total_seconds() / 86400
+    return mjd if _FIRST_MJD <= mjd <= _LAST_MJD else None
 
 
 def agreed(frames: Sequence[ReadOut], meaning: str) -> tuple[str, Any]:

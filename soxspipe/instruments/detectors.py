@@ -112,7 +112,7 @@ class Detector:
         conad = float(table["conad"])
         mode = str(table["mode"])
         if mode not in ("read_mode", "binning"):
-            raise ValueError(f"detectors {arm} mode is '{mode}', expected read_mode or binning")
+            raise ValueError(f"detectors {arm} mode is {mode!r}, expected read_mode or binning")
         optional = {key: table.get(key) for key in ("dark_current_limit", "saturation")}
         return cls(
             arm=arm,
@@ -157,6 +157,12 @@ class Detector:
         """
         ny, nx = raw_shape
         bin_y, bin_x = binning
+        full_ny, full_nx = (-(-side // step) for side, step in zip(self.raw_shape, binning, strict=True))
+        if ny > full_ny or nx > full_nx:
+            raise FrameError(
+                f"{name}: {ny} x {nx} pixels, expected at most {full_ny} x {full_nx} of {self.name}: leave it out, or "
+                "correct its binning"
+            )
         bottom, top, left, right = self._raw_margins()
         science = Window(-(-bottom // bin_y), ny - -(-top // bin_y), -(-left // bin_x), nx - -(-right // bin_x))
         if min(science.shape) < SMALLEST_SIDE:

@@ -184,7 +184,7 @@ class Recipe(ABC, Generic[InputsT]):
                     header = product_header(origin, self.name, f"{file.category}_{frames.arm}", parameters)
                     if file is output.files[0]:
                         add_qc(header, output.qc)
-                    file.hdus[0].header.extend(header)
+                    file.hdus[0].header.extend(header, end=True)
                     product.add_fits(file.role, file.ending, file.hdus)
                 output.frame.header = output.files[0].hdus[0].header
                 product.add_json(

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..frames.streams import printable
+
 __all__ = ["run_log"]
 
 
@@ -23,7 +25,7 @@ def run_log() -> Iterator[list[str]]:
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record) + "\n")
+            lines.append(printable(self.format(record)) + "\n")
             if propagate and record.levelno >= threshold and package.parent is not None:
                 package.parent.handle(record)
 

@@ -188,6 +188,8 @@ def measure_noise(
             variances.append([_half_variance(difference[pixels], stack.step_e) for pixels in members])
         previous = sample
     _check_scatter(stack.names, scatter)
+    if not np.all(variances):
+        raise FrameError("the frames do not scatter in a read-out amplifier: give frames as they were read out")
     level += offsets.mean(axis=0)
     frame_level = np.average(
         level + offsets - offsets.mean(axis=0), axis=1, weights=[_area(region) for region in regions]

@@ -330,3 +330,13 @@ def test_what_stands_in_the_way(tmp_path):
     (tmp_path / "stem.fits").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ProductExistsError):
         Product(tmp_path, "stem")
+
+
+def test_time_for_a_header_grows_with_its_cards_alone(monkeypatch):
+    moved = []
+    monkeypatch.setattr(fits.Header, "_updateindices", lambda *_: moved.append(1))
+    header = fits.Header()
+    for number in range(100):
+        set_card(header, f"ESO INS A{number}", "x" * number)
+    assert not moved
+    assert header["ESO INS A99"] == "x" * 99

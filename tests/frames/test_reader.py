@@ -288,7 +288,7 @@ def image_of(bitpix, axes, *more):
         (block(primary(16, (3, 2), *["HISTORY"] * 100_000)), "more than 4194304 bytes of header"),
         (block(primary(16, (3, 2), *["A = x"] * 2500)) + b"\0" * 2880, "2500 odd or continued cards in its header"),
         (block(primary(8, ())) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 300, "more than 256 units"),
-        (gzip.compress(image_of(16, (10**6, 10**6))), "promises 2000000004480 bytes when unpacked, expected at most"),
+        (gzip.compress(image_of(16, (10**6, 10**6))), "promises 2000000004480 bytes of pixels, expected at most"),
     ],
 )
 def test_refused_by_the_header(tmp_path, content, message):
@@ -331,7 +331,7 @@ def test_tiles_are_checked_before_they_are_unpacked(make_frame, pack, tmp_path):
     path = pack(make_frame("a.fits"), "fz")
     tiled = path.read_bytes()
     for card, value, message in (
-        ("ZNAXIS1 ", "100000000", "promises 8000000000 bytes when unpacked, expected at most 1073741824"),
+        ("ZNAXIS1 ", "100000000", "promises 8000000000 bytes of pixels, expected at most 1073741824"),
         ("ZNAXIS1 ", "-5", "ZNAXIS1 is '-5', expected a whole number"),
         ("ZBITPIX ", "17", "ZBITPIX is '17', expected one of"),
     ):
@@ -551,3 +551,11 @@ def test_inputs_are_opened_read_only(make_frame, pack, monkeypatch):
     assert all(flag & (os.O_WRONLY | os.O_RDWR) == 0 for path, flag in flags if Path(path) in paths)
     assert {Path(path) for path, _ in flags} >= set(paths)
     assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+
+
+def test_a_file_with_holes_promises_no_more_than_any_other(tmp_path):
+    path = tmp_path / "a.fits"
+    path.write_bytes(block(primary(16, (10**6, 10**6))))
+    os.truncate(path, 2880 + 2 * 10**12 + 2880)
+    with pytest.raises(FrameError, match="promises 2000000000000 bytes of pixels, expected at most 1073741824"):
+        read_frame(path)

@@ -248,6 +248,8 @@ def test_all_missing_files_in_one_message(darks, tmp_path):
         (b"SIMPLE  =                    T", "is a binary or FITS file"),
         (b"caf\xe9.fits DARK", "is not UTF-8 text (invalid continuation byte), expected a text file"),
         (b"a" * 2**20 + b"b", "has more than 1048576 bytes, expected a text file"),
+        (b"\n" * 100_001, "has more than 100000 lines, expected a text file"),
+        (b"\n$HOME" + b"a" * 4096, "line 2 has more than 4096 characters, expected a text file"),
         (b"a\x1b[31m.fits DARK", r"line 1: 'a\x1b[31m.fits' holds a control character"),
         ("a\u2028b.fits DARK".encode(), r"line 1: 'a\u2028b.fits' holds a control character"),
         (b"a.fits DA\rRK", r"line 1: 'DA\rRK' holds a control character"),
@@ -634,6 +636,38 @@ def test_words_from_headers_cannot_disturb_a_terminal(darks, make_frame, tmp_pat
     faults = refused(FrameError, [*darks, path])
     assert "\x1b" not in faults[0]
     assert "ESO SEQ ARM is '" in faults[0]
+
+
+def test_a_header_that_says_two_things_is_refused(darks, make_frame):
+    path = make_frame("x.fits", {"ESO INS X1": 10.0, "ESO INS X2": 300.0})
+    content = path.read_bytes()
+    for keyword, expected in ((b"HIERARCH ESO INS X1", True), (b"HIERARCH ESO INS X2", False)):
+        path.write_bytes(content.replace(keyword + b" =", b"EXPTIME =".ljust(len(keyword) + 2)))
+        if expected:
+            (fault,) = refused(FrameError, [*darks, path])
+            assert fault.startswith("x.fits (input 5): EXPTIME is 300.0 and 10.0, expected one value: ")
+        else:
+            assert len(collect_frames([*darks, path]).darks) == 5
+
+
+@pytest.mark.parametrize("date", ["9999-12-31T23:59:59.999", "0001-01-01", "1899-12-30"])
+@pytest.mark.parametrize("mjd", [None, 1e-300, 1e300, -5.0])
+def test_a_start_that_no_frame_can_have(darks, make_frame, date, mjd):
+    path = make_frame("x.fits", {"MJD-OBS": mjd, "DATE-OBS": date})
+    assert "expected the start of the exposure, here or in DATE-OBS" in refused(FrameError, [*darks, path])[0]
+
+
+def test_the_start_may_be_told_in_local_time(make_frame):
+    cards = {"MJD-OBS": None, "DATE-OBS": "2026-03-01T15:00:00.000+03:00"}
+    frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
+    assert [dark.mjd for dark in frames.darks] == [61100.5] * 3
+
+
+def test_a_frame_that_is_larger_than_its_detector(make_frame):
+    path = make_frame("a.fits", data=np.ones((40, 2049), np.uint16))
+    assert "40 x 2049 pixels, expected at most 2048 x 2048 of Teledyne H2RG" in str(
+        refused(InputError, [path, make_frame("b.fits"), make_frame("c.fits")])
+    )
 
 
 def test_the_start_may_stand_in_date_obs(make_frame):
