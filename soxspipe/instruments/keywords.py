@@ -104,10 +104,11 @@ def load_instrument(path: Path) -> Instrument:
             keywords=keywords,
             detectors={arm: Detector.from_table(arm, facts) for arm, facts in table["detectors"].items()},
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         reason = {
             KeyError: f"lacks {error}",
             ValueError: " ".join(str(error).split()),
+            OverflowError: str(error),
         }.get(type(error), "a value is of the wrong kind")
         raise SettingsError(
             f"{path}: not a usable instrument table: {reason}: lay it out as those that come with soxspipe"

@@ -165,9 +165,10 @@ def measure_noise(
     scatter = np.empty(n_frames)
     variances = []
     previous = np.empty(0, np.float32)
+    few = slice(None, None, max(1, labels.size // SCATTER_PIXELS) | 1)
     for i in range(n_frames):
         sample = _read_sample(stack, i, rows)
-        digest = hashlib.blake2b(sample.tobytes()).digest()
+        digest = hashlib.blake2b(sample[few].tobytes()).digest()
         if digest in digests:
             raise InputError(
                 f"{stack.names[digests[digest]]} and {stack.names[i]} hold the same pixels: leave one of them out"
@@ -178,7 +179,7 @@ def measure_noise(
         if not np.isfinite(offsets[i]).all():
             raise FrameError(f"{stack.names[i]}: the part of a read-out amplifier holds no data: leave this frame out")
         scatter[i] = clipped_moments(
-            (sample - (level + offsets[i])[labels].astype(np.float32))[:: max(1, labels.size // SCATTER_PIXELS) | 1],
+            sample[few] - (level + offsets[i])[labels[few]].astype(np.float32),
             stack.step_e,
             frame_clipping_sigma,
             clipping_iteration_count,
@@ -276,15 +277,13 @@ class _Sums:
         for start in range(0, values.size, CHUNK):
             chunk = values[start : start + CHUNK]
             distance = chunk - np.float64(centre)
-            near = np.abs(distance) <= reach
-            if not near.all():
-                outer.append(chunk[~near])
-                distance = distance[near]
-            count += distance.size
+            far = np.flatnonzero(np.abs(distance) > reach)
+            outer.append(chunk[far])
+            distance[far] = 0.0
+            count += distance.size - far.size
             total += float(distance.sum())
-            np.square(distance, out=distance)
-            squares += float(distance.sum())
-        return cls(centre, reach, count, total, squares, np.concatenate(outer) if outer else values[:0])
+            squares += float(np.square(distance, out=distance).sum())
+        return cls(centre, reach, count, total, squares, np.concatenate(outer))
 
     def within(self, mean: float, reach: float) -> bool:
         """Tell whether all that the sums hold is within this reach of a mean."""
