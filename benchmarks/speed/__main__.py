@@ -65,8 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         # words that a reader can repeat, without the paths of whoever ran it
         command = "python -m benchmarks.speed" + " --quick" * options.quick
         text = as_rst(arranged, command, time.perf_counter() - started)
-        machine_line = f"Machine: {machine()}. Medians of {options.runs} runs; * marks a single one.\n\n"
-        (options.output / "performance_table.inc").write_text(machine_line + text, encoding="utf-8")
+        runs = f"Medians of {options.runs} runs; * marks a single one" if options.runs > 1 else "One run of each"
+        about = f"Machine: {machine()}. {runs}.\n\n"
+        (options.output / "performance_table.inc").write_text(about + text, encoding="utf-8")
         draw(results, options.output / "images")
     failed = sum(promise.holds is False for promise in promises)
     unknown = sum(promise.holds is None for promise in promises)
@@ -106,7 +107,7 @@ def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Re
         else:
             measure(thousand, OURS, ONE_PROCESS, runs=0)
     batch = [Sample(f"batch {i}", all_frames.frames[TEN * i : TEN * (i + 1)], all_frames.arm) for i in range(3)]
-    results.small = measure_small(batch, refused(data), has_workers(), SMALL_RUNS * runs, scratch)
+    results.small = measure_small(batch, refused(data), has_workers(), runs if quick else SMALL_RUNS * runs, scratch)
     for n in IN_MEMORY_QUICK if quick else IN_MEMORY:
         print(f"{n} frames in memory", file=sys.stderr, flush=True)
         sof = nir(data, n).sof(scratch / "memory.sof")

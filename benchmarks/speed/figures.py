@@ -43,8 +43,11 @@ def draw(results: Results, folder: Path) -> Path:
                 )  # fmt: skip
     for axes, label in zip(panels, ("wall time, s", "peak memory, MB"), strict=True):
         axes.set(xscale="log", yscale="log", xlabel="frames of 2048 x 2048", ylabel=label)
-        axes.grid(alpha=0.25, which="both")
-    panels[0].legend(framealpha=1, fontsize="small")
+        numbers = sorted({int(label) for label, _ in results.timings if label.isdigit()})
+        axes.set_xticks(numbers, [str(n) for n in numbers])
+        axes.set_xticks([], minor=True)
+        axes.grid(alpha=0.25)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     FigureCanvasAgg(figure)
     path = folder / "performance.png"
     # without the version of the program the same numbers give the same bytes

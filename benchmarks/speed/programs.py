@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -288,6 +289,8 @@ def _hawki_version() -> str:
     """Return the version of HAWK-I's recipes, empty when esorex does not have them."""
     if shutil.which("esorex") is None:
         return ""
-    done = subprocess.run(["esorex", "--man-page", "hawki_cal_dark"], capture_output=True, text=True, check=False)
+    command = ["esorex", "--man-page", "hawki_cal_dark"]
+    with tempfile.TemporaryDirectory() as folder:  # it leaves a log where it runs
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = re.search(r"hawki_cal_dark -- version (\S+)", done.stdout)
     return found[1] if found else ""
