@@ -1,0 +1,107 @@
+"""The frames that everything is measured on, simulated once."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from soxspipe.simulate import DarkSimulation, SimulatedDetector, simulate_darks
+
+SEED = 20260301
+#: Simulated frames that the set of a thousand is made from.
+DISTINCT = 100
+MANY = 1000
+#: Pixels above this are left as they are, ADU: they are close to the end of the converter's range.
+BRIGHTEST = 60000
+#: Space that the thousand frames take, and what should be left beside them, byte.
+MANY_BYTES, SPARE_BYTES = 8.5e9, 4e9
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Frames to reduce.
+
+    Attributes
+    ----------
+    label : str
+        What the table calls them.
+    frames : tuple of Path
+        Raw darks.
+    arm : str
+        Arm that they have the headers of; NIR is that of SOXS.
+    """
+
+    label: str
+    frames: tuple[Path, ...]
+    arm: str = "NIR"
+
+    @property
+    def n(self) -> int:
+        """Number of frames."""
+        return len(self.frames)
+
+    def sof(self, path: Path) -> Path:
+        """Write a set of files of these frames, and return its path."""
+        path.write_text("".join(f"{frame} DARK_{self.arm}\n" for frame in self.frames), encoding="utf-8")
+        return path
+
+
+def nir(data: Path, n: int) -> Sample:
+    """Return the first ``n`` darks of the NIR detector of SOXS, 2048 x 2048."""
+    return Sample(str(n), _simulated(data / "nir", DarkSimulation(frames=n, seed=SEED)))
+
+
+def large(data: Path, n: int) -> Sample:
+    """Return darks of X-shooter's VIS detector, with level columns: as many pixels as 4096 x 2048."""
+    simulation = DarkSimulation(instrument="XSHOOTER", arm="VIS", frames=n, seed=SEED, exptime_s=3600.0)
+    return Sample(f"{n} of 4000 x 2106", _simulated(data / "large", simulation), "VIS")
+
+
+def _simulated(folder: Path, simulation: DarkSimulation) -> tuple[Path, ...]:
+    """Simulate frames unless they are there; a set of more frames begins with those of a smaller one."""
+    paths = tuple(folder / simulation.name_of(i) for i in range(simulation.frames))
+    if not all(path.exists() for path in paths):
+        print(f"simulating {simulation.frames} frames", file=sys.stderr, flush=True)
+        simulate_darks(folder, simulation, overwrite=True)
+    return paths
+
+
+def many(data: Path) -> Sample | None:
+    """Return a thousand darks of the NIR detector, None when the disk has no room for them.
+
+    Every tenth is simulated. The others are these with a step of noise more, as frames with the same pixels are
+    refused.
+    """
+    base = nir(data, DISTINCT)
+    simulation = DarkSimulation(frames=MANY, seed=SEED)
+    folder = data / "many"
+    paths = tuple(folder / simulation.name_of(i) for i in range(MANY))
+    if not paths[-1].exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < MANY_BYTES + SPARE_BYTES:
+            return None
+        print(f"making {MANY} frames", file=sys.stderr, flush=True)
+        detector = SimulatedDetector(simulation)
+        rng = np.random.default_rng(SEED)
+        for i, path in enumerate(paths):
+            image = np.array(fits.getdata(base.frames[i % DISTINCT]), np.uint16)
+            image += rng.integers(0, 3, image.shape, np.uint8) * (image < BRIGHTEST)
+            hdu = fits.PrimaryHDU(image, detector.header(i))
+            hdu.add_checksum()
+            hdu.writeto(path, overwrite=True)
+    return Sample(str(MANY), paths)
+
+
+def refused(data: Path) -> Path:
+    """Return a set of ten frames that do not belong together: one is of another exposure time."""
+    good = nir(data, 10)
+    odd = data / "odd.fits"
+    with fits.open(good.frames[-1]) as hdus:
+        hdus[0].header["EXPTIME"] = hdus[0].header["ESO DET DIT"] = 120.0
+        hdus.writeto(odd, overwrite=True)
+    return Sample("refused", (*good.frames[:-1], odd)).sof(data / "refused.sof")
