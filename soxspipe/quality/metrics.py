@@ -23,6 +23,8 @@ AMBIGUOUS, STATIC, SATURATED, NO_DATA = 32, 128, 4096, 1 << 30
 HOT_LEVELS = (0.01, 0.1, 1.0)
 #: A threshold below so many errors counts noise.
 HOT_LEVEL_ERRORS = 5.0
+#: Frames whose rejected samples are grouped at once.
+FRAMES_AT_ONCE = 64
 #: Every so many pixels tell the typical error; an odd number, as an even one sees one column parity only.
 ERROR_STRIDE = 37
 #: Part of each side that a corner is, and that the centre is.
@@ -246,12 +248,12 @@ def _circumstances(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) ->
     ]  # fmt: skip
 
 
-def count_groups(samples: NDArray[np.int64], shape: tuple[int, int]) -> int:
+def count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
     """Count the connected groups of samples, each within one frame.
 
     Parameters
     ----------
-    samples : ndarray of int64, shape (n, 2)
+    samples : ndarray of int32, shape (n, 2)
         Frame and pixel (index into the flattened image) of each sample.
     shape : tuple of int
         Rows and columns of the image.
@@ -261,15 +263,19 @@ def count_groups(samples: NDArray[np.int64], shape: tuple[int, int]) -> int:
     int
         Groups; samples that touch at an edge or a corner belong together.
     """
+    lot = samples[:, 0] // FRAMES_AT_ONCE  # memory need not grow with the number of frames
+    return sum(_count_groups(samples[lot == i], shape) for i in np.unique(lot))
+
+
+def _count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    if not len(samples):
-        return 0
     ny, nx = shape
-    y, x = np.divmod(samples[:, 1], nx)
+    frame, pixel = samples.T.astype(np.int64)
+    y, x = np.divmod(pixel, nx)
     # a margin of one pixel around every frame keeps its edges from touching those of the next
-    keys = np.sort((samples[:, 0] * (ny + 2) + y + 1) * (nx + 2) + x + 1)
+    keys = np.sort((frame * (ny + 2) + y + 1) * (nx + 2) + x + 1)
     first, second = [], []
     for step in (1, nx + 1, nx + 2, nx + 3):
         at = np.searchsorted(keys, keys + step)

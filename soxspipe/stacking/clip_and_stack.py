@@ -66,7 +66,7 @@ class StackResult:
         The level of good pixels around each pixel.
     n_frames : int
         Frames.
-    rejected : ndarray of int64, shape (n, 2)
+    rejected : ndarray of int32, shape (n, 2)
         Frame and pixel (index into the flattened image) of each sample left out by the clip.
     n_invalid : int
         Samples without data.
@@ -84,7 +84,7 @@ class StackResult:
     noise_model: NoiseModel
     background: Background
     n_frames: int
-    rejected: NDArray[np.int64]
+    rejected: NDArray[np.int32]
     n_invalid: int
     half_difference: NDArray[np.float32]
 

@@ -64,7 +64,7 @@ class BandLeftovers:
 
     Attributes
     ----------
-    rejected : ndarray of int64, shape (n, 2)
+    rejected : ndarray of int32, shape (n, 2)
         Frame and pixel (index into the flattened image) of each sample left out by the clip.
     n_invalid : int
         Samples without data.
@@ -72,7 +72,7 @@ class BandLeftovers:
         Mean of the odd minus mean of the even frames, in every eighth row, pixels without rejection.
     """
 
-    rejected: NDArray[np.int64]
+    rejected: NDArray[np.int32]
     n_invalid: int
     half_difference: NDArray[np.float32]
 
@@ -165,7 +165,7 @@ class BandStacker:
         rows = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
         difference = samples[0::2, rows].mean(axis=0) - samples[1::2, rows].mean(axis=0)
         return BandLeftovers(
-            rejected=np.stack([frame, start * nx + here[pixel]], axis=1),
+            rejected=np.stack([frame, start * nx + here[pixel]], axis=1).astype(np.int32),
             n_invalid=int(invalid.sum()),
             half_difference=difference[count[rows] == n_frames],
         )
