@@ -219,8 +219,6 @@ def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.Pri
     -------
     astropy.io.fits.PrimaryHDU or ImageHDU
     """
-    if data.dtype.kind != "u":  # as the file has them; else astropy swaps the caller's bytes, and swaps them back
-        data = data.astype(data.dtype.newbyteorder(">"))
     hdu = fits.PrimaryHDU(data) if name == "FLUX" else fits.ImageHDU(data)
     set_card(hdu.header, "EXTNAME", name)
     if unit:
