@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClipResult", "clip_by_noise", "clip_by_scatter", "screen_by_noise", "screen_by_scatter"]
+__all__ = ["ClipResult", "clip_by_noise", "clip_by_scatter", "screen_by_median", "screen_by_noise", "screen_by_scatter"]
 
+#: Samples sorted at once, so that they stay in the cache.
+TILE_SAMPLES = 2**17
 #: So many samples that agree with each other outvote a lower one (two cosmic rays rarely agree, three never do).
 OUTVOTE = 3
 
@@ -73,6 +75,53 @@ def screen_by_scatter(
     """Find the pixels in which a clip by the samples' own standard deviation might reject a sample."""
     reach = np.float32((sigma - 1.0) * (1.0 - 1e-4)) * std
     return ~((high - mean <= reach) & (mean - low <= reach)) & ~(high == low)
+
+
+def screen_by_median(
+    samples: NDArray[np.float32],
+    pixels: NDArray[np.intp],
+    read_noise_e: NDArray[np.float32],
+    sigma: float,
+    shot_scale: float = 1.0,
+    nearest: float = np.inf,
+) -> NDArray[np.intp]:
+    """Find those of some pixels in which `clip_by_noise` might reject a sample: exactly, by their median.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (frames, n), electron
+        Samples of many pixels.
+    pixels : ndarray of int, shape (m,)
+        Which of them to look at.
+    read_noise_e : ndarray of float32, shape (m,), electron
+        Noise of a single sample of those.
+    sigma : float
+        Clip.
+    shot_scale : float
+        Electrons of variance per electron of signal.
+    nearest : float
+        Samples further from zero than this are doubted in any case, electron.
+
+    Returns
+    -------
+    ndarray of int
+        The pixels that are left; those with NaN are among them.
+
+    Notes
+    -----
+    The median of a handful costs a sort, which NumPy does for contiguous samples in a few nanoseconds each.
+    """
+    left = []
+    tile = max(1, TILE_SAMPLES // len(samples))
+    for start in range(0, pixels.size, tile):
+        here, noise = pixels[start : start + tile], read_noise_e[start : start + tile]
+        ordered = np.sort(np.ascontiguousarray(samples[:, here].T), axis=1)  # NaN come last
+        low, high, n = ordered[:, 0], ordered[:, -1], len(samples)
+        median = np.float32(0.5) * (ordered[:, (n - 1) // 2] + ordered[:, n // 2])
+        reach = np.float32(sigma * (1.0 - 1e-5)) * np.sqrt(np.square(noise) + shot_scale * np.maximum(median, 0))
+        quiet = (high - median <= reach) & (median - low <= reach) & (high <= nearest) & (low >= -nearest)
+        left.append(here[~quiet])
+    return np.concatenate(left)
 
 
 def clip_by_noise(

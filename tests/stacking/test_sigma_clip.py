@@ -3,7 +3,13 @@ import pytest
 from astropy.stats import sigma_clip
 from astropy.utils.exceptions import AstropyUserWarning
 
-from soxspipe.stacking.sigma_clip import clip_by_noise, clip_by_scatter, screen_by_noise, screen_by_scatter
+from soxspipe.stacking.sigma_clip import (
+    clip_by_noise,
+    clip_by_scatter,
+    screen_by_median,
+    screen_by_noise,
+    screen_by_scatter,
+)
 
 
 def clip(*samples, read_noise_e=10.0, iterations=5, **more):
@@ -70,6 +76,25 @@ def test_screen_never_misses_a_pixel_that_loses_a_sample(n_frames):
     assert not (rejected & ~screened).any()
     by_scatter = clip_by_scatter(samples, "std", 3.0, 5).rejected.any(axis=0)
     assert not (by_scatter & ~screen_by_scatter(low, high, mean, std, 3.0)).any()
+
+
+@pytest.mark.parametrize("sigma", [2.5, 3.0, 5.0])
+@pytest.mark.parametrize("n_frames", [2, 3, 10, 25])
+def test_the_median_leaves_those_pixels_that_lose_a_sample(n_frames, sigma):
+    rng = np.random.default_rng(n_frames)
+    samples = rng.normal(0, 10, (n_frames, 20000)).astype(np.float32)
+    samples[rng.random(samples.shape) < 0.01] += 100
+    samples[rng.random(samples.shape) < 0.001] = np.nan
+    noise = rng.uniform(8, 12, 20000).astype(np.float32)
+    some = np.flatnonzero(rng.random(20000) < 0.7)
+    result = clip_by_noise(samples, noise, sigma, 5)
+    touched = result.rejected.any(axis=0) | result.ambiguous
+    left = screen_by_median(samples, some, noise[some], sigma)
+    np.testing.assert_array_equal(left, some[touched[some]])
+    assert 0 < left.size < some.size
+    doubted = screen_by_median(samples, some, noise[some], sigma, nearest=20.0)
+    far = (np.abs(samples) > 20).any(axis=0)
+    np.testing.assert_array_equal(doubted, some[(touched | far)[some]])
 
 
 @pytest.mark.parametrize("n_frames", [3, 5, 10])
