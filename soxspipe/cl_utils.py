@@ -28,6 +28,7 @@ soxspipe: from raw darks of SOXS and X-shooter to master darks that can be trust
 Usage:
   soxspipe mdark <inputFrames>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
                                   [-q | -v...]
+  soxspipe mdark --rerun=PRODUCT [--raw=DIR] [--output=DIR] [--overwrite] [--json] [-q | -v...]
   soxspipe dark-current <master>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
                                     [-q | -v...]
   soxspipe simulate <directory> [--instrument=NAME] [--arm=ARM] [--kind=KIND] [--frames=N]
@@ -55,6 +56,9 @@ Options:
   --output=DIR       folder of the products, made when missing (the working directory);
                      for the command settings, a new file
   --settings=FILE    settings that differ from the defaults
+  --rerun=PRODUCT    make a master dark again, of what its header names, and say what differs
+  --raw=DIR          where the input of a rerun is looked for, subfolders too; after it beside the
+                     product and in the working directory
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
   -q, --quiet        errors only
@@ -77,7 +81,8 @@ Options of simulate:
 
 Exit codes:
   0    done
-  1    a recipe failed; of several reductions at least one, and the others are finished
+  1    a recipe failed, of several reductions at least one, and the others are finished; or a rerun
+       has other pixels
   2    the command line, the settings or the input was wrong, or the product is already there
   129  terminated: its terminal was closed
   130  interrupted
@@ -138,6 +143,8 @@ def _run(argv: list[str], terminal: Terminal) -> int:
     if isinstance(options, int):
         return options
     terminal.set_verbosity(options["--quiet"], options["--verbose"])
+    if options["--rerun"] is not None:
+        return _rerun(options, terminal)
     for command in RECIPES:
         if options[command]:
             return _recipe(command, options, terminal)
@@ -257,6 +264,27 @@ def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
         deliver(json.dumps(documents if len(codes) > 1 else documents[0], indent=2, allow_nan=False))
     return codes[0] if len(codes) == 1 else int(any(codes))
+
+
+def _rerun(options: dict[str, Any], terminal: Terminal) -> int:
+    from .recipes.rerun import rerun
+
+    raw = None if options["--raw"] is None else _path(options["--raw"], "--raw")
+    output = "." if options["--output"] is None else _path(options["--output"], "--output")
+    product = _path(options["--rerun"], "--rerun")
+    with terminal.progress("mdark") as progress:
+        again = rerun(product, raw, output, overwrite=options["--overwrite"], progress=progress)
+    document = _document(again.product)
+    if options["--json"]:
+        import json
+
+        document["rerun"] = {
+            "of": product, "same_pixels": again.same_pixels, "planes": again.planes, "keywords": again.keywords,
+        }  # fmt: skip
+        deliver(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        deliver("\n".join([document["product"], *again.planes, *again.keywords]))
+    return 0 if again.same_pixels else 1
 
 
 def _document(product: Any) -> dict[str, Any]:

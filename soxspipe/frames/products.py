@@ -28,7 +28,7 @@ from ..quality.table import QCValue
 from ..version import __version__
 from .origin import Origin
 
-__all__ = ["Product", "ProductFile", "add_qc", "image_hdu", "product_header", "product_stem", "set_card"]
+__all__ = ["Product", "ProductFile", "add_qc", "card_text", "image_hdu", "product_header", "product_stem", "set_card"]
 
 PIPELINE = f"soxspipe/{__version__}"
 #: Keywords of the first input frame that a product keeps.
@@ -80,6 +80,11 @@ def _seconds(exptime_s: float) -> str:
     return seconds if abs(float(seconds) - exptime_s) <= 1e-6 else f"{exptime_s:.6f}".rstrip("0")
 
 
+def card_text(text: str) -> str:
+    """Return a text as it stands in a header: percent-encoded where it is not ASCII."""
+    return urllib.parse.quote(text, safe="".join(chr(c) for c in range(32, 127)))
+
+
 def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -> None:
     """Set a card so that it is legal whatever the value: ASCII, and a comment that fits.
 
@@ -95,7 +100,7 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
         Cut where it does not fit.
     """
     if isinstance(value, str):
-        value = urllib.parse.quote(value, safe="".join(chr(c) for c in range(32, 127)))
+        value = card_text(value)
     elif isinstance(value, np.generic):
         value = value.item()
     name = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
@@ -167,8 +172,7 @@ def product_header(
     for i, file in enumerate(origin.calibrations, 1):
         set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
         set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
-        if file.datamd5:
-            set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
+        set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
     for i, (name, (value, default)) in enumerate(parameters.items(), 1):
         set_card(header, f"ESO PRO REC1 PARAM{i} NAME", name, "parameter")
         set_card(header, f"ESO PRO REC1 PARAM{i} VALUE", _words(value), f"Default: {_words(default)}")

@@ -27,7 +27,7 @@ _EXPECTED = "expected a text file with lines 'path TAG'"
 
 @dataclass(frozen=True)
 class SofEntry:
-    """A file of the input.
+    """A file of the input; where a path is expected it is one.
 
     Attributes
     ----------
@@ -42,6 +42,9 @@ class SofEntry:
     path: Path
     tag: str | None
     where: str
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def label(self) -> str:
@@ -191,7 +194,7 @@ def list_files(input_frames: str | os.PathLike[str] | Iterable[str | os.PathLike
     Parameters
     ----------
     input_frames : path-like or iterable of path-like
-        A set-of-files file (its name ends in ``.sof``), a folder, or FITS files.
+        A set-of-files file (its name ends in ``.sof``), a folder, or FITS files; of these any may be a `SofEntry`.
 
     Returns
     -------
@@ -219,7 +222,11 @@ def list_files(input_frames: str | os.PathLike[str] | Iterable[str | os.PathLike
         return Listing(_folder_entries(paths[0]), printable(paths[0]), is_folder=True)
     if len(paths) == 1 and paths[0].suffix.lower() == ".sof":
         return Listing(parse_sof(paths[0]), printable(paths[0]))
-    return Listing(tuple(SofEntry(path, None, f"input {number}") for number, path in enumerate(paths, 1)), "the input")
+    entries = (
+        item if isinstance(item, SofEntry) else SofEntry(path, None, f"input {number}")
+        for number, (item, path) in enumerate(zip(items, paths, strict=True), 1)
+    )
+    return Listing(tuple(entries), "the input")
 
 
 def _given_path(item: object, where: str, among_others: bool) -> Path:
