@@ -318,6 +318,12 @@ def test_wrong_checksum_is_a_warning_or_with_strict_a_refusal(night):
     Path("strict.yaml").write_text("input: {verify-checksums: strict}\n")
     faults = [f"{night.frames[index].name}.*HDU 0 has DATASUM" for index in (1, 3)]
     night.refused(*faults, arguments=(night.sof, "--settings=strict.yaml"))
+    flip(night.out / FILES[0], -4000)  # in the last plane, which is not used, then in one that is
+    assert cl_utils.main(["dark-current", f"reduced/{FILES[0]}", "--settings=strict.yaml"]) == 2
+    assert "DATASUM" not in night.capsys.readouterr().err
+    flip(night.out / FILES[0], 20_000)
+    assert cl_utils.main(["dark-current", f"reduced/{FILES[0]}", "--settings=strict.yaml"]) == 2
+    assert "HDU 0 has DATASUM" in night.capsys.readouterr().err
 
 
 def test_missing_optional_keyword(night):
@@ -462,6 +468,17 @@ def test_a_file_where_the_output_folder_should_be(night):
         night.options = (f"--output={name}",)
         night.refused(f"{name}: a file stands where the folder should be")
     assert Path("file").read_text() == "mine"
+
+
+def test_a_name_that_no_output_folder_can_have(night):
+    Path("loop").symlink_to("loop")
+    for name, words in (
+        ("x" * 300, "its name is too long"),
+        ("loop", "a file|leads to itself"),
+        ("loop/a", "leads to itself"),
+    ):
+        night.options = (f"--output={name}",)
+        night.refused(f"^{name}: .*{words}.*: choose another output folder")
 
 
 def test_an_older_product_without_overwrite(night):

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from ..exceptions import ProductError, ProductExistsError
+from ..exceptions import InputError, ProductError, ProductExistsError
 from ..quality.table import QCValue
 from ..version import __version__
 from .origin import Origin
@@ -43,6 +43,13 @@ CARD = 80
 #: What follows the stem in the names of a product's files.
 ENDINGS = (".fits", "_BPMAP.fits", "_qc.json", ".log")
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+#: Names that cannot be those of an output folder.
+NO_FOLDER = {
+    errno.EEXIST: "a file stands where the folder should be",
+    errno.ENOTDIR: "a file stands where the folder should be",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "is a link that leads to itself",
+}
 #: Marks the list of a product's files among its temporary ones.
 JOURNAL = ".journal"
 #: Two threads of one process may write the same product.
@@ -302,8 +309,9 @@ class Product:
 
     Raises
     ------
-    ProductExistsError
-        When a file of such a product is there already and may not be overwritten.
+    InputError
+        When the folder cannot be one; a ProductExistsError when a file of such a product is there already and may not
+        be overwritten.
     ProductError
         When the folder cannot be made or written to.
     """
@@ -315,14 +323,14 @@ class Product:
         self._writer = f"{socket.gethostname()}.{os.getpid()}-{next(_numbers)}"
         self._waiting: dict[str, str] = {}
         self.path = folder / f"{stem}.fits"
-        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+        self._made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         with self._faults():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise ProductExistsError(
-                    f"{folder}: a file stands where the folder should be: choose another output folder"
-                ) from error
+            except OSError as error:
+                if error.errno not in NO_FOLDER:
+                    raise
+                raise InputError(f"{folder}: {NO_FOLDER[error.errno]}: choose another output folder") from error
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "read-only folder", str(folder))
             with _locked(folder) as (descriptor, alone):

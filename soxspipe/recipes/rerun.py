@@ -11,7 +11,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from ..exceptions import CommandLineError, FrameError, InputError
-from ..frames.checksums import data_sum, file_md5
+from ..frames.checksums import SumCheck, data_sum, file_md5
 from ..frames.compare import RECIPE, compare_products, numbered
 from ..frames.origin import INSTRUMENT_TABLE, text_md5
 from ..frames.products import card_text
@@ -82,8 +82,8 @@ def rerun(
     Raises
     ------
     InputError
-        When the product was not made by the recipe, or a file of its input is not found or not the one that was used:
-        a line for each.
+        When the product was not made by the recipe or is damaged, or a file of its input is not found or not the one
+        that was used: a line for each.
     """
     path = Path(product)
     units = read_units(path)
@@ -97,6 +97,9 @@ def rerun(
             )
     if os.path.realpath(output_dir) == os.path.realpath(path.parent):
         raise CommandLineError(f"{output_dir}: is the folder of the product itself: choose another output folder")
+    sums = SumCheck(Faults(), strict=True)
+    sums.look_at(units, printable(path))
+    sums.faults.raise_any()  # what was damaged since would pass for a difference
     entries = _find_inputs(header, path, None if raw_dir is None else Path(raw_dir))
     tables = [entry.path for entry in entries if entry.tag == INSTRUMENT_TABLE]
     frames = [entry for entry in entries if entry.tag != INSTRUMENT_TABLE]

@@ -271,6 +271,18 @@ def test_what_reaches_the_disk_in_which_order(tmp_path, monkeypatch):
     assert done == [*files, ("sync", ".journal"), ("sync", "-"), *renames, ("sync", "-"), ("unlink", "")]
 
 
+def test_two_writers_in_one_process_do_not_share_files(tmp_path):
+    first, second = (Product(tmp_path, "stem") for _ in range(2))
+    for product, value in ((first, 1), (second, 2)):
+        product.add_fits("main", ".fits", hdus_of(value))
+        product.add_json("qc", "_qc.json", value)
+    with first, second:
+        first.commit()
+        with pytest.raises(ProductError, match="another run wrote this product in the meantime"):
+            second.commit()
+    assert state_of(tmp_path) == {"stem.fits": 1, "stem_qc.json": 1}
+
+
 def test_any_file_of_an_older_product_is_one(tmp_path):
     (tmp_path / "stem.log").write_text("1")
     with pytest.raises(ProductExistsError, match=r"stem\.log: the product exists already and was left alone"):

@@ -181,6 +181,11 @@ def test_what_cannot_be_repeated(here, capsys):
     for path, words in (("raw/bias.fits", "ESO PRO REC1 ID is missing"), ("gone.fits", "cannot be read")):
         with pytest.raises(FrameError, match=words):
             rerun(path, "raw", "again")
+    whole = here.read_bytes()
+    here.write_bytes(whole[:20_000] + bytes([whole[20_000] ^ 1]) + whole[20_001:])
+    with pytest.raises(FrameError, match="HDU 0 has DATASUM"):
+        rerun(here, "raw", "again")
+    here.write_bytes(whole)
     fits.setval(here, "ESO PRO REC1 ID", value="soxs_dark_current")
     assert cl_utils.main(["mdark", f"--rerun={here}", "--output=again"]) == 2
     assert "ESO PRO REC1 ID is 'soxs_dark_current', expected 'soxs_mdark'" in capsys.readouterr().err
