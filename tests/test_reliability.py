@@ -752,7 +752,7 @@ def state_of(folder):
     return sorted(found)
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_kill_9_at_any_moment(night, rounds):
     run = process("-c", KILLED, str(rounds), cwd=Path.cwd(), env={"PYTHONPATH": f"{ROOT}"}, timeout=300)
     states = [line for line in run.stdout.splitlines() if line.startswith("[")]
@@ -791,7 +791,7 @@ for number in range(2 * rounds):
 """
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_two_runs_write_the_same_product_at_once(night, rounds):
     run = process("-c", TWO_AT_ONCE, str(rounds), cwd=Path.cwd(), timeout=300)
     results = [line.split("|") for line in run.stdout.splitlines() if line.startswith("[")]

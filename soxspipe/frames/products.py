@@ -335,6 +335,9 @@ class Product:
                 raise PermissionError(errno.EACCES, "read-only folder", str(folder))
             with _locked(folder) as (descriptor, alone):
                 self._tidy(descriptor, alone)
+            for made in self._made:
+                with contextlib.suppress(OSError), _locked(made.parent) as (descriptor, _):
+                    _sync(descriptor)
         for path in (folder / f"{stem}{ending}" for ending in ENDINGS):
             if path.is_dir():
                 raise ProductExistsError(f"{path}: is a folder, expected room for a file: choose another output folder")
@@ -378,7 +381,7 @@ class Product:
             When another run wrote the product in the meantime, or the folder fails.
         """
         files = {role: self.folder / name for role, name in self._waiting.items()}
-        with self._faults(), _uninterrupted(), _locked(self.folder) as (folder, alone):
+        with self._faults(), _locked(self.folder) as (folder, alone), _uninterrupted():
             self._tidy(folder, alone)
             old = {path.name for path in files.values() if os.path.lexists(path)}
             if old and not self.overwrite:
@@ -418,7 +421,7 @@ class Product:
                 json.dump(names, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.fsync(folder)
+            _sync(folder)
         except OSError:
             journal.unlink(missing_ok=True)
             raise
@@ -429,7 +432,7 @@ class Product:
             for name in names:
                 self._temporary(name).replace(self.folder / name)
                 renamed.append(name)
-            os.fsync(folder)
+            _sync(folder)
         except OSError as error:
             try:
                 if not old.isdisjoint(renamed):
@@ -460,7 +463,7 @@ class Product:
                 for name in _names_in(journal, stem):
                     with contextlib.suppress(FileNotFoundError):  # it had been renamed
                         self._temporary(name, writer).replace(self.folder / name)
-                os.fsync(folder)
+                _sync(folder)
                 journal.unlink()
             except OSError:
                 if stem == self.stem:  # finished later, it would undo what this run writes
@@ -529,6 +532,15 @@ def _locked(path: Path) -> Iterator[tuple[int, bool]]:
         yield folder, alone
     finally:
         os.close(folder)
+
+
+def _sync(folder: int) -> None:
+    """Bring the names in a folder to the disk, as far as its file system can."""
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _is_dead(writer: str) -> bool:

@@ -271,6 +271,39 @@ def test_what_reaches_the_disk_in_which_order(tmp_path, monkeypatch):
     assert done == [*files, ("sync", ".journal"), ("sync", "-"), *renames, ("sync", "-"), ("unlink", "")]
 
 
+def test_folders_that_cannot_be_synced_go_without(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse_folders(descriptor):
+        if os.path.isdir(f"/dev/fd/{descriptor}"):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with three_files(tmp_path / "new", 1) as product:
+        product.commit()
+    assert state_of(tmp_path / "new") == {"stem.fits": 1, "stem.log": 1, "stem_qc.json": 1}
+
+
+def test_without_locks_the_process_tells_who_is_alive(tmp_path, monkeypatch):
+    """A journal of a living process is left to it, that of a dead one is finished."""
+
+    def no_locks(*_arguments):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("soxspipe.frames.products.fcntl.flock", no_locks)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid, stem in ((dead.pid, "dead"), (os.getppid(), "alive")):
+        writer = f"{socket.gethostname()}.{pid}-1"
+        (tmp_path / f".{stem}.journal.{writer}.tmp").write_text(json.dumps([f"{stem}.log"]))
+        (tmp_path / f".{stem}.log.{writer}.tmp").write_text("1")
+    with Product(tmp_path, "another"):
+        pass
+    assert (tmp_path / "dead.log").exists()
+    assert sorted(path.name.split(".")[1] for path in tmp_path.glob(".*")) == ["alive", "alive"]
+
+
 def test_two_writers_in_one_process_do_not_share_files(tmp_path):
     first, second = (Product(tmp_path, "stem") for _ in range(2))
     for product, value in ((first, 1), (second, 2)):
