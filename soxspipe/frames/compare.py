@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
+from .provenance import RECIPE, numbered
 from .reader import PixelReader
 from .streams import printable
 from .units import ImageUnit
 
-__all__ = ["RECIPE", "compare_products", "numbered"]
+__all__ = ["compare_products"]
 
-#: What the keywords that tell how a product was made begin with.
-RECIPE = "ESO PRO REC1"
 #: What differs between any two reductions, or tells of pixels that are compared themselves.
 _OF_A_FILE = re.compile(rf"DATE|PIPEFILE|DATAMD5|CHECKSUM|DATASUM|COMMENT|HISTORY|{RECIPE} PARAM.*|")
 
@@ -49,14 +48,6 @@ def compare_products(old: Sequence[ImageUnit], new: Sequence[ImageUnit]) -> tupl
     )
     olds, news = ({unit.extname: unit for unit in units} for units in (old, new))
     return {name: _plane(olds.get(name), news.get(name)) for name in dict.fromkeys([*olds, *news])}, keywords
-
-
-def numbered(header: fits.Header, kind: str) -> Iterator[str]:
-    """Yield the beginnings of numbered keywords, e.g. ``ESO PRO REC1 RAW1``, as far as there are any."""
-    number = 1
-    while f"{RECIPE} {kind}{number} NAME" in header:
-        yield f"{RECIPE} {kind}{number}"
-        number += 1
 
 
 def _facts(header: fits.Header) -> dict[str, Any]:

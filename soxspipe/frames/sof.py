@@ -14,12 +14,13 @@ from ..exceptions import SetOfFilesError
 from .streams import printable
 from .verify import Faults
 
-__all__ = ["Listing", "SofEntry", "list_files", "parse_sof"]
+__all__ = ["FITS_NAME", "Listing", "SofEntry", "list_files", "parse_sof"]
 
 #: A longer text is no list of frames.
 SOF_LIMIT = 16 * 2**20
 
-_FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz))?", re.IGNORECASE | re.DOTALL)
+#: What the name of a FITS file looks like, packed or not.
+FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz))?", re.IGNORECASE | re.DOTALL)
 _PLAIN_WORD = re.compile(r"[^ \t]+")
 _DISTURBING = ("Cc", "Cs", "Zl", "Zp")
 _EXPECTED = "expected a text file with lines 'path TAG'"
@@ -244,7 +245,7 @@ def _given_path(item: object, where: str, among_others: bool) -> Path:
 
 def _folder_entries(folder: Path) -> tuple[SofEntry, ...]:
     try:
-        names = sorted(name for name in os.listdir(folder) if _FITS_NAME.fullmatch(name))
+        names = sorted(name for name in os.listdir(folder) if FITS_NAME.fullmatch(name))
     except OSError as error:
         raise SetOfFilesError(
             f"{printable(folder)}: cannot be read ({error.strerror}): correct its permissions"

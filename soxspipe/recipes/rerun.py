@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from astropy.io import fits
 
-from ..exceptions import CommandLineError, FrameError, InputError
-from ..frames.checksums import SumCheck, data_sum, file_md5
-from ..frames.compare import RECIPE, compare_products, numbered
-from ..frames.origin import INSTRUMENT_TABLE, text_md5
-from ..frames.products import card_text
-from ..frames.sof import SofEntry
+from ..exceptions import CommandLineError, FrameError
+from ..frames.checksums import SumCheck
+from ..frames.compare import compare_products
+from ..frames.origin import INSTRUMENT_TABLE
+from ..frames.provenance import RECIPE, find_inputs, numbered
 from ..frames.streams import printable
-from ..frames.units import read_frame, read_units
+from ..frames.units import read_units
 from ..frames.verify import Faults, shown
 from ..options import parse_yaml
 from ..settings import ArmSettings, Settings
@@ -25,8 +23,6 @@ from .base_recipe import Progress, RecipeProduct
 from .soxs_mdark import soxs_mdark
 
 __all__ = ["Rerun", "rerun"]
-
-_PACKED = re.compile(r"\.(gz|z|fz)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ def rerun(
     sums = SumCheck(Faults(), strict=True)
     sums.look_at(units, printable(path))
     sums.faults.raise_any()  # what was damaged since would pass for a difference
-    entries = _find_inputs(header, path, None if raw_dir is None else Path(raw_dir))
+    entries = find_inputs(header, path, None if raw_dir is None else Path(raw_dir))
     tables = [entry.path for entry in entries if entry.tag == INSTRUMENT_TABLE]
     frames = [entry for entry in entries if entry.tag != INSTRUMENT_TABLE]
     recipe = soxs_mdark(frames, _settings(header, path, tables), output_dir, overwrite=overwrite, progress=progress)
@@ -108,83 +104,6 @@ def rerun(
     planes, keywords = compare_products(units, read_units(new.path))
     lines = tuple(f"{printable(name)}: {words or 'the same pixels'}" for name, words in planes.items())
     return Rerun(new, not any(planes.values()), lines, keywords)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """An input file, as the header of a product tells of it."""
-
-    where: str
-    name: str
-    category: str
-    content: str
-
-    @property
-    def is_raw(self) -> bool:
-        return self.where.startswith("RAW")
-
-    def content_of(self, path: Path) -> str:
-        """Tell a file's content as the header does."""
-        if self.is_raw:
-            return data_sum(read_frame(path))
-        if self.category == INSTRUMENT_TABLE:
-            return text_md5(path)
-        return file_md5(read_units(path))
-
-
-def _wanted(header: fits.Header) -> list[_Wanted]:
-    """List the input files that a header names, without what packed them."""
-    return [
-        _Wanted(
-            keyword.removeprefix(f"{RECIPE} "),
-            _PACKED.sub("", str(header[f"{keyword} NAME"])),
-            str(header.get(f"{keyword} CATG")),
-            str(header.get(f"{keyword} {content}")),
-        )
-        for kind, content in (("RAW", "DATASUM"), ("CAL", "DATAMD5"))
-        for keyword in numbered(header, kind)
-    ]
-
-
-def _find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[SofEntry]:
-    """Find the files that a product was made of by their names and contents.
-
-    Raises
-    ------
-    InputError
-        With a line for each that is not there, or not what it was.
-    """
-    if raw_dir is not None and not raw_dir.is_dir():
-        raise CommandLineError(f"{printable(raw_dir)}: is no folder, expected one that holds the input of {path.name}")
-    wanted = _wanted(header)
-    names = {file.name for file in wanted}
-    places = [Path(folder) for folder, _, _ in os.walk(raw_dir)] if raw_dir is not None else []
-    found: dict[str, list[Path]] = {}
-    for place in (*sorted(places), path.parent, Path()):
-        for entry in sorted(os.listdir(place)):
-            name = _PACKED.sub("", card_text(os.fsencode(entry).decode("utf-8", "replace")))
-            if name in names:
-                found.setdefault(name, []).append(place / entry)
-    searched = " or ".join([*[printable(raw_dir)] * (raw_dir is not None), "the folders of product and work"])
-    faults = Faults()
-    entries: list[SofEntry] = []
-    for file in wanted:
-        others: list[str] = []
-        for candidate in found.get(file.name, ()):
-            try:
-                content = file.content_of(candidate)
-            except InputError as error:
-                others += error.faults
-                continue
-            if content == file.content:
-                entries.append(SofEntry(candidate, file.category, f"{file.where} of {printable(path.name)}"))
-                break
-            others.append(f"{printable(candidate)} holds other data ({content}, expected {file.content})")
-        else:
-            reason = "; ".join(dict.fromkeys(others)) or f"is not in {searched}"
-            faults.add(FrameError, f"{file.where} {printable(file.name)}: {reason}: give its folder with --raw")
-    faults.raise_any()
-    return entries
 
 
 def _settings(header: fits.Header, path: Path, tables: Sequence[Path]) -> Settings:

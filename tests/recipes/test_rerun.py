@@ -92,6 +92,16 @@ def test_a_file_is_known_by_name_and_content_wherever_it_lies(here, capsys):
     ) + (f"ESO PRO ANCESTOR: {frames[0].name}, now {frames[0].name}.gz",) * ("ARCFILE" not in fits.getheader(here))
 
 
+def test_frames_that_were_renamed_are_found_by_their_content(here):
+    frames = sorted(Path("raw").glob("SOXS*.fits"))
+    for number, path in enumerate(frames):
+        path.rename(path.with_name(f"{number}.fits"))
+    Path("raw/odd.fits").write_bytes(b"odd")
+    again = rerun(here, "raw", "again")
+    assert again.same_pixels
+    assert f"ESO PRO REC1 RAW2 NAME: {frames[1].name}, now 1.fits" in again.keywords
+
+
 def test_what_is_not_there_or_not_what_it_was_is_told_together(here):
     frames = sorted(Path("raw").glob("SOXS*.fits"))
     frames[0].unlink()
@@ -101,6 +111,7 @@ def test_what_is_not_there_or_not_what_it_was_is_told_together(here):
     with fits.open("raw/ünbrauchbar.fits", mode="update") as hdus:
         hdus[0].data[5, 5] += 1
     Path("raw/mine.yaml").write_text("{}")
+    fits.PrimaryHDU().writeto("raw/bias.fits", overwrite=True)
     with pytest.raises(InputError) as refusal:
         rerun(here, "raw", "again")
     for line, words in zip(
@@ -109,6 +120,7 @@ def test_what_is_not_there_or_not_what_it_was_is_told_together(here):
             f"RAW1 {frames[0].name}: is not in raw or the folders of product and work: give its folder with --raw",
             f"RAW2 {frames[1].name}: raw/{frames[1].name} holds other data (",
             f"RAW3 {frames[2].name}: raw/{frames[2].name}: the file is empty (0 bytes)",
+            "CAL1 bias.fits: raw/bias.fits: holds no two-dimensional image",
             "CAL2 %C3%BCnbrauchbar.fits: raw/ünbrauchbar.fits holds other data (",
             "CAL3 mine.yaml: raw/mine.yaml holds other data (",
         ),
