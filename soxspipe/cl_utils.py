@@ -28,6 +28,8 @@ soxspipe: from raw darks of SOXS and X-shooter to master darks that can be trust
 Usage:
   soxspipe mdark <inputFrames>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
                                   [--workers=N] [-q | -v...]
+  soxspipe mdark --rerun=PRODUCT [--raw=DIR] [--output=DIR] [--overwrite] [--json]
+                                 [--workers=N] [-q | -v...]
   soxspipe dark-current <master>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
                                     [--workers=N] [-q | -v...]
   soxspipe simulate <directory> [--instrument=NAME] [--arm=ARM] [--kind=KIND] [--frames=N]
@@ -55,6 +57,9 @@ Options:
   --output=DIR       folder of the products, made when missing (the working directory);
                      for the command settings, a new file
   --settings=FILE    settings that differ from the defaults
+  --rerun=PRODUCT    make a master dark again, of what its header names, and say what differs
+  --raw=DIR          where the input of a rerun is looked for, subfolders too; after it beside the
+                     product and in the working directory
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
   --workers=N        threads that work on the pixels (one for each processor)
@@ -78,7 +83,8 @@ Options of simulate:
 
 Exit codes:
   0    done
-  1    a recipe failed; of several reductions at least one, and the others are finished
+  1    a recipe failed, of several reductions at least one, and the others are finished; or a rerun
+       has other pixels
   2    the command line, the settings or the input was wrong, or the product is already there
   129  terminated: its terminal was closed
   130  interrupted
@@ -142,6 +148,8 @@ def _run(argv: list[str], terminal: Terminal) -> int:
     if isinstance(options, int):
         return options
     terminal.set_verbosity(options["--quiet"], options["--verbose"])
+    if options["--rerun"] is not None:
+        return _rerun(options, terminal)
     for command in RECIPES:
         if options[command]:
             return _recipe(command, options, terminal)
@@ -195,7 +203,9 @@ def _path(text: str, what: str) -> str:
     return os.path.expanduser(text)
 
 
-def _workers(text: str) -> int:
+def _workers(text: str | None) -> int | None:
+    if text is None:
+        return None
     if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
         raise CommandLineError(f"--workers is '{escaped(text)}', expected a whole number from 1 to {MOST_WORKERS}")
     return int(text)
@@ -250,7 +260,7 @@ def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         from .fundamentals_adapter import load_settings
 
         settings = load_settings(_path(options["--settings"], "--settings"))
-    workers = None if options["--workers"] is None else _workers(options["--workers"])
+    workers = _workers(options["--workers"])
     documents: list[dict[str, Any]] = []
     codes = []
     for frames in reductions:
@@ -269,6 +279,27 @@ def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
         deliver(json.dumps(documents if len(codes) > 1 else documents[0], indent=2, allow_nan=False))
     return codes[0] if len(codes) == 1 else int(any(codes))
+
+
+def _rerun(options: dict[str, Any], terminal: Terminal) -> int:
+    from .recipes.rerun import rerun
+
+    raw = None if options["--raw"] is None else _path(options["--raw"], "--raw")
+    output = "." if options["--output"] is None else _path(options["--output"], "--output")
+    product, workers = _path(options["--rerun"], "--rerun"), _workers(options["--workers"])
+    with terminal.progress("mdark") as progress:
+        again = rerun(product, raw, output, overwrite=options["--overwrite"], workers=workers, progress=progress)
+    document = _document(again.product)
+    if options["--json"]:
+        import json
+
+        document["rerun"] = {
+            "of": product, "same_pixels": again.same_pixels, "planes": again.planes, "keywords": again.keywords,
+        }  # fmt: skip
+        deliver(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        deliver("\n".join([document["product"], *again.planes, *again.keywords]))
+    return 0 if again.same_pixels else 1
 
 
 def _document(product: Any) -> dict[str, Any]:

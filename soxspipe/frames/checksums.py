@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from .streams import Stream, changed, printable, truncated
 from .units import ImageUnit
 from .verify import Faults
 
-__all__ = ["SumCheck", "add_up"]
+__all__ = ["SumCheck", "add_up", "data_sum", "file_md5"]
 
 _CHUNK = 2**18
 _CARD = re.compile(rb"(CHECKSUM|DATASUM )= *'? *([^'/]*)")
@@ -41,6 +42,40 @@ def add_up(data: bytes, before: int = 0) -> int:
     return total
 
 
+def data_sum(unit: ImageUnit) -> str:
+    """Return what the data of an image add up to, as DATASUM has it.
+
+    Of compressed tiles it is the sum of what was packed, where their header has that, as tiles are packed in many ways.
+
+    Raises
+    ------
+    FrameError
+        When the file is truncated or damaged, or has changed since its header was read.
+    """
+    return _identity(unit, _wrong_sums([unit])[0])
+
+
+def _identity(unit: ImageUnit, found: int) -> str:
+    packed = str(unit.header.get("DATASUM") or "0").strip() if unit.compression == "tiles" else "0"
+    return str(found) if packed == "0" else packed
+
+
+def file_md5(units: Sequence[ImageUnit]) -> str:
+    """Return DATAMD5 of a calibration: that of its header, else the MD5 of the data of its images.
+
+    Raises
+    ------
+    FrameError
+        When the file is truncated or damaged, or has changed since its header was read.
+    """
+    stated = units[0].header.get("DATAMD5")
+    if isinstance(stated, str) and stated.strip():
+        return stated.strip()
+    digest = hashlib.md5(usedforsecurity=False)
+    _wrong_sums(units, digest.update)
+    return digest.hexdigest()
+
+
 class SumCheck:
     """Compares CHECKSUM and DATASUM of input files with what their bytes add up to.
 
@@ -62,7 +97,7 @@ class SumCheck:
         self.strict = strict
         self.warnings: list[str] = []
 
-    def look_at(self, units: Sequence[ImageUnit], label: str) -> int:
+    def look_at(self, units: Sequence[ImageUnit], label: str) -> str:
         """Check the units of one file that hold the given images, in one pass.
 
         Of a file that is compressed as a whole these are the unpacked units; of tiles the table that holds them.
@@ -76,25 +111,25 @@ class SumCheck:
 
         Returns
         -------
-        int
-            What the data of the last of these units add up to; 0 where the file cannot be read.
+        str
+            See `data_sum`, of the last of these images; empty where the file cannot be read.
         """
         try:
             found, words = _wrong_sums(units)
         except InputError as error:
             self.faults.take(error)
-            return 0
+            return ""
         if words:
             line = f"{label}: {', '.join(words)}: damaged or changed: fetch the file again, or renew its check sums"
             if self.strict:
                 self.faults.add(FrameError, line)
             else:
                 self.warnings.append(line)
-        return found
+        return _identity(units[-1], found)
 
 
-def _wrong_sums(units: Sequence[ImageUnit]) -> tuple[int, list[str]]:
-    """Add up the data of the last unit, and say of each unit what is wrong with its sums."""
+def _wrong_sums(units: Sequence[ImageUnit], use: Callable[[bytes], object] = len) -> tuple[int, list[str]]:
+    """Add up the data of the last unit, and say of each unit what is wrong with its sums; ``use`` is given all data."""
     path, found, position = units[0].path, 0, 0
     words = []
     with Stream(path) as stream:
@@ -105,6 +140,7 @@ def _wrong_sums(units: Sequence[ImageUnit]) -> tuple[int, list[str]]:
             header = stream.read(data - begin)
             position, found = position + len(header), 0
             while position < end and (part := stream.read(min(_CHUNK, end - position))):
+                use(part)
                 position += len(part)
                 found = add_up(part[: len(part) // 4 * 4], found)
             if position < end:
@@ -114,10 +150,10 @@ def _wrong_sums(units: Sequence[ImageUnit]) -> tuple[int, list[str]]:
                 for match in _CARD.finditer(header)
                 if match.start() % 80 == 0
             }
-            data_sum, check_sum = stated.get("DATASUM ", ""), stated.get("CHECKSUM", "")
-            if data_sum and data_sum != str(found):
-                words.append(f"HDU {hdu} has DATASUM {data_sum}, but its data add up to {found}")
-            elif check_sum and add_up(header, found) != _ALL_ONES:
-                words.append(f"HDU {hdu} does not match its CHECKSUM" + ", but its data DATASUM" * bool(data_sum))
+            of_data, of_all = stated.get("DATASUM ", ""), stated.get("CHECKSUM", "")
+            if of_data and of_data != str(found):
+                words.append(f"HDU {hdu} has DATASUM {of_data}, but its data add up to {found}")
+            elif of_all and add_up(header, found) != _ALL_ONES:
+                words.append(f"HDU {hdu} does not match its CHECKSUM" + ", but its data DATASUM" * bool(of_data))
         stream.check_end()
     return found, words

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from astropy.io import fits
 
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
+from ..options import read_yaml_text
 from .set_of_files import CalibrationFile, FrameSet
 
-__all__ = ["Origin"]
+__all__ = ["INSTRUMENT_TABLE", "Origin", "text_md5"]
+
+#: Category of an instrument table among the calibrations.
+INSTRUMENT_TABLE = "INSTRUMENT_TABLE"
+
+
+def text_md5(path: Path) -> str:
+    """Return the MD5 of a file of text; raises SettingsError where it cannot be read."""
+    return hashlib.md5(read_yaml_text(path).encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,11 @@ class Origin:
     exptime_s: float | None
     calibrations: tuple[CalibrationFile, ...] = ()
     datasums: tuple[str, ...] = ()
+
+    def with_table(self, path: Path) -> Origin:
+        """Return a copy that tells of an instrument table too; raises SettingsError where it cannot be read."""
+        table = CalibrationFile(path, path.name, INSTRUMENT_TABLE, {}, text_md5(path), "the settings")
+        return replace(self, calibrations=(*self.calibrations, table))
 
     @property
     def arm(self) -> str:

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from ..exceptions import ProductError, ProductExistsError
+from ..exceptions import InputError, ProductError, ProductExistsError
 from ..quality.table import QCValue
 from ..version import __version__
 from .origin import Origin
 
-__all__ = ["Product", "ProductFile", "add_qc", "image_hdu", "product_header", "product_stem", "set_card"]
+__all__ = ["Product", "ProductFile", "add_qc", "card_text", "image_hdu", "product_header", "product_stem", "set_card"]
 
 PIPELINE = f"soxspipe/{__version__}"
 #: Keywords of the first input frame that a product keeps.
@@ -45,6 +45,13 @@ CARD = 80
 #: What follows the stem in the names of a product's files.
 ENDINGS = (".fits", "_BPMAP.fits", "_qc.json", ".log")
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+#: Names that cannot be those of an output folder.
+NO_FOLDER = {
+    errno.EEXIST: "a file stands where the folder should be",
+    errno.ENOTDIR: "a file stands where the folder should be",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: "is a link that leads to itself",
+}
 #: Marks the list of a product's files among its temporary ones.
 JOURNAL = ".journal"
 #: Two threads of one process may write the same product.
@@ -82,6 +89,11 @@ def _seconds(exptime_s: float) -> str:
     return seconds if abs(float(seconds) - exptime_s) <= 1e-6 else f"{exptime_s:.6f}".rstrip("0")
 
 
+def card_text(text: str) -> str:
+    """Return a text as it stands in a header: percent-encoded where it is not ASCII."""
+    return urllib.parse.quote(text, safe="".join(chr(c) for c in range(32, 127)))
+
+
 def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -> None:
     """Set a card so that it is legal whatever the value: ASCII, and a comment that fits.
 
@@ -97,7 +109,7 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
         Cut where it does not fit.
     """
     if isinstance(value, str):
-        value = urllib.parse.quote(value, safe="".join(chr(c) for c in range(32, 127)))
+        value = card_text(value)
     elif isinstance(value, np.generic):
         value = value.item()
     name = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
@@ -171,8 +183,7 @@ def product_header(
     for i, file in enumerate(origin.calibrations, 1):
         set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
         set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
-        if file.datamd5:
-            set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
+        set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
     for i, (name, (value, default)) in enumerate(parameters.items(), 1):
         set_card(header, f"ESO PRO REC1 PARAM{i} NAME", name, "parameter")
         set_card(header, f"ESO PRO REC1 PARAM{i} VALUE", _words(value), f"Default: {_words(default)}")
@@ -302,8 +313,9 @@ class Product:
 
     Raises
     ------
-    ProductExistsError
-        When a file of such a product is there already and may not be overwritten.
+    InputError
+        When the folder cannot be one; a ProductExistsError when a file of such a product is there already and may not
+        be overwritten.
     ProductError
         When the folder cannot be made or written to.
     """
@@ -315,18 +327,21 @@ class Product:
         self._writer = f"{socket.gethostname()}.{os.getpid()}-{next(_numbers)}"
         self._waiting: dict[str, str] = {}
         self.path = folder / f"{stem}.fits"
-        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+        self._made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         with self._faults():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise ProductExistsError(
-                    f"{folder}: a file stands where the folder should be: choose another output folder"
-                ) from error
+            except OSError as error:
+                if error.errno not in NO_FOLDER:
+                    raise
+                raise InputError(f"{folder}: {NO_FOLDER[error.errno]}: choose another output folder") from error
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "read-only folder", str(folder))
             with _locked(folder) as (descriptor, alone):
                 self._tidy(descriptor, alone)
+            for made in self._made:
+                with contextlib.suppress(OSError), _locked(made.parent) as (descriptor, _):
+                    _sync(descriptor)
         for path in (folder / f"{stem}{ending}" for ending in ENDINGS):
             if path.is_dir():
                 raise ProductExistsError(f"{path}: is a folder, expected room for a file: choose another output folder")
@@ -370,7 +385,7 @@ class Product:
             When another run wrote the product in the meantime, or the folder fails.
         """
         files = {role: self.folder / name for role, name in self._waiting.items()}
-        with self._faults(), _uninterrupted(), _locked(self.folder) as (folder, alone):
+        with self._faults(), _locked(self.folder) as (folder, alone), _uninterrupted():
             self._tidy(folder, alone)
             old = {path.name for path in files.values() if os.path.lexists(path)}
             if old and not self.overwrite:
@@ -410,7 +425,7 @@ class Product:
                 json.dump(names, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.fsync(folder)
+            _sync(folder)
         except OSError:
             journal.unlink(missing_ok=True)
             raise
@@ -421,7 +436,7 @@ class Product:
             for name in names:
                 self._temporary(name).replace(self.folder / name)
                 renamed.append(name)
-            os.fsync(folder)
+            _sync(folder)
         except OSError as error:
             try:
                 if not old.isdisjoint(renamed):
@@ -452,7 +467,7 @@ class Product:
                 for name in _names_in(journal, stem):
                     with contextlib.suppress(FileNotFoundError):  # it had been renamed
                         self._temporary(name, writer).replace(self.folder / name)
-                os.fsync(folder)
+                _sync(folder)
                 journal.unlink()
             except OSError:
                 if stem == self.stem:  # finished later, it would undo what this run writes
@@ -483,6 +498,8 @@ class Product:
         }.get(error.errno or 0, error.strerror or str(error))
         if error.errno is None and "space" in reason:  # astropy asks the disk itself and says it in its own words
             reason = "no space left on the device"
+        elif error.errno is None and " requested and " in reason:  # numpy, which does not say why
+            reason = "a file could be written in part only (disk, quota or size limit)"
         return ProductError(f"{self.folder}: {reason}: {state}")
 
 
@@ -519,6 +536,15 @@ def _locked(path: Path) -> Iterator[tuple[int, bool]]:
         yield folder, alone
     finally:
         os.close(folder)
+
+
+def _sync(folder: int) -> None:
+    """Bring the names in a folder to the disk, as far as its file system can."""
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _is_dead(writer: str) -> bool:

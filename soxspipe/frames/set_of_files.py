@@ -13,7 +13,7 @@ from astropy.io import fits
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError, TooFewFramesError
 from ..instruments.detectors import Detector, Geometry
 from ..instruments.keywords import Instrument, load_instrument
-from .checksums import SumCheck
+from .checksums import SumCheck, file_md5
 from .reader import PixelReader, same_pixels
 from .sof import SofEntry, list_files, parse_sof
 from .sorting import CALIBRATIONS, DARK, PRODUCT_CATEGORY, SortedFile, Sorter, is_calibration_tag
@@ -76,8 +76,8 @@ class CalibrationFile:
         Its ``ESO PRO CATG``.
     units : mapping of str to ImageUnit
         Its images by EXTNAME, in the order of the file; without one ``PRIMARY`` or ``HDU<n>``.
-    datamd5 : str or None
-        The header's DATAMD5.
+    datamd5 : str
+        The header's DATAMD5, else the MD5 of the data of its images.
     where : str
         Where it was listed.
     """
@@ -86,7 +86,7 @@ class CalibrationFile:
     name: str
     category: str
     units: Mapping[str, ImageUnit] = field(repr=False)
-    datamd5: str | None
+    datamd5: str
     where: str
 
 
@@ -213,9 +213,7 @@ def collect_frames(
 
 def _summed(dark: SortedFile, sums: SumCheck) -> SortedFile:
     """Check the sums of a dark, and note that of its data, by which copies are found."""
-    found = str(sums.look_at([dark.unit], dark.entry.label))
-    # tiles are packed in many ways, but their headers have the sum of what was packed
-    return dark if dark.checksum and dark.unit.compression == "tiles" else replace(dark, checksum=found)
+    return replace(dark, checksum=sums.look_at([dark.unit], dark.entry.label))
 
 
 def _facts(file: SortedFile) -> ReadOut:
@@ -378,12 +376,11 @@ def _calibration(file: SortedFile, shape: tuple[int, int], sums: SumCheck) -> Ca
     if sums.strict or not sums.faults:
         sums.look_at(list(units.values()), file.entry.label)
     header = file.unit.header
-    digest = header.get("DATAMD5")
     return CalibrationFile(
         path=file.entry.path,
         name=file.entry.path.name,
         category=str(header.get(PRODUCT_CATEGORY) or file.entry.tag).strip(),
         units=units,
-        datamd5=digest.strip() if isinstance(digest, str) else None,
+        datamd5=file_md5(list(units.values())),
         where=file.entry.where,
     )

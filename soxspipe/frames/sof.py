@@ -14,12 +14,13 @@ from ..exceptions import SetOfFilesError
 from .streams import printable
 from .verify import Faults
 
-__all__ = ["Listing", "SofEntry", "list_files", "parse_sof"]
+__all__ = ["FITS_NAME", "Listing", "SofEntry", "list_files", "parse_sof"]
 
 #: A longer text is no list of frames, nor is one of more lines, or with a line of more characters.
 SOF_LIMIT, LINES_LIMIT, LINE_LIMIT = 16 * 2**20, 100_000, 4096
 
-_FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz))?", re.IGNORECASE | re.DOTALL)
+#: What the name of a FITS file looks like, packed or not.
+FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz))?", re.IGNORECASE | re.DOTALL)
 _PLAIN_WORD = re.compile(r"[^ \t]+")
 _DISTURBING = ("Cc", "Cs", "Zl", "Zp")
 _EXPECTED = "expected a text file with lines 'path TAG'"
@@ -27,7 +28,7 @@ _EXPECTED = "expected a text file with lines 'path TAG'"
 
 @dataclass(frozen=True)
 class SofEntry:
-    """A file of the input.
+    """A file of the input; where a path is expected it is one.
 
     Attributes
     ----------
@@ -42,6 +43,9 @@ class SofEntry:
     path: Path
     tag: str | None
     where: str
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def label(self) -> str:
@@ -196,7 +200,7 @@ def list_files(input_frames: str | os.PathLike[str] | Iterable[str | os.PathLike
     Parameters
     ----------
     input_frames : path-like or iterable of path-like
-        A set-of-files file (its name ends in ``.sof``), a folder, or FITS files.
+        A set-of-files file (its name ends in ``.sof``), a folder, or FITS files; of these any may be a `SofEntry`.
 
     Returns
     -------
@@ -224,7 +228,11 @@ def list_files(input_frames: str | os.PathLike[str] | Iterable[str | os.PathLike
         return Listing(_folder_entries(paths[0]), printable(paths[0]), is_folder=True)
     if len(paths) == 1 and paths[0].suffix.lower() == ".sof":
         return Listing(parse_sof(paths[0]), printable(paths[0]))
-    return Listing(tuple(SofEntry(path, None, f"input {number}") for number, path in enumerate(paths, 1)), "the input")
+    entries = (
+        item if isinstance(item, SofEntry) else SofEntry(path, None, f"input {number}")
+        for number, (item, path) in enumerate(zip(items, paths, strict=True), 1)
+    )
+    return Listing(tuple(entries), "the input")
 
 
 def _given_path(item: object, where: str, among_others: bool) -> Path:
@@ -242,7 +250,7 @@ def _given_path(item: object, where: str, among_others: bool) -> Path:
 
 def _folder_entries(folder: Path) -> tuple[SofEntry, ...]:
     try:
-        names = sorted(name for name in os.listdir(folder) if _FITS_NAME.fullmatch(name))
+        names = sorted(name for name in os.listdir(folder) if FITS_NAME.fullmatch(name))
     except OSError as error:
         raise SetOfFilesError(
             f"{printable(folder)}: cannot be read ({error.strerror}): correct its permissions"

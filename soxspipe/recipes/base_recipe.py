@@ -171,6 +171,8 @@ class Recipe(ABC, Generic[InputsT]):
         with run_log() as lines:
             log.info("soxspipe %s, recipe %s", __version__, self.name)
             frames, origin = self.collect()
+            if self.settings.instruments.table is not None:
+                origin = origin.with_table(self.settings.instruments.table)
             settings = self.settings.for_arm(frames.arm)
             parameters = self._with_defaults(settings, frames.arm)
             for name, (value, default) in parameters.items():

@@ -7,7 +7,8 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import FrameError, InputError
-from soxspipe.frames.checksums import SumCheck, add_up
+from soxspipe.frames.checksums import SumCheck, add_up, file_md5
+from soxspipe.frames.products import data_md5
 from soxspipe.frames.set_of_files import collect_frames
 from soxspipe.frames.units import read_units
 from soxspipe.frames.verify import Faults
@@ -63,13 +64,13 @@ def test_sums_of_ones_complement(data, total):
 
 def test_right_sums_say_nothing_and_the_sum_is_datasum(make_summed, pack, tmp_path):
     path = make_summed()
-    stated = int(fits.getheader(path)["DATASUM"])
+    stated = fits.getheader(path)["DATASUM"]
     for packed in (path, pack(path, "gz"), pack(path, "Z")):
         assert looked_at(packed) == (stated, [])
     with fits.open(path, do_not_scale_image_data=True) as units:
         tiled = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(units[0].data, units[0].header)])
         tiled.writeto(tmp_path / "a.fits.fz", checksum=True)
-    assert looked_at(tmp_path / "a.fits.fz")[1] == []
+    assert looked_at(tmp_path / "a.fits.fz") == (stated, [])
 
 
 @pytest.mark.parametrize("how", ["plain", "gz", "Z"])
@@ -165,9 +166,18 @@ def test_a_file_that_changes_after_its_header_was_read(make_summed):
     units = read_units(path)
     damage(path, PIXEL)
     sums = SumCheck(Faults(), strict=False)
-    assert sums.look_at(units, "a.fits") == 0
+    assert sums.look_at(units, "a.fits") == ""
     with pytest.raises(InputError, match="changed while it was read"):
         sums.faults.raise_any()
+
+
+def test_md5_of_a_file_is_datamd5_or_that_of_its_data(tmp_path):
+    path = tmp_path / "a.fits"
+    planes = [fits.PrimaryHDU(DATA), fits.ImageHDU(DATA.astype("f4"))]
+    fits.HDUList(planes).writeto(path)
+    assert file_md5(read_units(path)) == data_md5(planes)
+    fits.setval(path, "DATAMD5", value=" stated ")
+    assert file_md5(read_units(path)) == "stated"
 
 
 def test_sums_of_a_set(make_frame, make_summed):
@@ -182,7 +192,7 @@ def test_sums_of_a_set(make_frame, make_summed):
     damage(bias, -3000)
     frames = collect_frames([*darks, damaged, bias])
     assert [line[:22] for line in frames.warnings] == ["a.fits (input 4): HDU ", "bias.fits (input 5): H"]
-    assert frames.darks[0].datasum == str(looked_at(damaged)[0])
+    assert frames.darks[0].datasum == looked_at(damaged)[0]
     other = make_frame("other.fits", {"EXPTIME": 1.0, "ESO DET DIT": 1.0})
     with pytest.raises(InputError) as refusal:
         collect_frames([*darks, damaged, bias, other], strict_checksums=True)

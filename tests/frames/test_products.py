@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -116,48 +115,6 @@ def test_stale_files_of_dead_processes_only_are_removed(tmp_path):
     with Product(tmp_path, "stem"):
         pass
     assert [path.exists() for path in (stale, alive, elsewhere, other)] == [False, True, True, True]
-
-
-def _write(folder, value, gate, results):
-    with Product(folder, "stem") as product:
-        product.add_fits("main", ".fits", hdus_of(value))
-        product.add_text("log", ".log", str(value))
-        gate.wait()
-        try:
-            product.commit()
-            results.put((value, None))
-        except ProductError as error:
-            results.put((value, str(error)))
-
-
-def test_of_two_runs_one_wins_whole(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    gate, results = context.Barrier(2), context.Queue()
-    runs = [context.Process(target=_write, args=(tmp_path, value, gate, results)) for value in (1, 2)]
-    for run in runs:
-        run.start()
-    said = dict(results.get(timeout=60) for _ in runs)
-    for run in runs:
-        run.join()
-    (winner,) = [value for value, error in said.items() if error is None]
-    (loser,) = [error for error in said.values() if error is not None]
-    assert "another run wrote this product" in loser
-    assert fits.getdata(tmp_path / "stem.fits")[0, 0] == winner
-    assert (tmp_path / "stem.log").read_text() == str(winner)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["stem.fits", "stem.log"]
-
-
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
-
-    with Product(tmp_path / "new", "stem") as product:
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(ProductError, match="no space left on the device") as refusal:
-            product.add_fits("main", ".fits", hdus_of(1))
-    assert refusal.value.exit_code == 1
-    assert str(tmp_path / "new") in str(refusal.value)
-    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -314,6 +271,51 @@ def test_what_reaches_the_disk_in_which_order(tmp_path, monkeypatch):
     assert done == [*files, ("sync", ".journal"), ("sync", "-"), *renames, ("sync", "-"), ("unlink", "")]
 
 
+def test_folders_that_cannot_be_synced_go_without(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse_folders(descriptor):
+        if os.path.isdir(f"/dev/fd/{descriptor}"):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with three_files(tmp_path / "new", 1) as product:
+        product.commit()
+    assert state_of(tmp_path / "new") == {"stem.fits": 1, "stem.log": 1, "stem_qc.json": 1}
+
+
+def test_without_locks_the_process_tells_who_is_alive(tmp_path, monkeypatch):
+    """A journal of a living process is left to it, that of a dead one is finished."""
+
+    def no_locks(*_arguments):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("soxspipe.frames.products.fcntl.flock", no_locks)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid, stem in ((dead.pid, "dead"), (os.getppid(), "alive")):
+        writer = f"{socket.gethostname()}.{pid}-1"
+        (tmp_path / f".{stem}.journal.{writer}.tmp").write_text(json.dumps([f"{stem}.log"]))
+        (tmp_path / f".{stem}.log.{writer}.tmp").write_text("1")
+    with Product(tmp_path, "another"):
+        pass
+    assert (tmp_path / "dead.log").exists()
+    assert sorted(path.name.split(".")[1] for path in tmp_path.glob(".*")) == ["alive", "alive"]
+
+
+def test_two_writers_in_one_process_do_not_share_files(tmp_path):
+    first, second = (Product(tmp_path, "stem") for _ in range(2))
+    for product, value in ((first, 1), (second, 2)):
+        product.add_fits("main", ".fits", hdus_of(value))
+        product.add_json("qc", "_qc.json", value)
+    with first, second:
+        first.commit()
+        with pytest.raises(ProductError, match="another run wrote this product in the meantime"):
+            second.commit()
+    assert state_of(tmp_path) == {"stem.fits": 1, "stem_qc.json": 1}
+
+
 def test_any_file_of_an_older_product_is_one(tmp_path):
     (tmp_path / "stem.log").write_text("1")
     with pytest.raises(ProductExistsError, match=r"stem\.log: the product exists already and was left alone"):
@@ -324,9 +326,9 @@ def test_any_file_of_an_older_product_is_one(tmp_path):
 
 
 def test_what_stands_in_the_way(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ProductExistsError, match="a file stands where the folder should be"):
-        Product(tmp_path / "file" / "out", "stem")
+    (tmp_path / "folder.fits").mkdir()
+    with pytest.raises(ProductExistsError, match=r"folder\.fits: is a folder, expected room for a file"):
+        Product(tmp_path, "folder", overwrite=True)
     (tmp_path / "stem.fits").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ProductExistsError):
         Product(tmp_path, "stem")
