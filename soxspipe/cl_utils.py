@@ -79,6 +79,7 @@ Exit codes:
   0    done
   1    a recipe failed; of several reductions at least one, and the others are finished
   2    the command line, the settings or the input was wrong, or the product is already there
+  129  terminated: its terminal was closed
   130  interrupted
   143  terminated
 
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments after the program's name; those of this process when left out.
+        Arguments after the program's name. Those of this process when left out; it is taken to end then.
 
     Returns
     -------
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log.setLevel(logging.DEBUG)  # the log file may want more than the terminal
     _log.propagate = False
     try:
-        with stoppable(), warnings.catch_warnings():
+        with stoppable(to_the_end=argv is None), warnings.catch_warnings():
             warnings.showwarning = _log_warning  # type: ignore[assignment]
             return _run(list(sys.argv[1:] if argv is None else argv), terminal)
     except Stopped as stop:
@@ -332,8 +333,11 @@ def _settings(options: dict[str, Any]) -> int:
         deliver(text.rstrip("\n"))
         return 0
     path = _path(options["--output"], "--output")
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    created = False
+    folder, created = os.path.dirname(path) or ".", False
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ProductExistsError(f"{folder}: a file stands where the folder should be: choose another") from error
     try:
         with open(path, "x", encoding="utf-8") as stream:
             created = True

@@ -7,6 +7,7 @@ import functools
 import math
 import numbers
 import os
+import stat
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import Field, field, fields, replace
 from pathlib import Path
@@ -286,11 +287,14 @@ def read_yaml_text(path: Path) -> str:
         When the file cannot be read, is larger or is not UTF-8.
     """
     try:
-        with path.open("rb") as stream:
+        # a pipe that nobody writes to must not stop the program
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ValueError("not a regular file")
             content = stream.read(LARGEST_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"{path}: not readable: {reason}: expected a settings file") from error
+        raise SettingsError(f"{path}: not readable: {reason}: expected a file of text") from error
     if len(content) > LARGEST_FILE_BYTES:
         raise SettingsError(f"{path}: more than {LARGEST_FILE_BYTES} bytes: no settings file is that large")
     try:

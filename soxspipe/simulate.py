@@ -412,6 +412,10 @@ def simulate_darks(
         _write(detector.truth(), path)
         path = made.sof
         path.write_text("".join(f"{name} {simulation.kind}_{simulation.arm}\n" for name in names), encoding="utf-8")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ProductExistsError(
+            f"{path}: a file stands where the folder should be: choose another directory"
+        ) from error
     except OSError as error:
         raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
     return made

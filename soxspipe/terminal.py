@@ -20,6 +20,9 @@ __all__ = ["Stopped", "Terminal", "deliver", "escaped", "fault_lines", "stoppabl
 #: A second signal within this time does not interrupt the cleaning up after the first.
 CLEANUP_S = 5.0
 
+#: As many faults are told one by one.
+MOST_FAULTS = 20
+
 BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
 
 _log = logging.getLogger("soxspipe")
@@ -34,8 +37,14 @@ class Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into exceptions; a signal that the caller ignores stays ignored."""
+def stoppable(*, to_the_end: bool = False) -> Iterator[None]:
+    """Turn signals that ask to stop into exceptions; one that the caller ignores stays ignored.
+
+    Parameters
+    ----------
+    to_the_end : bool
+        Whether the program ends after this: then they are ignored, as all has been said and its exit code is known.
+    """
     last = -CLEANUP_S
 
     def stop(signum: int, _: object) -> None:
@@ -47,14 +56,14 @@ def stoppable() -> Iterator[None]:
 
     handlers = {}
     if threading.current_thread() is threading.main_thread():
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 handlers[signum] = signal.signal(signum, stop)
     try:
         yield
     finally:
         for signum, handler in handlers.items():
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+            signal.signal(signum, signal.SIG_IGN if to_the_end else signal.SIG_DFL if handler is None else handler)
 
 
 def escaped(text: str) -> str:
@@ -135,9 +144,10 @@ class Terminal(logging.StreamHandler[TextIO]):
 
 
 def fault_lines(error: Exception) -> tuple[str, ...]:
-    """Return the lines that tell a user of an exception."""
+    """Return the lines that tell a user of an exception; no more than a terminal shows."""
     if isinstance(error, SoxspipeError) and error.faults:
-        return error.faults
+        more = len(error.faults) - MOST_FAULTS
+        return error.faults if more <= 0 else (*error.faults[:MOST_FAULTS], f"and {more} more faults")
     if isinstance(error, MemoryError):
         return ("not enough memory",)
     if isinstance(error, OSError) and error.strerror:

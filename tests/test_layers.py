@@ -49,7 +49,7 @@ ONLY_IN = {
     "soxspipe.__main__": set(),
     "docopt": {"soxspipe.cl_utils"},
     "tqdm": {"soxspipe.terminal"},
-    "yaml": {"soxspipe.options", "soxspipe.instruments.keywords", "soxspipe.fundamentals_adapter"},
+    "yaml": {"soxspipe.options", "soxspipe.fundamentals_adapter"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.options"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe.exceptions import FrameError, InputError, ProductError, ProductExistsError, SettingsError
+from soxspipe.exceptions import FrameError, InputError, ProductExistsError, SettingsError
 from soxspipe.simulate import DarkSimulation, SimulatedDetector, simulate_darks
 
 ARMS = [
@@ -396,7 +396,7 @@ def test_what_is_there_is_left_alone_unless_told_otherwise(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ProductError, match=r"file.*cannot be written"):
+    with pytest.raises(ProductExistsError, match=r"file: a file stands where the folder should be"):
         simulate_darks(tmp_path / "file", small())
 
 

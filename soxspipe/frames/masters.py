@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, SetOfFilesError, TooFewFramesError
 from ..instruments.detectors import Detector
-from ..instruments.keywords import Instrument, instrument_for
+from ..instruments.keywords import Instrument, instrument_for, load_instrument
 from ..quality.metrics import SATURATED
 from ..stacking.fit_dark_rate import SAME_EXPOSURE
 from ..stacking.frame_stack import Regions
@@ -201,7 +201,7 @@ def collect_masters(
         TooFewFramesError where all faults are of that kind.
     """
     listing = list_files(input_masters)
-    table = None if extra_table is None else Path(extra_table)
+    extra = None if extra_table is None else load_instrument(Path(extra_table))
     faults = Faults()
     masters: list[MasterDark] = []
     left_out: list[str] = []
@@ -212,7 +212,7 @@ def collect_masters(
             if listing.is_folder and not (units and _is_master(units[0].header)):
                 left_out.append(printable(entry.path.name))
                 continue
-            masters.append(_master(entry, units, table))
+            masters.append(_master(entry, units, extra))
         except InputError as error:
             broken += 1
             faults.take(error)
@@ -246,7 +246,7 @@ def _is_master(header: fits.Header) -> bool:
     return str(header.get(CATEGORY)).startswith(MASTER_DARK)
 
 
-def _master(entry: SofEntry, units: Sequence[ImageUnit], extra_table: Path | None) -> MasterDark:
+def _master(entry: SofEntry, units: Sequence[ImageUnit], extra: Instrument | None) -> MasterDark:
     """Describe a listed file.
 
     Raises
@@ -264,7 +264,7 @@ def _master(entry: SofEntry, units: Sequence[ImageUnit], extra_table: Path | Non
         raise FrameError(
             f"{entry.label}: tag is '{printable(entry.tag)}', but {CATEGORY} is {shown(category)}: correct the tag"
         )
-    instrument = instrument_for(header, entry.label, extra_table)
+    instrument = instrument_for(header, entry.label, extra)
     arm = str(category).removeprefix(MASTER_DARK)
     if arm not in instrument.detectors:
         known = ", ".join(MASTER_DARK + name for name in instrument.detectors)

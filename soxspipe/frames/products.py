@@ -483,6 +483,8 @@ class Product:
         }.get(error.errno or 0, error.strerror or str(error))
         if error.errno is None and "space" in reason:  # astropy asks the disk itself and says it in its own words
             reason = "no space left on the device"
+        elif error.errno is None and " requested and " in reason:  # numpy, which does not say why
+            reason = "a file could be written in part only (disk, quota or size limit)"
         return ProductError(f"{self.folder}: {reason}: {state}")
 
 

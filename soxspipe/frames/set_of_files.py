@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError, TooFewFramesError
 from ..instruments.detectors import Detector, Geometry
-from ..instruments.keywords import Instrument
+from ..instruments.keywords import Instrument, load_instrument
 from .checksums import SumCheck
 from .reader import PixelReader, same_pixels
 from .sof import SofEntry, list_files, parse_sof
@@ -172,7 +172,7 @@ def collect_frames(
         TooFewFramesError where all faults are of that kind.
     """
     listing = list_files(input_frames)
-    sorter = Sorter(None if extra_table is None else Path(extra_table))
+    sorter = Sorter(None if extra_table is None else load_instrument(Path(extra_table)))
     faults = Faults()
     files: list[SortedFile] = []
     broken = 0

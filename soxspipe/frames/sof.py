@@ -175,7 +175,7 @@ def _word(line: str, position: int, where: str) -> tuple[str, int]:
 
 
 def _refuse_control(name: str, where: str) -> None:
-    if any(unicodedata.category(character) in _DISTURBING for character in name):
+    if not name.isprintable() and any(unicodedata.category(character) in _DISTURBING for character in name):
         raise SetOfFilesError(
             f"{where}: '{printable(name)}' holds a control character or broken unicode, expected plain text: "
             "rename the file"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from astropy.io import fits
@@ -61,8 +60,8 @@ class Sorter:
 
     Parameters
     ----------
-    extra_table : pathlib.Path or None
-        An instrument table that comes before those shipped.
+    extra : Instrument or None
+        An instrument that comes before those shipped.
 
     Attributes
     ----------
@@ -72,17 +71,17 @@ class Sorter:
         What was taken for granted.
     """
 
-    def __init__(self, extra_table: Path | None) -> None:
-        self._extra_table = extra_table
+    def __init__(self, extra: Instrument | None) -> None:
+        self._extra = extra
         self._instruments: dict[str, Instrument] = {}
         self.left_out: list[str] = []
         self.warnings: list[str] = []
 
     def instrument(self, header: fits.Header, label: str) -> Instrument:
-        """Find the instrument of a header; tables are looked through once for each INSTRUME. Raises FrameError."""
+        """Find the instrument of a header. Raises FrameError."""
         name = str(header.get("INSTRUME"))
         if name not in self._instruments:
-            self._instruments[name] = instrument_for(header, label, self._extra_table)
+            self._instruments[name] = instrument_for(header, label, self._extra)
         return self._instruments[name]
 
     def sort(self, entry: SofEntry) -> SortedFile:

@@ -34,10 +34,10 @@ def printable(text: object) -> str:
     str
         One line; letters of any script are kept, the rest becomes ``\x1b`` and the like.
     """
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    words = str(text)
+    if words.isprintable():
+        return words
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
 
 
 def open_regular(path: Path) -> tuple[int, os.stat_result]:

@@ -176,7 +176,8 @@ def read_units(path: str | os.PathLike[str], limit: int | None = None) -> tuple[
                 raise truncated(path, position + padded, position + passed)
             position += padded
     if position == 0:
-        raise FrameError(f"{printable(path)}: not a FITS file, it does not begin with SIMPLE: leave it out")
+        remedy = "if it lists frames, let its name end in .sof" if _is_text(path) else "leave it out"
+        raise FrameError(f"{printable(path)}: not a FITS file, it does not begin with SIMPLE: {remedy}")
     return tuple(units[:limit])
 
 
@@ -192,6 +193,12 @@ def read_frame(path: str | os.PathLike[str]) -> ImageUnit:
     if not units:
         raise FrameError(f"{printable(path)}: holds no two-dimensional image (NAXIS = 2): leave it out")
     return units[0]
+
+
+def _is_text(path: Path) -> bool:
+    with Stream(path) as stream:
+        head = stream.read(BLOCK).decode("utf-8", "replace").rstrip("\ufffd")  # a letter may have been cut
+    return all(character.isprintable() or character in "\t\r\n" for character in head.removeprefix("\ufeff"))
 
 
 def _too_large(path: Path, promised: int) -> FrameError:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..exceptions import FrameError, SettingsError
-from ..options import parse_yaml, read_yaml_text
+from ..options import parse_yaml, read_yaml_text, shown
 from .detectors import Detector
 
 __all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instruments"]
@@ -93,19 +93,30 @@ def load_instrument(path: Path) -> Instrument:
     if faults:
         raise SettingsError(faults)
     try:
-        keywords = {meaning: tuple(names or ()) for meaning, names in table["keywords"].items()}
+        keywords = {meaning: _names(names) for meaning, names in table["keywords"].items()}
         missing = [meaning for meaning in MEANINGS if meaning not in keywords]
         if missing:
             raise KeyError(f"keywords: {', '.join(missing)}")
         return Instrument(
             name=str(table["instrument"]),
-            instrume=tuple(str(value) for value in table["instrume"]),
+            instrume=_names(table["instrume"]),
             keywords=keywords,
             detectors={arm: Detector.from_table(arm, facts) for arm, facts in table["detectors"].items()},
         )
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise SettingsError(f"{path}: not a usable instrument table: {reason}") from error
+        reason = {
+            KeyError: f"lacks {error}",
+            ValueError: " ".join(str(error).split()),
+        }.get(type(error), "a value is of the wrong kind")
+        raise SettingsError(
+            f"{path}: not a usable instrument table: {reason}: lay it out as those that come with soxspipe"
+        ) from error
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list | None):
+        raise ValueError(f"{shown(names)} stands where a list of names is expected")
+    return tuple(str(name) for name in names or ())
 
 
 @functools.cache
@@ -114,13 +125,7 @@ def shipped_instruments() -> tuple[Instrument, ...]:
     return tuple(load_instrument(path) for path in sorted(Path(__file__).parent.glob("*.yaml")))
 
 
-def _known(extra_table: Path | None) -> Iterator[Instrument]:
-    if extra_table is not None:
-        yield load_instrument(extra_table)
-    yield from shipped_instruments()
-
-
-def instrument_for(header: Mapping[str, Any], name: str, extra_table: Path | None = None) -> Instrument:
+def instrument_for(header: Mapping[str, Any], name: str, extra: Instrument | None = None) -> Instrument:
     """Find the instrument that a header belongs to.
 
     Parameters
@@ -129,8 +134,8 @@ def instrument_for(header: Mapping[str, Any], name: str, extra_table: Path | Non
         Header of a raw frame or product.
     name : str
         Name of its file, for the message.
-    extra_table : pathlib.Path, optional
-        An instrument table that comes before those shipped.
+    extra : Instrument, optional
+        One that comes before those shipped.
 
     Returns
     -------
@@ -142,9 +147,10 @@ def instrument_for(header: Mapping[str, Any], name: str, extra_table: Path | Non
         When INSTRUME is missing or names no known instrument.
     """
     value = str(header.get("INSTRUME", "")).strip()
-    for instrument in _known(extra_table):
+    instruments = shipped_instruments() if extra is None else (extra, *shipped_instruments())
+    for instrument in instruments:
         if value in instrument.instrume:
             return instrument
-    known = ", ".join(value for instrument in _known(extra_table) for value in instrument.instrume)
+    known = ", ".join(value for instrument in instruments for value in instrument.instrume)
     found = f"is '{value}'" if value else "is missing"
     raise FrameError(f"{name}: INSTRUME {found}, expected one of {known}: leave this file out of the set")

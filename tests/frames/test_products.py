@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -116,48 +115,6 @@ def test_stale_files_of_dead_processes_only_are_removed(tmp_path):
     with Product(tmp_path, "stem"):
         pass
     assert [path.exists() for path in (stale, alive, elsewhere, other)] == [False, True, True, True]
-
-
-def _write(folder, value, gate, results):
-    with Product(folder, "stem") as product:
-        product.add_fits("main", ".fits", hdus_of(value))
-        product.add_text("log", ".log", str(value))
-        gate.wait()
-        try:
-            product.commit()
-            results.put((value, None))
-        except ProductError as error:
-            results.put((value, str(error)))
-
-
-def test_of_two_runs_one_wins_whole(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    gate, results = context.Barrier(2), context.Queue()
-    runs = [context.Process(target=_write, args=(tmp_path, value, gate, results)) for value in (1, 2)]
-    for run in runs:
-        run.start()
-    said = dict(results.get(timeout=60) for _ in runs)
-    for run in runs:
-        run.join()
-    (winner,) = [value for value, error in said.items() if error is None]
-    (loser,) = [error for error in said.values() if error is not None]
-    assert "another run wrote this product" in loser
-    assert fits.getdata(tmp_path / "stem.fits")[0, 0] == winner
-    assert (tmp_path / "stem.log").read_text() == str(winner)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["stem.fits", "stem.log"]
-
-
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
-
-    with Product(tmp_path / "new", "stem") as product:
-        monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(ProductError, match="no space left on the device") as refusal:
-            product.add_fits("main", ".fits", hdus_of(1))
-    assert refusal.value.exit_code == 1
-    assert str(tmp_path / "new") in str(refusal.value)
-    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -324,9 +281,9 @@ def test_any_file_of_an_older_product_is_one(tmp_path):
 
 
 def test_what_stands_in_the_way(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ProductExistsError, match="a file stands where the folder should be"):
-        Product(tmp_path / "file" / "out", "stem")
+    (tmp_path / "folder.fits").mkdir()
+    with pytest.raises(ProductExistsError, match=r"folder\.fits: is a folder, expected room for a file"):
+        Product(tmp_path, "folder", overwrite=True)
     (tmp_path / "stem.fits").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ProductExistsError):
         Product(tmp_path, "stem")

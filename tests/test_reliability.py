@@ -1,0 +1,833 @@
+"""Bad input and faults: each test is a row of the page docs/reliability.rst, run through the command line.
+
+A refusal is exit code 2, one line a fault, an older product untouched and nothing left behind; a fault of the
+machine is exit code 1 and leaves as little.
+"""
+
+import errno
+import gzip
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from soxspipe import cl_utils, terminal
+from soxspipe.frames.reader import PixelReader
+
+from .frames.conftest import pack_lzw, pack_tiles
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reliability.rst"
+STEM = "20260301T100000_NIR_1_MDARK_300_0S_SOXS"
+FILES = [f"{STEM}.fits", f"{STEM}.log", f"{STEM}_BPMAP.fits", f"{STEM}_qc.json"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Five small darks of the NIR detector, and their product."""
+    folder = tmp_path_factory.mktemp("made")
+    assert cl_utils.main(["simulate", str(folder / "raw"), "--shape=96x96", "--frames=5", "-q"]) == 0
+    assert cl_utils.main(["mdark", str(folder / "raw/darks.sof"), f"--output={folder / 'reduced'}", "-q"]) == 0
+    return folder
+
+
+def contents(folder):
+    """Return all files of a folder with what is in them."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class Night:
+    """A copy of the darks and of an older product, in the working directory."""
+
+    def __init__(self, capsys):
+        self.capsys = capsys
+        self.frames = sorted(Path("raw").glob("SOXS*.fits"))
+        self.out = Path("reduced")
+        self.sof = Path("raw/darks.sof")
+        self.options = ("--output=reduced", "--overwrite")
+
+    def list(self, *lines):
+        """Write the set of files anew."""
+        self.sof.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def change(self, index, data=None, path=None, **cards):
+        """Change pixels or keywords of a frame; its sums are those of what it is now. None removes a keyword."""
+        with fits.open(self.frames[index]) as hdus:
+            header, pixels = hdus[0].header, hdus[0].data if data is None else data
+        for keyword in ("BZERO", "BSCALE"):
+            header.remove(keyword, ignore_missing=True)
+        for keyword, value in cards.items():
+            header.remove(keyword.replace("_", " "), ignore_missing=True)
+            if value is not None:
+                header[f"HIERARCH {keyword.replace('_', ' ')}" if "_" in keyword else keyword] = value
+        fits.PrimaryHDU(pixels, header).writeto(path or self.frames[index], overwrite=True, checksum=True)
+
+    def run(self, *arguments):
+        """Run ``mdark``; returns exit code, lines of standard output, and of standard error without their beginning."""
+        self.capsys.readouterr()
+        code = cl_utils.main(["mdark", *map(str, arguments or (self.sof,)), *self.options])
+        out, err = self.capsys.readouterr()
+        lines = err.splitlines()
+        assert all(line.startswith(("soxspipe: error: ", "soxspipe: warning: ")) for line in lines)
+        return code, out.splitlines(), [line.partition(": ")[2] for line in lines]
+
+    def refused(self, *faults, arguments=(), code=2):
+        """Run, and see that it fails with these faults, a line each, and changes nothing."""
+        before = contents(self.out)
+        found, out, lines = self.run(*arguments)
+        lines = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        assert (found, out) == (code, [])
+        assert len(lines) == len(faults), lines
+        for fault in faults:
+            assert any(re.search(fault, line) for line in lines), (fault, lines)
+        assert contents(self.out) == before
+        assert not list(Path().rglob(".*.tmp"))
+
+    def reduced(self, *arguments):
+        """Run, and return the product's planes and the warnings."""
+        code, out, lines = self.run(*arguments)
+        assert (code, out) == (0, [f"reduced/{STEM}.fits"]), lines
+        assert sorted(contents(self.out)) == FILES
+        assert all(line.startswith("warning: ") for line in lines)
+        return planes_of(self.out), [line.removeprefix("warning: ") for line in lines]
+
+
+def planes_of(folder):
+    with fits.open(folder / f"{STEM}.fits") as hdus:
+        return {hdu.name: hdu.data.copy() for hdu in hdus}
+
+
+@pytest.fixture
+def night(made, tmp_path, monkeypatch, capsys):
+    for folder in ("raw", "reduced"):
+        shutil.copytree(made / folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    return Night(capsys)
+
+
+def process(*arguments, **options):
+    """Run the command line in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **options.pop("env", {})}
+    environment = {name: value for name, value in environment.items() if value is not None}
+    options = {"capture_output": True, "text": True, "timeout": 120, **options}
+    command = [sys.executable, *(arguments if arguments[0] == "-c" else ("-m", "soxspipe", *arguments))]
+    return subprocess.run([*options.pop("before", ()), *command], env=environment, **options)
+
+
+# ---- lists
+
+
+def test_listed_file_missing(night):
+    night.list("gone_1.fits DARK_NIR", *[f"{path.name} DARK_NIR" for path in night.frames], "gone_2.fits DARK_NIR")
+    night.refused(r"darks.sof line 1: gone_1.fits does not exist", r"darks.sof line 7: gone_2.fits does not exist")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "lists no file"),
+        (b"# DARK\n\n  # nothing\n", "lists no file"),
+        (b"\x7fELF\0\0\1", "is a binary or FITS file"),
+        (b"SIMPLE  =                    T", "is a binary or FITS file"),
+        (b"\xff\xfe\x80\x81", "is not UTF-8 text"),
+        (b"#" * (16 * 2**20 + 1), "has more than 16777216 bytes"),
+    ],
+)
+def test_empty_comment_only_or_binary_sof(night, content, fault):
+    night.sof.write_bytes(content)
+    night.refused(f"raw/darks.sof: {fault}")
+
+
+def test_more_faults_than_a_terminal_shows(night):
+    night.list(*[f"gone_{number}.fits DARK_NIR" for number in range(3000)])
+    faults = [rf"line {number}: gone_{number - 1}.fits does not exist" for number in range(1, 21)]
+    night.refused(*faults, r"^and 2980 more faults$")
+
+
+def test_a_list_whose_name_does_not_end_in_sof(night):
+    night.sof.rename("raw/darks.txt")
+    night.refused(r"darks.txt: not a FITS file.*let its name end in \.sof", arguments=("raw/darks.txt",))
+
+
+# ---- frames that do not belong together
+
+
+def test_mixed_exposure_time(night):
+    night.change(0, EXPTIME=60.0, ESO_DET_DIT=60.0)
+    night.refused(r"10-00-00.*EXPTIME is 60.0, expected 300.0 as in 4 of 5 frames: .*each exposure time on its own")
+    for index, time in enumerate((300.0, 300.009, 300.2, 299.9, 300.0)):
+        night.change(index, EXPTIME=time, ESO_DET_DIT=time)
+    night.reduced()
+
+
+@pytest.mark.parametrize(
+    ("cards", "fault"),
+    [
+        ({"ESO_SEQ_ARM": "VIS"}, "ESO SEQ ARM is 'VIS', expected 'NIR'"),
+        ({"INSTRUME": "XSHOOTER"}, "INSTRUME is 'XSHOOTER', expected 'SOXS'"),
+        ({"ESO_DET_BINX": 2}, "ESO DET BINX is 2, expected 1"),
+        ({"ESO_DET_READ_CURID": 7}, "ESO DET READ CURID is 7, expected 1"),
+        ({"ESO_DET_OUT1_CONAD": 9.0}, "ESO DET OUT1 CONAD is 9.0, expected "),
+        ({"ESO_DET_DIT": 100.0}, "ESO DET DIT is 100.0, expected 300.0"),
+        ({"ESO_DET_NDIT": 3}, "ESO DET NDIT is 3, expected 1"),
+        ({"ESO_DET_CHIP_ID": "another"}, "ESO DET CHIP ID is 'another', expected '"),
+    ],
+)
+def test_mixed_arm_instrument_binning_read_mode_gain_dit_ndit_or_detector(night, cards, fault):
+    if "ESO_DET_BINX" in cards or "ESO_DET_OUT1_CONAD" in cards or "ESO_DET_CHIP_ID" in cards:
+        stated = {"ESO_DET_BINX": 1, "ESO_DET_OUT1_CONAD": 2.3, "ESO_DET_CHIP_ID": "one"}
+        for index in range(5):
+            night.change(index, **stated)
+    night.change(3, **cards)
+    night.refused(f"10-15-13.*{fault}.*(leave this frame out|correct the tag)")
+
+
+def test_mixed_array_size(night):
+    with fits.open(night.frames[2]) as hdus:
+        night.change(2, hdus[0].data[:, :-4])
+    night.refused("10-10-09.*NAXIS1 x NAXIS2 is '92 x 96', expected '96 x 96' as in 4 of 5 frames")
+
+
+def test_bias_flat_or_product_among_the_darks(night):
+    night.change(0, ESO_DPR_TYPE="BIAS")
+    night.change(1, ESO_DPR_TYPE="LAMP,FLAT")
+    night.change(2, ESO_PRO_CATG="MASTER_DARK_NIR")
+    night.refused("ESO DPR TYPE is 'BIAS'", "ESO DPR TYPE is 'LAMP,FLAT'", "ESO PRO CATG is 'MASTER_DARK_NIR'")
+
+
+def test_tag_and_header_disagree(night):
+    names = [path.name for path in night.frames]
+    night.list(*[f"{name} DARK_NIR" for name in names[1:]], f"{names[0]} DARK_VIS")
+    night.refused("tag is 'DARK_VIS', but ESO SEQ ARM is 'NIR', expected 'VIS': correct the tag, or remove the line")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_frames(night, count):
+    night.refused(f"the input: {count} raw dark.*expected at least 3", arguments=night.frames[:count])
+
+
+def test_same_file_twice_or_same_pixels(night):
+    first, second = night.frames[:2]
+    shutil.copy(first, "raw/copy.fits")
+    with fits.open(second) as hdus:
+        night.change(0, hdus[0].data, path="raw/pixels.fits", ARCFILE="other", **{"MJD-OBS": 61111.0})
+    night.list(*[f"{path.name} DARK_NIR" for path in [*night.frames, first]], "copy.fits", "pixels.fits")
+    night.refused(
+        f"{first.name}.*{first.name}.* are the same file",
+        f"{first.name}.*copy.fits.* are the same exposure",
+        f"{second.name}.*pixels.fits.* hold the same pixels",
+    )
+
+
+# ---- damaged files
+
+
+def test_truncated_empty_or_random_bytes(night):
+    whole = night.frames[0].read_bytes()
+    night.frames[0].write_bytes(whole[:-2881])
+    night.frames[1].write_bytes(b"")
+    night.frames[2].write_bytes(np.random.default_rng(5).bytes(9000))
+    night.frames[3].write_bytes(whole[:2880])
+    night.refused(
+        r"10-00-00.000.fits: truncated: the header promises \d+ bytes, \d+ are there, 2881 are missing",
+        r"10-05-04.500.fits: the file is empty \(0 bytes\)",
+        r"10-10-09.000.fits: not a FITS file",
+        r"10-15-13.500.fits: truncated: the file ends inside a header",
+    )
+
+
+def test_ten_bad_files_are_ten_lines(night):
+    names = []
+    for number in range(10):
+        names.append(f"bad_{number}.fits")
+        Path("raw", names[-1]).write_bytes(b"bad" * number)
+    night.list(*[f"{name} DARK_NIR" for name in names])
+    night.refused(*[rf"bad_{number}\.fits: " for number in range(10)])
+
+
+@pytest.mark.parametrize("where", [np.s_[20, 30], np.s_[5:40, 7]])
+def test_nan_or_inf_in_some_or_all_frames(night, where):
+    for index, value in enumerate((np.nan, np.inf, -np.inf, np.nan, np.nan)):
+        with fits.open(night.frames[index]) as hdus:
+            data = hdus[0].data.astype(np.float32)
+        data[where] = value
+        if index == 0:
+            data[50, 50] = np.nan
+        night.change(index, data)
+    planes, _ = night.reduced()
+    gone = np.zeros((96, 96), bool)
+    gone[where] = True
+    gone = gone[4:92, 4:92]
+    assert (planes["QUAL"][gone] == 2**30).all()
+    assert (planes["NCOMBINE"][gone] == 0).all()
+    assert all(np.isnan(planes[name][gone]).all() for name in ("FLUX", "ERRS", "NOISE"))
+    assert planes["NCOMBINE"][46, 46] == 4
+    assert np.isfinite(planes["FLUX"][~gone]).all()
+
+
+def test_saturated_block(night):
+    for index in range(5):
+        with fits.open(night.frames[index]) as hdus:
+            data = hdus[0].data.copy()
+        data[30:34, 30:34] = 65535
+        night.change(index, data)
+    planes, _ = night.reduced()
+    assert (planes["QUAL"][26:30, 26:30] & 4096 > 0).all()
+    assert np.count_nonzero(planes["QUAL"] & 4096) == 16
+
+
+def test_compressed_frames_in_a_sof(night):
+    expected = planes_of(night.out)
+    packed = {".gz": gzip.compress(night.frames[0].read_bytes()), ".Z": pack_lzw(night.frames[1].read_bytes())}
+    packed[".fz"] = pack_tiles(night.frames[2])
+    names = [path.name for path in night.frames]
+    for index, (ending, data) in enumerate(packed.items()):
+        night.frames[index].with_name(names[index] + ending).write_bytes(data)
+        night.frames[index].unlink()
+        names[index] += ending
+    night.list(*[f"{name} DARK_NIR" for name in names])
+    before = contents(Path("raw"))
+    planes, warnings = night.reduced()
+    assert not warnings
+    assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
+    assert contents(Path("raw")) == before
+
+
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 4
+    path.write_bytes(data)
+
+
+def test_wrong_checksum_is_a_warning_or_with_strict_a_refusal(night):
+    flip(night.frames[1], -3000)
+    flip(night.frames[3], -4000)
+    _, warnings = night.reduced()
+    assert [line[:29] for line in warnings] == [path.name[:29] for path in (night.frames[1], night.frames[3])]
+    assert all("HDU 0 has DATASUM" in line for line in warnings)
+    assert all(line in (night.out / f"{STEM}.log").read_text() for line in warnings)
+    Path("strict.yaml").write_text("input: {verify-checksums: strict}\n")
+    faults = [f"{night.frames[index].name}.*HDU 0 has DATASUM" for index in (1, 3)]
+    night.refused(*faults, arguments=(night.sof, "--settings=strict.yaml"))
+
+
+def test_missing_optional_keyword(night):
+    for index in range(5):
+        night.change(index, ESO_DET_READ_CURID=None, ESO_DET_READ_CURNAME=None, ESO_DET_NDIT=None)
+    code, out, lines = night.run()
+    assert (code, out) == (0, [f"reduced/{STEM.replace('NIR_1', 'NIR_X')}.fits"])
+    assert sorted(line.partition(" is missing in 5 of 5 frames: ")[2] for line in lines) == [
+        "taken as 1",
+        "their read-out is taken for the same",
+    ]
+
+
+def test_missing_required_keyword(night):
+    night.change(0, EXPTIME=None)
+    night.change(1, INSTRUME=None)
+    night.refused("10-00-00.*EXPTIME is missing", "10-05-04.*INSTRUME is missing")
+
+
+def test_a_frame_that_is_dead(night):
+    night.change(2, np.zeros((96, 96), np.uint16))
+    night.refused("10-10-09.*is dead, saturated or no dark of this set")
+
+
+def test_names_with_spaces_quotes_newlines_or_unicode_links_and_folders(night):
+    names = ["a b.fits", "it's.fits", 'say "dark".fits', "ünï 暗.fits", "$(touch pwned).fits"]
+    for path, name in zip(night.frames, names, strict=True):
+        path.rename(path.with_name(name))
+    Path("raw", names[0]).rename("elsewhere.fits")
+    Path("raw", names[0]).symlink_to(Path("elsewhere.fits").absolute())
+    expected = planes_of(night.out)
+    night.list("'a b.fits' DARK_NIR", '"it\'s.fits"', "'say \"dark\".fits'", "'ünï 暗.fits'", "'$(touch pwned).fits'")
+    planes, _ = night.reduced()
+    assert np.array_equal(planes["FLUX"], expected["FLUX"])
+    header = fits.getheader(night.out / f"{STEM}.fits")
+    assert header["ESO PRO REC1 RAW4 NAME"] == "%C3%BCn%C3%AF %E6%9A%97.fits"
+    night.reduced(*[Path("raw", name) for name in names])
+    Path("raw/x.fits").mkdir()
+    Path("raw/loop.fits").symlink_to("loop.fits")
+    Path("raw/fifo.fits")
+    os.mkfifo("raw/fifo.fits")
+    night.list(*["x.fits", "fifo.fits"], *[f'"{name}"' for name in names[1:2]])
+    night.refused("x.fits: is a folder", "fifo.fits: is not a regular file")
+    night.list("loop.fits")
+    night.refused("loop.fits does not exist")
+    shutil.copy("elsewhere.fits", "raw/new\nline.fits")
+    night.refused(r"raw/new\\nline.fits' has control characters: rename it", arguments=("raw/new\nline.fits",))
+    night.refused(r"'new\\nline.fits' holds a control character", arguments=("raw",))
+    assert not Path("pwned").exists()
+
+
+def header_with(night, *cards):
+    """Put cards as they are in front of the end of a frame's header, in a block of their own."""
+    data = night.frames[0].read_bytes()
+    end = next(start for start in range(0, len(data), 80) if data.startswith(b"END     ", start))
+    pixels = data[-(-end // 2880) * 2880 :]
+    header = data[:end] + b"".join(card.ljust(80) for card in cards) + b"END".ljust(80)
+    night.frames[0].write_bytes(header + b" " * (-len(header) % 2880) + pixels)
+
+
+@pytest.mark.parametrize(
+    ("cards", "fault"),
+    [
+        ([b"CONTINUE  'x&'"] * 3000, "3000 odd or continued cards in its header, expected at most 2000"),
+        ([b"HISTORY again"] * 100_000, "more than 4194304 bytes of header"),
+    ],
+)
+def test_headers_that_are_too_long(night, cards, fault):
+    header_with(night, *cards)
+    night.refused(fault)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (b"NAXIS   =                    2", b"NAXIS   =                  999", "NAXIS is 999"),
+        (b"NAXIS1  =                   96", b"NAXIS1  =           1000000000", "truncated: the header promises"),
+        (b"BITPIX  =                   16", b"BITPIX  =                   17", "BITPIX is '17'"),
+        (b"BZERO   =                32768", b"BZERO   =                'abc'", "BZERO is 'abc'"),
+    ],
+)
+def test_headers_that_promise_the_impossible(night, old, new, fault):
+    data = night.frames[0].read_bytes()
+    assert data.count(old) == 1
+    night.frames[0].write_bytes(data.replace(old, new))
+    night.refused(fault)
+
+
+def test_headers_that_would_disturb_a_terminal_or_a_page(night):
+    night.change(0, OBJECT="<script>alert(1)</script>", ESO_OBS_NAME="x" * 3000)
+    data = night.frames[0].read_bytes()
+    night.frames[0].write_bytes(data.replace(b"ESO DPR TYPE = 'DARK", b"ESO DPR TYPE = '\x1b[3m"))
+    night.refused(r"ESO DPR TYPE is '(\?|\\x1b)\[3")
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("!!python/object/apply:os.system ['touch pwned']", "tags are not read"),
+        ("a: &a [1,2]\nb: *a", "anchors and aliases are not read"),
+        ("a: " + "[" * 2000, "not usable YAML"),
+        ("soxs-mdark: {minimum-frames: x}", "minimum-frames is 'x', expected a whole number"),
+        ("soxs-mdark: {minimum-frame: 3}", "did you mean 'minimum-frames'"),
+        ("#" * 2**20 + "#", "more than 1048576 bytes"),
+        ("instruments: {table: none.yaml}", "none.yaml: not readable"),
+        ("instruments: {table: bad.yaml}", r"bad.yaml: found \['a'\], expected"),
+        (
+            "instruments: {table: worse.yaml}",
+            r"worse.yaml: not a usable instrument table: a value is of the wrong kind",
+        ),
+    ],
+)
+def test_settings_that_are_wrong_or_explode(night, text, fault):
+    Path("bad.yaml").write_text("[a]\n")
+    Path("worse.yaml").write_text("{instrument: X, instrume: [X], keywords: 3, detectors: {}}\n")
+    Path("my.yaml").write_text(text)
+    night.refused(fault, arguments=(night.sof, "--settings=my.yaml"))
+    assert not Path("pwned").exists()
+
+
+def test_settings_that_are_no_file(night):
+    os.mkfifo("fifo")
+    night.refused("fifo: not readable: not a regular file", arguments=(night.sof, "--settings=fifo"))
+    night.refused("raw: not readable: Is a directory", arguments=(night.sof, "--settings=raw"))
+    night.refused("none: not readable: No such file", arguments=(night.sof, "--settings=none"))
+
+
+# ---- the output folder
+
+
+def test_output_folder_missing(night):
+    night.options = ("--output=new/folder",)
+    assert night.run()[:2] == (0, [f"new/folder/{STEM}.fits"])
+
+
+def test_a_file_where_the_output_folder_should_be(night):
+    Path("file").write_text("mine")
+    for name in ("file", "file/deeper"):
+        night.options = (f"--output={name}",)
+        night.refused(f"{name}: a file stands where the folder should be")
+    assert Path("file").read_text() == "mine"
+
+
+def test_an_older_product_without_overwrite(night):
+    night.options = ("--output=reduced",)
+    night.refused(rf"reduced/{STEM}\.fits: the product exists already and was left alone")
+    for name in FILES[1:]:
+        (night.out / name).unlink(missing_ok=True)
+    (night.out / FILES[0]).rename(night.out / FILES[1])
+    night.refused(rf"reduced/{STEM}\.log: the product exists already and was left alone")
+
+
+def namespace(script, *arguments):
+    """Run a script where it may mount file systems, if this machine allows that."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("needs a namespace to mount file systems in")
+    return process("-c", textwrap.dedent(script), *map(str, arguments), before=["unshare", "-rm"])
+
+
+ON_SMALL_DISKS = """
+import os, subprocess, sys
+from soxspipe.cl_utils import main
+os.mkdir("disk")
+for size in map(int, sys.argv[1:]):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", "disk"], check=True)
+    code = main(["mdark", "raw/darks.sof", "--output=disk/new"])
+    print(size, code, sorted(os.listdir("disk")))
+    if code == 0:
+        print(sorted(os.listdir("disk/new")))
+    subprocess.run(["umount", "disk"], check=True)
+"""
+
+
+def test_disk_full(night):
+    sizes = (4, 100, 180, 200, 4096)
+    run = namespace(ON_SMALL_DISKS, *sizes)
+    lines = [line for line in run.stdout.splitlines() if not line.startswith("disk/")]
+    assert lines == [f"{size} 1 []" for size in sizes[:-1]] + ["4096 0 ['new']", str(FILES)]
+    said = "soxspipe: error: disk/new: no space left on the device: nothing was written; choose another output folder"
+    assert run.stderr.splitlines() == [said] * 4
+
+
+def test_file_size_limit(night):
+    """As a quota does, it strikes in the middle of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        night.refused("reduced: a file could be written in part only .*: nothing was written", code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EDQUOT, "the disk quota is used up"), (errno.EIO, "Input/output error")]
+)
+def test_quota_and_broken_disks(night, monkeypatch, number, words):
+    def fails(*_arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    night.refused(f"reduced: {words}: nothing was written", code=1)
+
+
+def test_no_room_to_unpack(night):
+    script = """
+    import gzip, os, subprocess
+    from pathlib import Path
+    from soxspipe.cl_utils import main
+    os.mkdir("small")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "small"], check=True)
+    os.environ["TMPDIR"] = "small"
+    for path in sorted(Path("raw").glob("SOXS*")):
+        path.with_suffix(".fits.gz").write_bytes(gzip.compress(path.read_bytes()))
+    print(main(["mdark", *map(str, sorted(Path("raw").glob("*.gz"))), "--output=new"]), os.path.exists("new"))
+    """
+    run = namespace(script)
+    assert run.stdout == "1 False\n"
+    assert re.fullmatch(r"soxspipe: error: .*small: cannot unpack SOXS.*No space left.*set TMPDIR.*\n", run.stderr)
+
+
+def test_output_folder_read_only(night):
+    script = """
+    import os, subprocess
+    from soxspipe.cl_utils import main
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "reduced"], check=True)
+    print(main(["mdark", "raw/darks.sof", "--output=reduced"]))
+    print(main(["mdark", "raw/darks.sof", "--output=reduced/new"]))
+    """
+    run = namespace(script)
+    assert run.stdout == "1\n1\n"
+    assert [line.split(": ")[2:4] for line in run.stderr.splitlines()] == [
+        ["reduced", "no permission to write there"],
+        ["reduced/new", "the file system is read-only"],
+    ]
+
+
+# ---- the machine
+
+
+@pytest.mark.parametrize(
+    "home", ["/dev/null", *[pytest.param(home, marks=pytest.mark.slow) for home in (None, "/no/home")]]
+)
+def test_missing_home_and_caches_that_cannot_be_written(night, home):
+    caches = {"HOME": home, "XDG_CACHE_HOME": home, "XDG_CONFIG_HOME": home}
+    Path("my.yaml").write_text("soxs-mdark: {minimum-frames: 4}\n")
+    run = process("mdark", "raw/darks.sof", "--output=new", "--settings=my.yaml", env=caches)
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"new/{STEM}.fits\n", "")
+    assert sorted(path.name for path in Path().iterdir()) == ["my.yaml", "new", "raw", "reduced"]
+
+
+@pytest.mark.slow
+def test_five_hundred_frames_with_64_file_descriptors(night):
+    assert process("simulate", "many", "--shape=48x48", "--frames=500", "-q").returncode == 0
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        night.options = ("--output=new",)
+        code, out, _ = night.run("many/darks.sof")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (code, out) == (0, [f"new/{STEM}.fits"])
+    assert (planes_of(Path("new"))["NCOMBINE"] > 450).mean() > 0.99
+
+
+SHORT_OF_MEMORY = """
+import os, resource, sys
+from pathlib import Path
+from soxspipe.cl_utils import main
+assert main(["mdark", "raw/darks.sof", "--output=warm", "-q"]) == 0
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+for more in (0, 2, 8, 16, 32):
+    sys.stdout.flush()
+    if os.fork() == 0:
+        resource.setrlimit(resource.RLIMIT_AS, (used + more * 2**20,) * 2)
+        code = main(["mdark", "large/darks.sof", "--output=new"])
+        print(more, code, os.path.exists("new"), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs the size of a process")
+def test_memory_limit(night):
+    assert process("simulate", "large", "--shape=768x768", "--frames=3", "-q").returncode == 0
+    run = process("-c", SHORT_OF_MEMORY)
+    results = [line.split() for line in run.stdout.splitlines() if not line.startswith(("warm/", "new/"))]
+    assert len(results) == 5, run.stderr
+    assert results[0][1:] == ["1", "False"]
+    assert all((code, there) in (("1", "False"), ("0", "True")) for _, code, there in results)
+    assert set(run.stderr.splitlines()) == {"soxspipe: error: not enough memory"}
+
+
+@pytest.fixture
+def at_progress(monkeypatch):
+    """Return a function that has something done when the first pixels have been read."""
+    import contextlib
+
+    def install(action):
+        waiting = [action]
+
+        @contextlib.contextmanager
+        def progress(self, words):
+            yield lambda done, total: waiting.pop()() if waiting else None
+
+        monkeypatch.setattr(terminal.Terminal, "progress", progress)
+
+    return install
+
+
+def test_a_frame_that_is_replaced_while_it_is_read(night, monkeypatch):
+    monkeypatch.setattr("soxspipe.frames.reader._most_open", lambda: 1)
+    rows = PixelReader.read_rows
+
+    seen = []
+
+    def replacing(self, index, start, stop, columns=None):
+        seen.append(index)
+        if index == 2 and seen.count(2) == 2:
+            data = self.units[2].path.read_bytes()
+            self.units[2].path.unlink()
+            self.units[2].path.write_bytes(data)
+        return rows(self, index, start, stop, columns)
+
+    monkeypatch.setattr(PixelReader, "read_rows", replacing)
+    night.refused("10-10-09.000.fits: changed while it was read: start again when it is complete")
+
+
+def test_a_frame_that_is_removed_while_it_is_read(night, monkeypatch):
+    monkeypatch.setattr("soxspipe.frames.reader._most_open", lambda: 1)
+    rows = PixelReader.read_rows
+
+    seen = []
+
+    def removing(self, index, start, stop, columns=None):
+        seen.append(index)
+        if index == 2 and seen.count(2) == 2:
+            self.units[2].path.unlink(missing_ok=True)
+        return rows(self, index, start, stop, columns)
+
+    monkeypatch.setattr(PixelReader, "read_rows", removing)
+    night.refused("10-10-09.000.fits: cannot be read .No such file or directory.")
+
+
+@pytest.mark.parametrize(
+    ("signum", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "terminated")],
+)
+def test_sigint_sigterm_or_sighup(night, at_progress, signum, code, word):
+    at_progress(lambda: signal.raise_signal(signum))
+    night.refused(word, code=code)
+    at_progress(lambda: signal.raise_signal(signum))
+    night.options = ("--output=new/deeper",)
+    night.refused(word, code=code)
+    assert not Path("new").exists()
+
+
+def test_a_signal_after_the_last_word(night):
+    script = """
+    import atexit, os, signal, sys
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+        atexit.register(os.kill, os.getpid(), signum)
+    sys.argv = ["soxspipe", "--version"]
+    from soxspipe.__main__ import main
+    main()
+    """
+    run = process("-c", textwrap.dedent(script))
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+#: Runs replace a product of five frames by one of four or the other way round and are killed after a while.
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+from soxspipe.cl_utils import main
+from tests.test_reliability import state_of
+rounds, seed = int(sys.argv[1]), 20260301
+dice = random.Random(seed)
+frames = sorted(map(str, Path("raw").glob("SOXS*")))
+assert main(["mdark", *frames, "--output=reduced", "--overwrite", "-q"]) == 0
+started = time.perf_counter()
+assert main(["mdark", *frames[:4], "--output=reduced", "--overwrite", "-q"]) == 0
+whole_s = time.perf_counter() - started
+for number in range(rounds):
+    kept = dice.choice((4, 5))
+    if (child := os.fork()) == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        main(["mdark", *frames[:kept], "--output=reduced", "--overwrite", "-q"])
+        os._exit(0)
+    time.sleep(dice.uniform(0.2, 1.1) * whole_s)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert main(["mdark", *frames, "--output=reduced", "-q"]) == 2  # it looks, and leaves the product alone
+    print(state_of(Path("reduced")))
+"""
+
+
+def state_of(folder):
+    """Return how many frames the files of a product are of, one number where they are a set; hidden files too."""
+    names = sorted(path.name for path in folder.iterdir())
+    if names != FILES:
+        return names
+    found = set()
+    for name in names:
+        path = folder / name
+        if path.suffix == ".fits":
+            with fits.open(path, checksum=True) as hdus:
+                found.add(hdus[0].header["ESO PRO DATANCOM"])
+        elif path.suffix == ".log":
+            found.add(int(re.search(r"(\d) frames of", path.read_text())[1]))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_kill_9_at_any_moment(night, rounds):
+    run = process("-c", KILLED, str(rounds), cwd=Path.cwd(), env={"PYTHONPATH": f"{ROOT}"}, timeout=300)
+    states = [line for line in run.stdout.splitlines() if line.startswith("[")]
+    assert len(states) == rounds, run.stderr
+    assert set(states) <= {"[4]", "[5]"}
+
+
+#: Has pairs of runs write the same product, started together, and looks at what is left.
+TWO_AT_ONCE = """
+import os, shutil, sys, threading
+from pathlib import Path
+from soxspipe.cl_utils import main
+from tests.test_reliability import state_of
+frames = sorted(map(str, Path("raw").glob("SOXS*")))
+assert main(["mdark", *frames, "--output=warm", "-q"]) == 0
+rounds = int(sys.argv[1])
+for number in range(2 * rounds):
+    options = ["--overwrite"] if number < rounds else []
+    children = []
+    ours, theirs = os.pipe()
+    for kept in (4, 5):
+        if (child := os.fork()) == 0:
+            os.close(theirs)
+            os.dup2(os.open(f"said_{kept}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.read(ours, 1)  # ends for both at once
+            code = main(["mdark", *frames[:kept], "--output=both", "-q", *options])
+            os._exit(code)
+        children.append(child)
+    os.close(ours)
+    os.close(theirs)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    said = [line for kept in (4, 5) for line in Path(f"said_{kept}").read_text().splitlines()]
+    print(codes, state_of(Path("both")), said, sep="|")
+    shutil.rmtree("both")
+"""
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_two_runs_write_the_same_product_at_once(night, rounds):
+    run = process("-c", TWO_AT_ONCE, str(rounds), cwd=Path.cwd(), timeout=300)
+    results = [line.split("|") for line in run.stdout.splitlines() if line.startswith("[")]
+    assert len(results) == 2 * rounds, run.stderr
+    for codes, state, said in results[:rounds]:  # with --overwrite the later one wins
+        assert (codes, said) == ("[0, 0]", "[]")
+        assert state in ("[4]", "[5]")
+    for codes, state, said in results[rounds:]:
+        # one wins; the other says so: at the end of its work, or before it where the first was through
+        first, second = map(int, codes.strip("[]").split(", "))
+        assert sorted((first, second)) in ([0, 1], [0, 2])
+        assert state == ("[4]" if first == 0 else "[5]")
+        assert ("another run wrote this product" in said) == (1 in (first, second))
+        assert said.count("soxspipe: error:") == 1
+
+
+# ---- promises
+
+
+def test_order_of_the_lines_changes_no_pixel_and_inputs_stay_as_they_are(night):
+    expected = planes_of(night.out)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path("raw").iterdir()}
+    for path in night.frames:
+        path.chmod(0o444)
+    planes, _ = night.reduced(*reversed(night.frames))
+    assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path("raw").iterdir()} == before
+
+
+@pytest.mark.skipif(shutil.which("fitsverify") is None, reason="needs the program fitsverify")
+def test_every_product_passes_fitsverify(night):
+    night.change(0, ESO_OBS_NAME="x" * 200)
+    night.reduced()
+    assert cl_utils.main(["simulate", "short", "--shape=96x96", "--exptime=60", "--frames=3", "-q"]) == 0
+    assert cl_utils.main(["mdark", "short/darks.sof", "--output=reduced", "-q"]) == 0
+    masters = sorted(str(path) for path in night.out.glob("*S_SOXS.fits"))
+    assert len(masters) == 2
+    assert cl_utils.main(["dark-current", *masters, "--output=reduced", "-q"]) == 0
+    products = sorted(str(path) for path in night.out.glob("*.fits"))
+    assert len(products) == 5
+    run = subprocess.run(["fitsverify", "-q", *products], capture_output=True, text=True)
+    assert run.stdout.count("verification OK") == 5, run.stdout
+    assert run.returncode == 0
+
+
+# ---- the page
+
+
+def test_page_and_tests_name_the_same_rows():
+    rows = re.findall(r"^     - ``(\w+)``$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    text = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py"))
+    tests = set(re.findall(r"^def test_(\w+)\(", text, re.MULTILINE))
+    here = set(re.findall(r"^def test_(\w+)\(", Path(__file__).read_text(encoding="utf-8"), re.MULTILINE))
+    assert len(rows) == len(set(rows))
+    assert set(rows) <= tests
+    assert here - set(rows) == {"page_and_tests_name_the_same_rows"}
