@@ -20,7 +20,7 @@ from .exceptions import SettingsError
 __all__ = ["Section", "nearest", "option", "parse_yaml", "read_section", "read_yaml_text", "shown"]
 
 #: No settings file is larger.
-LARGEST_FILE_BYTES = 1 << 20
+LARGEST_FILE_BYTES = 1 << 17
 
 #: No value is longer; reading the digits of a number takes time that grows with their square.
 LONGEST_SCALAR = 4096
@@ -275,7 +275,7 @@ def read_yaml_text(path: Path) -> str:
     Parameters
     ----------
     path : pathlib.Path
-        A file of at most 1 MiB, UTF-8.
+        A file of at most 128 KiB, UTF-8.
 
     Returns
     -------

@@ -430,7 +430,7 @@ def test_headers_that_would_disturb_a_terminal_or_a_page(night):
         ("a: " + "[" * 2000, "not usable YAML"),
         ("soxs-mdark: {minimum-frames: x}", "minimum-frames is 'x', expected a whole number"),
         ("soxs-mdark: {minimum-frame: 3}", "did you mean 'minimum-frames'"),
-        ("#" * 2**20 + "#", "more than 1048576 bytes"),
+        ("#" * 2**20 + "#", "more than 131072 bytes"),
         ("instruments: {table: none.yaml}", "none.yaml: not readable"),
         ("instruments: {table: bad.yaml}", r"bad.yaml: found \['a'\], expected"),
         (

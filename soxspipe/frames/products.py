@@ -505,11 +505,15 @@ class Product:
 
 def _names_in(journal: Path, stem: str) -> list[str]:
     """Return the names in a journal; none where it is not whole, or no journal of ours."""
+    if not journal.is_file():
+        return []
     try:
         names = json.loads(journal.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return []
-    ours = isinstance(names, list) and all(str(name).startswith(stem) and "/" not in name for name in names)
+    ours = isinstance(names, list) and all(
+        isinstance(name, str) and name.startswith(stem) and name.isprintable() and "/" not in name for name in names
+    )
     return names if ours else []
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import resource
 import tempfile
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import IO
 
 import numpy as np
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 #: Share of the process's file descriptors that one reader may hold; opening a file again costs half a band's time.
 DESCRIPTOR_SHARE = 1 / 4
 _CHUNK = 2**20
+#: No sample takes more bytes, packed as integer or number.
+_LARGEST_SAMPLE = 8
 
 
 class _OpenFile:
@@ -243,6 +248,8 @@ def _unpack_tiles(unit: ImageUnit, write: Callable[[bytes], None]) -> None:
         try:
             units = fits.open(file, mode="readonly", memmap=False, do_not_scale_image_data=True)
             image = units[unit.hdu]
+            tables = fits.open(file, mode="readonly", memmap=False, disable_image_compression=True)
+            _check_gzip_tiles(tables[unit.hdu], file.fileno(), prod(image.tile_shape))
             tile_rows = image.tile_shape[-2]
             rows = tile_rows * max(1, 2**18 // (nx * tile_rows))
             bands = range(0, ny, rows)
@@ -255,6 +262,31 @@ def _unpack_tiles(unit: ImageUnit, write: Callable[[bytes], None]) -> None:
             # whatever a decoder stumbles over, it is the file that is at fault
             reason = " ".join(printable(error).split()) or type(error).__name__
             raise FrameError(f"{printable(unit.path)}: damaged ({reason}): fetch it again") from error
+
+
+def _check_gzip_tiles(table: fits.BinTableHDU, descriptor: int, pixels: int) -> None:
+    """See that no tile unpacks to more than its pixels need; raises ValueError.
+
+    The decoder unpacks gzip tiles whole, whatever their size, before it looks.
+    """
+    columns = {"GZIP_COMPRESSED_DATA"}
+    if str(table.header.get("ZCMPTYPE")).startswith("GZIP"):
+        columns.add("COMPRESSED_DATA")
+    rows = table.data.view(np.ndarray)
+    heap = table.fileinfo()["datLoc"] + table.header.get("THEAP", rows.nbytes)
+    for name in columns.intersection(rows.dtype.names):
+        if not re.match(r"1?[PQ]B", table.columns[name].format):
+            raise ValueError(f"{name} holds no bytes")
+        for length, start in rows[name]:
+            packed, unpacked = _read_at(descriptor, int(length), heap + int(start)), 0
+            while packed:  # one member after the other
+                member = zlib.decompressobj(31)
+                while packed and not member.eof:
+                    unpacked += len(member.decompress(packed, _CHUNK))
+                    if unpacked > _LARGEST_SAMPLE * pixels:
+                        raise ValueError(f"a tile of {pixels} pixels unpacks to {unpacked} bytes or more")
+                    packed = member.unconsumed_tail
+                packed = member.unused_data.lstrip(b"\0")
 
 
 def same_pixels(reader: PixelReader, first: int, second: int) -> bool:

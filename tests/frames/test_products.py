@@ -342,3 +342,16 @@ def test_time_for_a_header_grows_with_its_cards_alone(monkeypatch):
         set_card(header, f"ESO INS A{number}", "x" * number)
     assert not moved
     assert header["ESO INS A99"] == "x" * 99
+
+
+@pytest.mark.parametrize(
+    "content", [None, "[5]", '["5\\u0000"]', '["5/../x"]', '["x"]', "{}", "5", "[" * 100_000, "\xff"]
+)
+def test_what_is_no_journal_is_left_behind(tmp_path, content):
+    journal = tmp_path / f".5.journal.{socket.gethostname()}.999999999-1.tmp"
+    if content is None:
+        os.mkfifo(journal)
+    else:
+        journal.write_text(content, encoding="latin-1")
+    with Product(tmp_path, "stem"):
+        assert not journal.exists()

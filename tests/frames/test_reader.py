@@ -348,6 +348,27 @@ def test_tiles_are_checked_before_they_are_unpacked(make_frame, pack, tmp_path):
         read_frame(path)
 
 
+def bomb_in_a_tile(tiled: bytes, bomb: bytes) -> bytes:
+    """Put another tile in the place of the only one."""
+    begin = tiled.index(b"XTENSION= 'BINTABLE'")
+    data = tiled.index(b"END     ", begin) // 2880 * 2880 + 2880
+    header = bytearray(tiled[:data])
+    at = header.index(b"PCOUNT  =", begin)
+    header[at : at + 80] = f"{f'PCOUNT  = {len(bomb):>20}':80}".encode()
+    return bytes(header) + padded(len(bomb).to_bytes(4, "big") + bytes(4) + bomb)
+
+
+@pytest.mark.parametrize("kind", ["GZIP_1", "GZIP_2"])
+@pytest.mark.parametrize("members", [1, 50])
+def test_a_bomb_in_a_tile_is_not_unpacked(make_frame, pack, monkeypatch, kind, members):
+    path = pack(make_frame("a.fits"), "fz", compression_type=kind, tile_shape=(40, 48))
+    member = gzip.compress(bytes(20_000_000 // members))
+    path.write_bytes(bomb_in_a_tile(path.read_bytes(), member * members))
+    monkeypatch.setattr(gzip, "decompress", lambda _: pytest.fail("unpacked"))
+    with pytest.raises(FrameError, match=r"damaged \(a tile of 1920 pixels unpacks to \d+ bytes or more\)"):
+        whole(read_frame(path))
+
+
 # ---- files that are refused when their pixels are read
 
 
