@@ -108,7 +108,6 @@ def load_instrument(path: Path) -> Instrument:
         reason = {
             KeyError: f"lacks {error}",
             ValueError: " ".join(str(error).split()),
-            OverflowError: str(error),
         }.get(type(error), "a value is of the wrong kind")
         raise SettingsError(
             f"{path}: not a usable instrument table: {reason}: lay it out as those that come with soxspipe"
