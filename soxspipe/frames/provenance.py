@@ -15,7 +15,7 @@ from astropy.io import fits
 from ..exceptions import CommandLineError, FrameError, InputError
 from .checksums import data_sum, file_md5
 from .origin import INSTRUMENT_TABLE, text_md5
-from .products import card_text
+from .product_headers import card_text
 from .sof import FITS_NAME, SofEntry
 from .streams import printable
 from .units import read_frame, read_units

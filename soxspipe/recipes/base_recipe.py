@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ..frames.origin import Origin
-from ..frames.products import Product, ProductFile, add_qc, product_header, product_stem
+from ..frames.product_headers import ProductFile, add_qc, product_header, product_stem
+from ..frames.products import Product
 from ..frames.set_of_files import FrameSet, collect_frames
 from ..quality.table import QualityTable
 from ..settings import ArmSettings, Settings

@@ -9,7 +9,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..frames.prepare import PreparedFrames
-from ..frames.products import ProductFile, image_hdu, set_card
+from ..frames.product_headers import ProductFile, image_hdu, set_card
 from ..frames.set_of_files import FrameSet
 from ..instruments.detectors import Geometry
 from ..stacking import StackResult

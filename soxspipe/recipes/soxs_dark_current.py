@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ..frames.masters import MasterPlanes, MasterSet, collect_masters
 from ..frames.origin import Origin
-from ..frames.products import ProductFile, image_hdu, set_card
+from ..frames.product_headers import ProductFile, image_hdu, set_card
 from ..quality.metrics import AMBIGUOUS, NO_DATA, STATIC
 from ..quality.rate_metrics import rate_metrics
 from ..quality.table import QualityTable

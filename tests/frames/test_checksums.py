@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from soxspipe.exceptions import FrameError, InputError
 from soxspipe.frames.checksums import SumCheck, add_up, file_md5
-from soxspipe.frames.products import data_md5
+from soxspipe.frames.product_headers import data_md5
 from soxspipe.frames.set_of_files import collect_frames
 from soxspipe.frames.units import read_units
 from soxspipe.frames.verify import Faults

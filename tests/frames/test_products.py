@@ -11,7 +11,8 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import ProductError, ProductExistsError
-from soxspipe.frames.products import Product, data_md5, set_card
+from soxspipe.frames.product_headers import data_md5, set_card
+from soxspipe.frames.products import Product
 
 
 def hdus_of(value):
