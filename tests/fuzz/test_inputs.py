@@ -268,6 +268,14 @@ def test_a_start_at_the_end_of_the_calendar(folder):
     targets.check("reduction", data, folder)
 
 
+@pytest.mark.parametrize("value", ["0", "'x'", "", "T"])
+@pytest.mark.parametrize("place", [5, 8])
+def test_a_card_that_is_called_continue(folder, value, place):
+    frame = SEEDS["header"][0]
+    at = 80 * place
+    targets.check("reduction", frame[:at] + card("CONTINUE", value).encode() + frame[at + 80 :], folder)
+
+
 def test_frames_without_noise(tmp_path):
     rng = np.random.default_rng(1)
     images = [np.where(rng.random((40, 48)) < 0.5, np.nan, 1000).astype(np.float32) for _ in range(4)]
