@@ -41,7 +41,7 @@ _ASCII = bytes(code if 32 <= code < 127 else ord("?") for code in range(256))
 #: Cards that astropy reads without a word; others are looked at one by one.
 _PLAIN_CARD = re.compile(
     r"(?:COMMENT |HISTORY | {8}).{72}"
-    r"|(?:(?=[A-Z0-9_-]+ *=)[A-Z0-9_ -]{8}= |HIERARCH (?= *[A-Z0-9_-])[A-Z0-9_ -]+=)"
+    r"|(?!CONTINUE)(?:(?=[A-Z0-9_-]+ *=)[A-Z0-9_ -]{8}= |HIERARCH (?= *[A-Z0-9_-])[A-Z0-9_ -]+=)"
     r" *(?:'(?:[^']|'')*'|[+-]?[0-9]+(?:\.[0-9]*)?(?:E[+-]?[0-9]+)?|[TF])? *(?:/.*)?"
 )
 #: Keywords of a tile-compressed image that tell of the table which holds it.

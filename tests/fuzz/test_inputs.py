@@ -236,7 +236,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path, how):
     elif how == "header":  # a header that never ends, a thousandth of its size on disk
         path.write_bytes(gzip.compress(promised[:400] + b"COMMENT ".ljust(80) * 10**6))
     elif how == "names":  # the name of what was packed, which gzip notes, never ends
-        path.write_bytes(b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"n" * 10**7)
+        path.write_bytes(b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"n" * 10**6)
     else:
         path.write_bytes({"gz": gzip.compress, "Z": pack_lzw}[how](promised + bytes(10**5)))
     code = (
@@ -266,6 +266,14 @@ def frames_of(images, tmp_path, **cards):
 def test_a_start_at_the_end_of_the_calendar(folder):
     data = targets.frame(7).replace(b"MJD-OBS =             61100.07", b"DATE-OBS= '9999-12-31T23:59:59'"[:30])
     targets.check("reduction", data, folder)
+
+
+@pytest.mark.parametrize("value", ["0", "'x'", "", "T"])
+@pytest.mark.parametrize("place", [5, 8])
+def test_a_card_that_is_called_continue(folder, value, place):
+    frame = SEEDS["header"][0]
+    at = 80 * place
+    targets.check("reduction", frame[:at] + card("CONTINUE", value).encode() + frame[at + 80 :], folder)
 
 
 def test_frames_without_noise(tmp_path):
