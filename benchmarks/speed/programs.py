@@ -65,6 +65,8 @@ class Job:
     def variables(self, home: Path) -> dict[str, str]:
         """Return the environment of the command, with a home that it may write to."""
         merged = {**os.environ, "HOME": str(home), **self.environment}
+        # a package that was installed was compiled; one in its folder is compiled by the first run
+        merged.pop("PYTHONDONTWRITEBYTECODE", None)
         return {name: value for name, value in merged.items() if value}
 
 

@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ KEPT = re.compile(
 CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
 #: No word of a file name is longer, whatever a header says.
 LONGEST_WORD = 40
+#: Rows that are digested at once, in the byte order of the file.
+MD5_ROWS = 128
 #: Longest card that fits one record.
 CARD = 80
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
@@ -233,15 +236,14 @@ def data_md5(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     for hdu in hdus:
         if hdu.data is not None:
-            stored = np.ascontiguousarray(_stored(hdu))
-            digest.update(stored.data)
-            digest.update(bytes(-stored.nbytes % 2880))
+            for start in range(0, len(hdu.data), MD5_ROWS):
+                digest.update(np.ascontiguousarray(_stored(hdu.data[start : start + MD5_ROWS])).data)
+            digest.update(bytes(-hdu.data.nbytes % 2880))
     return digest.hexdigest()
 
 
-def _stored(hdu: fits.PrimaryHDU | fits.ImageHDU) -> np.ndarray[Any, Any]:
-    """Return the pixels as they stand in the file: big-endian, unsigned integers shifted."""
-    data: np.ndarray[Any, Any] = hdu.data
+def _stored(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return pixels as they stand in the file: big-endian, unsigned integers shifted."""
     if data.dtype.kind == "u" and data.dtype.itemsize > 1:
         half = 1 << (8 * data.dtype.itemsize - 1)
         signed = (data ^ data.dtype.type(half)).view(f"i{data.dtype.itemsize}")
@@ -269,3 +271,8 @@ class ProductFile:
     ending: str
     category: str
     hdus: fits.HDUList
+
+    @cached_property
+    def md5(self) -> str:
+        """MD5 of all its data units; worked out once."""
+        return data_md5(self.hdus)

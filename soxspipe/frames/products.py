@@ -93,7 +93,7 @@ class Product:
                     f"{path}: the product exists already and was left alone: choose another folder, or --overwrite"
                 )
 
-    def add_fits(self, role: str, ending: str, hdus: fits.HDUList) -> None:
+    def add_fits(self, role: str, ending: str, hdus: fits.HDUList, md5: str | None = None) -> None:
         """Write a FITS file with checksums under its temporary name.
 
         Parameters
@@ -104,9 +104,11 @@ class Product:
             What follows the stem in its name.
         hdus : astropy.io.fits.HDUList
             Its contents; DATAMD5 and PIPEFILE are set here.
+        md5 : str, optional
+            MD5 of its data units, where it is known.
         """
         set_card(hdus[0].header, "PIPEFILE", self.stem + ending, "name of this file")
-        set_card(hdus[0].header, "DATAMD5", data_md5(hdus), "MD5 of all data units")
+        set_card(hdus[0].header, "DATAMD5", md5 or data_md5(hdus), "MD5 of all data units")
         with self._new_file(role, ending) as file:
             hdus.writeto(file, checksum=True, output_verify="exception")
 

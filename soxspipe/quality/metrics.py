@@ -268,9 +268,6 @@ def count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
 
 
 def _count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     ny, nx = shape
     frame, pixel = samples.T.astype(np.int64)
     y, x = np.divmod(pixel, nx)
@@ -282,6 +279,13 @@ def _count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
         touching = np.flatnonzero(keys[np.minimum(at, len(keys) - 1)] == keys + step)
         first.append(touching)
         second.append(at[touching])
-    edges = np.concatenate(first), np.concatenate(second)
-    graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(keys), len(keys)))
-    return int(connected_components(graph, directed=False, return_labels=False))
+    one, other = np.concatenate(first), np.concatenate(second)
+    # each sample takes the lowest label of those that it touches, and the label of that one, until none changes
+    labels, before = np.arange(len(keys)), None
+    while before is None or not np.array_equal(labels, before):
+        before = labels.copy()
+        lowest = np.minimum(labels[one], labels[other])
+        np.minimum.at(labels, one, lowest)
+        np.minimum.at(labels, other, lowest)
+        labels = labels[labels]
+    return int(np.count_nonzero(labels == np.arange(len(keys))))

@@ -188,7 +188,7 @@ class Recipe(ABC, Generic[InputsT]):
                     if file is output.files[0]:
                         add_qc(header, output.qc)
                     file.hdus[0].header.extend(header, end=True)
-                    product.add_fits(file.role, file.ending, file.hdus)
+                    product.add_fits(file.role, file.ending, file.hdus, file.md5)
                 output.frame.header = output.files[0].hdus[0].header
                 product.add_json(
                     "qc",

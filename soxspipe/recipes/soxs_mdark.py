@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkFacts, 
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
+from ..stacking.workers import at_once
 from .base_recipe import BaseRecipe, RecipeOutput
 from .dark_products import dark_files, dark_frame
 
@@ -105,10 +107,15 @@ class soxs_mdark(BaseRecipe):
             workers=self.workers,
         )
         codes = _pixel_codes(stack, noise_map, prepared.static_bad)
-        metrics = dark_metrics(stack, noise_map, codes, _facts(frames, prepared, limits.hot_pixel_sigma))
-        quality = QualityTable(metrics, _ranges(frames, settings))
         frame = dark_frame(stack, codes, frames.geometry)
-        return RecipeOutput(frame, quality, dark_files(frame, stack, frames, prepared, self.category))
+        files = dark_files(frame, stack, frames, prepared, self.category)
+        facts = _facts(frames, prepared, limits.hot_pixel_sigma)
+        metrics = at_once(
+            partial(dark_metrics, stack, noise_map, codes, facts),
+            *(partial(getattr, file, "md5") for file in files),
+            workers=self.workers,
+        )
+        return RecipeOutput(frame, QualityTable(metrics, _ranges(frames, settings)), files)
 
 
 def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkFacts:

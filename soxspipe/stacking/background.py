@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .bands import in_bands, row_bands
 from .frame_stack import Regions
 from .noise_model import clipped_moments, nan_medians
+from .workers import in_bands, row_bands
 
 __all__ = ["Background", "measure_background"]
 

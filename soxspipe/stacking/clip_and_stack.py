@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
 from .background import Background, measure_background
-from .bands import in_bands, row_bands
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
 from .stack_band import BandLeftovers, BandStacker, Clip, StackImages
+from .workers import in_bands, row_bands
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..exceptions import InputError
 from .background import BAND_ROWS, Background, measure_background
-from .bands import in_bands, row_bands
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
+from .workers import in_bands, row_bands
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData

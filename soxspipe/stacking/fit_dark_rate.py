@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
-from .bands import in_bands, row_bands
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
+from .workers import in_bands, row_bands
 
 __all__ = [
     "NONLINEAR",

@@ -1,4 +1,4 @@
-"""Bands of rows, on several threads."""
+"""Work on several threads: bands of rows, and works that have nothing to do with each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["in_bands", "row_bands"]
+__all__ = ["at_once", "in_bands", "row_bands"]
 
 ResultT = TypeVar("ResultT")
 
@@ -67,3 +67,31 @@ def in_bands(
             yield stop, future.result()
     finally:  # a fault in one band, or an interruption, leaves those that have not begun undone
         pool.shutdown(cancel_futures=True)
+
+
+def at_once(first: Callable[[], ResultT], *others: Callable[[], object], workers: int) -> ResultT:
+    """Do several works at the same time.
+
+    Parameters
+    ----------
+    first : callable
+        Called in this thread.
+    *others : callable
+        Called in one other thread; with one worker, after the first.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    result
+        What the first returned.
+    """
+    with ThreadPoolExecutor(1, "beside") as pool:
+        futures = [pool.submit(other) for other in others] if workers > 1 else []
+        result = first()
+        for future in futures:
+            future.result()
+    if workers <= 1:
+        for other in others:
+            other()
+    return result

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from soxspipe.stacking.bands import in_bands, row_bands
+from soxspipe.stacking.workers import in_bands, row_bands
 
 
 def test_bands_cover_every_row_once_and_stay_within_their_span():
