@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import logging
@@ -98,6 +99,8 @@ COMMANDS = ("mdark", "dark-current", "simulate", "demo", "settings")
 #: Commands that run a recipe: its name, and the argument that holds its input.
 RECIPES = {"mdark": ("soxs_mdark", "<inputFrames>"), "dark-current": ("soxs_dark_current", "<master>")}
 
+#: New objects after which garbage is looked for.
+GARBAGE_OBJECTS = 100_000
 #: More threads than any machine has processors; each holds a band of all frames.
 MOST_WORKERS = 1024
 
@@ -119,6 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # its other threads double the cost of importing NumPy, and no matrix here is large
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # imports make half a million objects that stay: to look for garbage among them costs a tenth of their time
+    thresholds = gc.get_threshold()
+    gc.set_threshold(GARBAGE_OBJECTS)
     terminal, before = Terminal(), (_log.level, _log.propagate)
     _log.addHandler(terminal)
     _log.setLevel(logging.DEBUG)  # the log file may want more than the terminal
@@ -136,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log.removeHandler(terminal)
         _log.setLevel(before[0])
         _log.propagate = before[1]
+        gc.set_threshold(*thresholds)
 
 
 def _log_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:

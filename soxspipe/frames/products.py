@@ -129,7 +129,8 @@ class Product:
         ProductError
             When another run wrote the product in the meantime, or the folder fails.
         """
-        files = {role: self.folder / name for role, name in self._waiting.items()}
+        main_first = sorted(self._waiting.items(), key=lambda item: item[1] != self.path.name)
+        files = {role: self.folder / name for role, name in main_first}
         with self._faults(), _locked(self.folder) as (folder, alone), _uninterrupted():
             self._tidy(folder, alone)
             old = {path.name for path in files.values() if os.path.lexists(path)}

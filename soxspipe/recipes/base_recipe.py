@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from ..frames.products import Product
 from ..frames.set_of_files import FrameSet, collect_frames
 from ..quality.table import QualityTable
 from ..settings import ArmSettings, Settings
+from ..stacking.workers import at_once
 from ..version import __version__
 from .run_log import run_log
 
@@ -188,7 +190,10 @@ class Recipe(ABC, Generic[InputsT]):
                     if file is output.files[0]:
                         add_qc(header, output.qc)
                     file.hdus[0].header.extend(header, end=True)
-                    product.add_fits(file.role, file.ending, file.hdus, file.md5)
+                at_once(
+                    *(partial(product.add_fits, file.role, file.ending, file.hdus, file.md5) for file in output.files),
+                    workers=self.workers,
+                )
                 output.frame.header = output.files[0].hdus[0].header
                 product.add_json(
                     "qc",

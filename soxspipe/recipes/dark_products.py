@@ -79,11 +79,12 @@ def dark_files(
         "NOISE": (turn(stack.noise), "electron"),
         "NCOMBINE": (turn(stack.count), ""),
     }
+    # astropy swaps bytes in place while it writes: no two files may share a plane
     master = fits.HDUList([image_hdu(name, data, unit) for name, (data, unit) in planes.items()])
     _describe(master[0].header, frames, prepared)
     return [
         ProductFile("master dark", ".fits", category, master),
-        ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(master["QUAL"].data)])),
+        ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(frame.flags.copy())])),
     ]
 
 

@@ -344,8 +344,8 @@ def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
     below = equal = 0
     for start in range(0, values.size, CHUNK):
         chunk = values[start : start + CHUNK]
-        below += np.count_nonzero(chunk < median - 0.5 * step)
-        equal += np.count_nonzero(np.abs(chunk - median) <= 0.5 * step)
+        below += int(np.count_nonzero(chunk < median - 0.5 * step))
+        equal += int(np.count_nonzero(np.abs(chunk - median) <= 0.5 * step))
     return median + step * ((0.5 * values.size - below) / equal - 0.5) if equal else median
 
 
