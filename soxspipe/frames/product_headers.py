@@ -19,7 +19,17 @@ from ..quality.table import QCValue
 from ..version import __version__
 from .origin import Origin
 
-__all__ = ["ProductFile", "add_qc", "card_text", "data_md5", "image_hdu", "product_header", "product_stem", "set_card"]
+__all__ = [
+    "ProductFile",
+    "add_qc",
+    "card_text",
+    "data_md5",
+    "image_hdu",
+    "product_header",
+    "product_stem",
+    "read_only",
+    "set_card",
+]
 
 PIPELINE = f"soxspipe/{__version__}"
 #: Keywords of the first input frame that a product keeps.
@@ -194,6 +204,13 @@ def _iso(mjd: float) -> str:
     return (MJD_EPOCH + timedelta(days=mjd)).isoformat(timespec="milliseconds").removesuffix("+00:00")
 
 
+def read_only(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a view that cannot be written to: of any other array astropy swaps the bytes in place while it writes."""
+    view = data.view()
+    view.flags.writeable = False
+    return view
+
+
 def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.PrimaryHDU | fits.ImageHDU:
     """Make one plane of a product, with the keywords that say what it is.
 
@@ -210,7 +227,7 @@ def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.Pri
     -------
     astropy.io.fits.PrimaryHDU or ImageHDU
     """
-    hdu = fits.PrimaryHDU(data) if name == "FLUX" else fits.ImageHDU(data)
+    hdu = fits.PrimaryHDU(read_only(data)) if name == "FLUX" else fits.ImageHDU(read_only(data))
     set_card(hdu.header, "EXTNAME", name)
     if unit:
         set_card(hdu.header, "BUNIT", unit, "unit of the pixels")
