@@ -19,7 +19,7 @@ from .stages import IMPORTS, REST, STAGES
 
 METER = Path(__file__).with_name("meter.py")
 #: A program that takes longer than this for a reduction is run once, second.
-SLOW_S = 60.0
+SLOW_S = 30.0
 #: A program that would take longer is left out, second.
 LIMIT_S = 400
 #: Share of the machine's memory that a program may take.

@@ -85,17 +85,21 @@ def measure_background(
     clean = image.copy()
     if bad is not None:
         clean[bad] = np.nan
-    total, smooth = np.zeros(image.shape, np.float32), np.empty(image.shape, np.float32)
+    total, smooth = np.empty(image.shape, np.float32), np.empty(image.shape, np.float32)
+    levels = _AmplifierLevels(clean, regions)
     if column_parity:
-        _remove_parity(clean, total, regions)
-    _remove_steps(clean, total, regions)
+        levels.measure_parity()
+    levels.measure_steps()
     ny, nx = image.shape
     medians = np.empty((-(-ny // box), -(-nx // box)), np.float32)
     bands = list(row_bands([(0, ny)], box * max(1, BAND_ROWS // box)))
     stride = max(1, clean.size // SCATTER_PIXELS) | 1
 
     def take_rows(start: int, stop: int) -> NDArray[np.float32]:
-        return nan_medians(clean[start:stop])
+        rows, columns = slice(start, stop), slice(0, nx)
+        clean[rows] = levels.corrected(rows, columns)
+        total[rows] = levels.of(rows, columns)
+        return nan_medians(clean[rows])
 
     def take_blocks(start: int, stop: int) -> None:
         clean[start:stop] -= rows[start:stop, None]
@@ -130,54 +134,74 @@ def measure_background(
     return Background(total, smooth)
 
 
-def _remove_parity(clean: NDArray[np.float32], pattern: NDArray[np.float32], regions: Regions) -> None:
-    """Take half the difference of odd and even columns from each, region by region."""
-    for rows, columns in regions:
-        block = clean[rows, columns]
-        even, odd = block[::4, : block.shape[1] // 2 * 2 : 2], block[::4, 1::2]
-        # each pair of columns by its own median, so that a bad column among them does not count
-        half = np.float32(0.5 * _median(nan_medians((odd - even).T)))
-        offset = np.where(np.arange(block.shape[1]) % 2, half, -half)
-        block -= offset
-        pattern[rows, columns] += offset
+class _AmplifierLevels:
+    """Column parity and level of each amplifier, as rows of the image: those of one span of rows are alike."""
 
+    def __init__(self, image: NDArray[np.float32], regions: Regions) -> None:
+        self._image = image
+        self._regions = regions
+        starts = sorted({rows.start for rows, _ in regions})
+        self._span = np.searchsorted(starts, np.arange(len(image)), side="right") - 1
+        self._parity, self._step = np.zeros((2, len(starts), image.shape[1]), np.float32)
 
-def _remove_steps(clean: NDArray[np.float32], pattern: NDArray[np.float32], regions: Regions) -> None:
-    """Bring every region to the level of the first, across the edges that they share."""
-    placed: list[tuple[slice, slice]] = []
-    waiting = list(regions)
-    while waiting:
-        for region in waiting:
-            step = 0.0 if not placed else _step(clean, placed, region)
-            if step is None:
-                continue
-            clean[region] -= np.float32(step)
-            pattern[region] += np.float32(step)
-            placed.append(region)
-            waiting.remove(region)
-            break
-        else:  # an island without a neighbour stays as it is
-            placed.append(waiting.pop(0))
+    def corrected(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """Return a part of the image without what is known by now."""
+        span = self._span[rows]
+        part: NDArray[np.float32] = self._image[rows, columns] - self._parity[span, columns]
+        part -= self._step[span, columns]
+        return part
 
+    def of(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """Return parity and level of a part of the image."""
+        span = self._span[rows]
+        part: NDArray[np.float32] = self._parity[span, columns] + self._step[span, columns]
+        return part
 
-def _step(
-    clean: NDArray[np.float32], placed: list[tuple[slice, slice]], region: tuple[slice, slice], width: int = 4
-) -> float | None:
-    """Level of a region above a neighbour that is placed; None when it has none."""
-    for other in placed:
-        for axis in (0, 1):
-            image, along = (clean, 1) if axis == 0 else (clean.T, 0)
-            if other[along] != region[along]:
-                continue
-            before, after = sorted((other[axis], region[axis]), key=lambda span: span.start)
-            if before.stop != after.start:
-                continue
-            edge = after.start
-            # each line along the edge by its own median, so that a bad one among them does not count
-            lines = nan_medians(image[edge - width : edge + width, region[along]])
-            rise = _median(lines[width:]) - _median(lines[:width])
-            return rise if after is region[axis] else -rise
-    return None
+    def measure_parity(self) -> None:
+        """Take half the difference of odd and even columns, region by region."""
+        for rows, columns in self._regions:
+            block = self._image[rows, columns]
+            even, odd = block[::4, : block.shape[1] // 2 * 2 : 2], block[::4, 1::2]
+            # each pair of columns by its own median, so that a bad column among them does not count
+            half = np.float32(0.5 * _median(nan_medians((odd - even).T)))
+            self._parity[self._span[rows.start] : self._span[rows.stop - 1] + 1, columns] = np.where(
+                np.arange(block.shape[1]) % 2, half, -half
+            )
+
+    def measure_steps(self) -> None:
+        """Bring every region to the level of the first, across the edges that they share."""
+        placed: list[tuple[slice, slice]] = []
+        waiting = list(self._regions)
+        while waiting:
+            for region in waiting:
+                step = 0.0 if not placed else self._step_of(region, placed)
+                if step is None:
+                    continue
+                rows, columns = region
+                self._step[self._span[rows.start] : self._span[rows.stop - 1] + 1, columns] = step
+                placed.append(region)
+                waiting.remove(region)
+                break
+            else:  # an island without a neighbour stays as it is
+                placed.append(waiting.pop(0))
+
+    def _step_of(self, region: tuple[slice, slice], placed: list[tuple[slice, slice]], width: int = 4) -> float | None:
+        """Level of a region above a neighbour that is placed; None when it has none."""
+        for other in placed:
+            for axis in (0, 1):
+                if other[1 - axis] != region[1 - axis]:
+                    continue
+                before, after = sorted((other[axis], region[axis]), key=lambda span: span.start)
+                if before.stop != after.start:
+                    continue
+                beside = slice(max(after.start - width, 0), after.start + width)
+                strip = self.corrected(beside, region[1]) if axis == 0 else self.corrected(region[0], beside).T
+                # each line along the edge by its own median, so that a bad one among them does not count
+                lines = nan_medians(strip)
+                n_before = after.start - beside.start
+                rise = _median(lines[n_before:]) - _median(lines[:n_before])
+                return rise if after is region[axis] else -rise
+        return None
 
 
 def _row_noise(medians: NDArray[np.float32]) -> NDArray[np.float32]:
