@@ -20,7 +20,7 @@ from benchmarks.accuracy.peers import peer_version
 from benchmarks.accuracy.tables import as_rst, as_text
 
 from .figures import draw
-from .programs import HOW_TO_PEER, ONE_PROCESS, OURS, PEER, ROOT, Program, has_workers, programs
+from .programs import HOW_TO_PEER, ONE_PROCESS, OURS, PEER, ROOT, SIRIL, Program, has_workers, programs
 from .promises import Results, check
 from .samples import MANY, Sample, large, many, nir, refused
 from .tables import machine, tables
@@ -30,6 +30,8 @@ from .whole import measure_sample, measure_small, profile
 NUMBERS, QUICK = (5, 10, 20, 25, 100, 200), (5, 10)
 #: With this number the only peer is the older soxspipe, whose promise it is.
 FOR_PEER = 20
+#: Numbers of frames for which something is promised beside the older soxspipe, and beside Siril.
+PROMISED = {10: (OURS, PEER), FOR_PEER: (OURS, PEER), 100: (OURS, SIRIL), 200: (OURS,)}
 #: Numbers of frames that are stacked in memory, and those of the quick run.
 IN_MEMORY, IN_MEMORY_QUICK = (10, 25, 100), (10,)
 #: Most frames in memory that stock ccdproc gets: it takes four times their memory, and a minute.
@@ -91,9 +93,10 @@ def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Re
     results = Results(left_out=[f"{line.partition(':')[0]}: not installed" for line in missing])
 
     def measure(sample: Sample, *names: str, runs: int = runs) -> None:
+        promised = PROMISED.get(int(sample.label), ()) if sample.label.isdigit() else ()
         print(f"{sample.label} frames", file=sys.stderr, flush=True)
         chosen = [program for program in todo if not names or program.name in names]
-        timings, left_out = measure_sample(sample, chosen, runs, results.timings, scratch)
+        timings, left_out = measure_sample(sample, chosen, runs, results.timings, scratch, promised)
         results.timings |= timings
         results.left_out += left_out
 
