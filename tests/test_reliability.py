@@ -821,6 +821,15 @@ def test_order_of_the_lines_changes_no_pixel_and_inputs_stay_as_they_are(night):
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path("raw").iterdir()} == before
 
 
+def test_another_number_of_workers_changes_no_pixel(night):
+    expected = planes_of(night.out)
+    for workers in (1, 3):
+        output = f"by{workers}"
+        assert cl_utils.main(["mdark", "raw", f"--workers={workers}", f"--output={output}", "-q"]) == 0
+        planes = planes_of(Path(output))
+        assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
+
+
 @pytest.mark.skipif(shutil.which("fitsverify") is None, reason="needs the program fitsverify")
 def test_every_product_passes_fitsverify(night):
     night.change(0, ESO_OBS_NAME="x" * 200)
