@@ -20,8 +20,8 @@ from .stages import IMPORTS, REST, STAGES
 METER = Path(__file__).with_name("meter.py")
 #: A program that takes longer than this for a reduction is run once, unless something is promised of it, second.
 SLOW_S = 10.0
-#: A program that would take longer is left out, second.
-LIMIT_S = 120
+#: A program that would take longer is left out, and one that does is stopped, second.
+MOST_S, LIMIT_S = 120, 400
 #: Share of the machine's memory that a program may take.
 SHARE = 0.8
 
@@ -186,7 +186,7 @@ def _foreseen(sample: Sample, program: Program, timings: Timings) -> str:
         return ""
     n, timing = max(known, key=lambda pair: pair[0])
     seconds, megabytes = (value * sample.n / n for value in (timing.wall * program.detectors, timing.peak_mb))
-    if seconds > LIMIT_S:
+    if seconds > MOST_S:
         return f"would take some {seconds:.0f} s"
     # what does not grow with the number of frames is no reason
     if megabytes > SHARE * memory_mb() and timing.peak_mb > 50 * n:

@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 #: What a sample's distance from the median of its pixel may be measured in.
 SCALES = ("noise-model", "std", "mad")
-#: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more: below so many rows
-#: what each call of NumPy costs would count more than the cache.
-BAND_SAMPLES, MOST_BAND_SAMPLES, BAND_ROWS = 2**20, 2**21, 16
+#: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more, up to a limit for all
+#: workers: below so many rows what each call costs would count more than the cache. A sample takes some ten bytes.
+BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**20, 2**24, 16
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -194,7 +194,7 @@ def clip_and_stack(
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
     images = StackImages.empty(stack.shape)
-    band_rows = min(band_rows or _band_rows(n_frames * nx), ny)
+    band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
     stack_band = BandStacker(stack, noise_model, clip, images, band_rows, min(workers, len(bands)))
     leftovers: list[BandLeftovers] = []
@@ -244,9 +244,9 @@ def clip_and_stack(
     )
 
 
-def _band_rows(row_samples: int) -> int:
-    """Rows to hold at once, of so many samples each."""
-    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_BAND_SAMPLES // row_samples), 1)
+def _band_rows(row_samples: int, workers: int) -> int:
+    """Rows for each worker to hold at once, of so many samples each."""
+    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // workers // row_samples), 1)
 
 
 def _model_error(
