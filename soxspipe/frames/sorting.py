@@ -146,7 +146,7 @@ class Sorter:
 def _refuse_contradictions(header: fits.Header, instrument: Instrument, label: str) -> None:
     """Refuse a header that says two things of what decides a reduction: which of them is meant, nobody can tell."""
     lines = []
-    counts = Counter(header)  # one look at all cards costs less than one for each keyword
+    counts = Counter(iter(header))  # one look at all cards costs less than one for each keyword
     for keyword in ("INSTRUME", *_LAYOUT, *(keyword for names in instrument.keywords.values() for keyword in names)):
         if counts[keyword] < 2:
             continue
