@@ -606,7 +606,7 @@ SHORT_OF_MEMORY = """
 import os, resource, sys
 from pathlib import Path
 from soxspipe.cl_utils import main
-assert main(["mdark", "raw/darks.sof", "--output=warm", "-q"]) == 0
+assert main(["mdark", "raw/darks.sof", "--output=warm", "--workers=1", "-q"]) == 0
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 for more in (0, 2, 8, 16, 32):
     sys.stdout.flush()
@@ -682,11 +682,19 @@ def test_a_frame_that_is_removed_while_it_is_read(night, monkeypatch):
     night.refused("10-10-09.000.fits: cannot be read .No such file or directory.")
 
 
+@pytest.fixture
+def heeded():
+    """Heed SIGHUP, which whoever runs the tests under nohup has ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("signum", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "terminated")],
 )
-def test_sigint_sigterm_or_sighup(night, at_progress, signum, code, word):
+def test_sigint_sigterm_or_sighup(night, at_progress, heeded, signum, code, word):
     at_progress(lambda: signal.raise_signal(signum))
     night.refused(word, code=code)
     at_progress(lambda: signal.raise_signal(signum))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -111,8 +112,8 @@ class Recipe(ABC, Generic[InputsT]):
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Threads that work on the pixels; default: one for each processor that this process may use. The pixels do
-        not depend on their number.
+        Threads that work on the pixels; default: one for each processor that this process may use, one where its
+        memory is limited (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
     """
@@ -212,7 +213,12 @@ class Recipe(ABC, Generic[InputsT]):
 
 
 def _available_workers() -> int:
-    """Return the number of processors that this process may use."""
+    """Return the number of processors that this process may use; one where its memory is limited.
+
+    A thread that has no memory for its first line dies without a word that could be caught.
+    """
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +12,6 @@ from .noise_model import clipped_moments, nan_medians
 from .workers import in_bands, row_bands
 
 __all__ = ["Background", "measure_background"]
-
-ResultT = TypeVar("ResultT")
 
 #: Rows worked on at once, or as many as whole blocks have: they stay in the cache.
 BAND_ROWS = 64
@@ -118,19 +114,16 @@ def measure_background(
         total[start:stop] += rows[start:stop, None]
         total[start:stop] += smooth[start:stop]
 
-    def in_all_bands(work: Callable[[int, int], ResultT]) -> list[ResultT]:
-        return [result for _, result in in_bands(work, bands, workers)]
-
-    rows = _row_noise(np.concatenate(in_all_bands(take_rows)))
-    in_all_bands(take_blocks)
+    rows = _row_noise(np.concatenate(in_bands(take_rows, bands, workers)))
+    in_bands(take_blocks, bands, workers)
     first = _without_clusters(np.where(np.isfinite(medians), medians, np.float32(_median(medians))))
     surface = _Surface(first, image.shape, box)
     # what stands out of a first look would pull its own background: a second look leaves it out
-    scatter = clipped_moments(np.concatenate(in_all_bands(first_look)))[1]
+    scatter = clipped_moments(np.concatenate(in_bands(first_look, bands, workers)))[1]
     outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
-    in_all_bands(second_look)
+    in_bands(second_look, bands, workers)
     surface = _Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
-    in_all_bands(draw)
+    in_bands(draw, bands, workers)
     return Background(total, smooth)
 
 

@@ -15,7 +15,7 @@ from ..exceptions import InputError, TooFewFramesError
 from .background import Background, measure_background
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
-from .stack_band import BandLeftovers, BandStacker, Clip, StackImages
+from .stack_band import BandStacker, Clip, StackImages
 from .workers import in_bands, row_bands
 
 if TYPE_CHECKING:
@@ -197,13 +197,9 @@ def clip_and_stack(
     band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
     stack_band = BandStacker(stack, noise_model, clip, images, band_rows, min(workers, len(bands)))
-    leftovers: list[BandLeftovers] = []
     with warnings.catch_warnings():  # here and not where they arise: filters belong to all threads
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
-        for done, left in in_bands(stack_band, bands, workers):
-            leftovers.append(left)
-            if progress is not None:
-                progress(done, ny)
+        leftovers = in_bands(stack_band, bands, workers, None if progress is None else lambda rows: progress(rows, ny))
     background = measure_background(
         images.mean,
         noise_model.regions,
@@ -223,8 +219,7 @@ def clip_and_stack(
         images.mean[rows] += level
         background.total_e[rows] += level
 
-    for _ in in_bands(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers):
-        pass
+    in_bands(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
     rejected = np.concatenate([left.rejected for left in leftovers])
     log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
     return StackResult(

@@ -176,8 +176,7 @@ def create_noise_map(
         if noisy_tested:
             centre, spread = clipped_moments(np.cbrt(variance_ratio(_null_sample)))
             noisiest = centre + noisy_pixel_sigma * spread
-    for _ in in_bands(judge, row_bands([(0, len(data))], BAND_ROWS), workers):
-        pass
+    in_bands(judge, row_bands([(0, len(data))], BAND_ROWS), workers)
     result = NoiseMap(codes, width, noisy_tested)
     log.info(
         "%d hot, %d cold, %s noisy pixels; the quiet ones scatter by %.3f of their error",

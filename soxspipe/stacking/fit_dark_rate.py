@@ -412,9 +412,9 @@ def fit_dark_rate(
             value -= _spread(level.drift_e, level.regions, start, stop, nx)
         _fit_band(time, value, error, codes, common_error_e, limits, (fit, slice(start, stop)))
 
-    for done, _ in in_bands(work, row_bands([(0, ny)], band_rows), workers):
-        if progress is not None:
-            progress(done, ny)
+    in_bands(
+        work, row_bands([(0, ny)], band_rows), workers, None if progress is None else lambda rows: progress(rows, ny)
+    )
     log.info(
         "%d of %d pixels have no rate, %d are not linear",
         np.count_nonzero(np.isnan(fit.rate_e_per_s)),
