@@ -170,7 +170,7 @@ def _noise(stack: StackResult, noise_map: NoiseMap, std: float, facts: DarkFacts
 
 def _structure(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
     """Slopes along the axes, and light or glow in the corners."""
-    seen, image = facts.orient(good), facts.orient(np.where(good, stack.master.data, np.float32(0)))
+    seen, image = facts.orient(good), facts.orient(stack.master.data)
     smooth = stack.background.smooth_e
     ny, nx = smooth.shape
     high, wide = max(1, round(ny * CORNER)), max(1, round(nx * CORNER))
@@ -189,9 +189,9 @@ def _structure(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) ->
 
 
 def _slope(image: NDArray[np.float32], seen: NDArray[np.bool_], axis: int) -> float:
-    """Slope of the mean profile that is left when one axis is averaged away; the image is 0 where nothing is seen."""
+    """Slope of the mean profile that is left when one axis is averaged away."""
     count = np.count_nonzero(seen, axis=axis)
-    profile = image.sum(axis=axis, dtype=np.float64)[count > 0] / count[count > 0]
+    profile = image.sum(axis=axis, dtype=np.float64, where=seen)[count > 0] / count[count > 0]
     where = np.flatnonzero(count > 0).astype(float)
     where -= where.mean()
     return float((where * profile).sum() / np.square(where).sum()) if where.size > 1 else math.nan

@@ -106,6 +106,7 @@ class soxs_mdark(BaseRecipe):
             noisy_minimum_frames=limits.noisy_minimum_frames,
             workers=self.workers,
         )
+        stack = stack.without_quiet_planes()
         codes = _pixel_codes(stack, noise_map, prepared.static_bad)
         frame = dark_frame(stack, codes, frames.geometry)
         files = dark_files(frame, stack, frames, prepared, self.category)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SCALES = ("noise-model", "std", "mad")
 #: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more, up to a limit for all
 #: workers: below so many rows what each call costs would count more than the cache. A sample takes some ten bytes.
-BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**20, 2**24, 16
+BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**20, 2**22, 16
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -92,6 +92,11 @@ class StackResult:
     def n_rejected(self) -> int:
         """Samples left out by the clip."""
         return len(self.rejected)
+
+    def without_quiet_planes(self) -> StackResult:
+        """Return the same without the two planes that only the search for bad pixels needs: a tenth of the memory."""
+        nothing = np.empty((0, 0), np.float32)
+        return replace(self, quiet_noise=nothing, quiet_error=nothing)
 
 
 def clip_and_stack(
