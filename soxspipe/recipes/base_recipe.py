@@ -112,8 +112,8 @@ class Recipe(ABC, Generic[InputsT]):
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Threads that work on the pixels; default: one for each processor that this process may use, one where its
-        memory is limited (``ulimit -v``). The pixels do not depend on their number.
+        Threads that work on the pixels; default: two, one where there is one processor or where memory is limited
+        (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
     """
@@ -139,7 +139,7 @@ class Recipe(ABC, Generic[InputsT]):
         self.settings = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
         self.output_dir = Path(output_dir)
         self.overwrite = overwrite
-        self.workers = _available_workers() if workers is None else workers
+        self.workers = _default_workers() if workers is None else workers
         self.progress = progress
 
     @property
@@ -212,16 +212,16 @@ class Recipe(ABC, Generic[InputsT]):
         return {name: (value, defaults[name]) for name, value in self.parameters(settings).items()}
 
 
-def _available_workers() -> int:
-    """Return the number of processors that this process may use; one where its memory is limited.
+def _default_workers() -> int:
+    """Return the number of threads that pay: as many as there are processors, two at most.
 
-    A thread that has no memory for its first line dies without a word that could be caught.
+    More than two wait for the interpreter and for each other. Where memory is limited it is one: a thread that has no
+    memory for its first line dies without a word that could be caught.
     """
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(processors, 2)
 
 
 class BaseRecipe(Recipe[FrameSet]):
