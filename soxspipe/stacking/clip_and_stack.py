@@ -30,6 +30,8 @@ SCALES = ("noise-model", "std", "mad")
 #: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more, up to a limit for all
 #: workers: below so many rows what each call costs would count more than the cache. A sample takes some ten bytes.
 BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**20, 2**22, 16
+#: With fewer rows than this for each, threads only wait for each other: then one works alone, and holds up to so much.
+FEWEST_ROWS, MOST_ALONE = 8, 2**23
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -199,12 +201,13 @@ def clip_and_stack(
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
     images = StackImages.empty(stack.shape)
-    band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
+    height, stackers = _band_rows(n_frames * nx, workers)
+    band_rows = min(band_rows or height, ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
-    stack_band = BandStacker(stack, noise_model, clip, images, band_rows, min(workers, len(bands)))
+    stack_band = BandStacker(stack, noise_model, clip, images, band_rows, min(stackers, len(bands)))
     with warnings.catch_warnings():  # here and not where they arise: filters belong to all threads
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
-        leftovers = in_bands(stack_band, bands, workers, None if progress is None else lambda rows: progress(rows, ny))
+        leftovers = in_bands(stack_band, bands, stackers, None if progress is None else lambda rows: progress(rows, ny))
     background = measure_background(
         images.mean,
         noise_model.regions,
@@ -244,9 +247,14 @@ def clip_and_stack(
     )
 
 
-def _band_rows(row_samples: int, workers: int) -> int:
-    """Rows for each worker to hold at once, of so many samples each."""
-    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // workers // row_samples), 1)
+def _band_rows(row_samples: int, workers: int) -> tuple[int, int]:
+    """Rows for each worker to hold at once, of so many samples each, and the number of workers that pays."""
+
+    def rows(most: int) -> int:
+        return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, most // row_samples), 1)
+
+    shared = rows(MOST_SAMPLES // workers)
+    return (shared, workers) if workers > 1 and shared >= FEWEST_ROWS else (rows(MOST_ALONE), 1)
 
 
 def _model_error(
