@@ -63,7 +63,7 @@ Options:
                      product and in the working directory
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
-  --workers=N        threads that work on the pixels (2, where there are two processors)
+  --workers=N        processes that work on the pixels (2, where there are two processors)
   -q, --quiet        errors only
   -v, --verbose      parameters and a line for each step; -v -v also shows tracebacks
   -h, --help         print this text
@@ -101,7 +101,7 @@ RECIPES = {"mdark": ("soxs_mdark", "<inputFrames>"), "dark-current": ("soxs_dark
 
 #: New objects after which garbage is looked for.
 GARBAGE_OBJECTS = 100_000
-#: More threads than any machine has processors; each holds a band of all frames.
+#: More processes than any machine has processors; each holds a band of all frames.
 MOST_WORKERS = 1024
 
 _log = logging.getLogger("soxspipe")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from .exceptions import SoxspipeError
+from .signals import STOPS
 
 __all__ = ["Stopped", "Terminal", "deliver", "escaped", "fault_lines", "stoppable"]
 
@@ -56,7 +57,7 @@ def stoppable(*, to_the_end: bool = False) -> Iterator[None]:
 
     handlers = {}
     if threading.current_thread() is threading.main_thread():
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in STOPS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 handlers[signum] = signal.signal(signum, stop)
     try:

@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import re
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from astropy.io import fits
 
 from ..exceptions import InputError, ProductError, ProductExistsError
+from ..signals import stops_waiting
 from .product_headers import data_md5, set_card
 
 __all__ = ["Product"]
@@ -131,7 +131,7 @@ class Product:
         """
         main_first = sorted(self._waiting.items(), key=lambda item: item[1] != self.path.name)
         files = {role: self.folder / name for role, name in main_first}
-        with self._faults(), _locked(self.folder) as (folder, alone), _uninterrupted():
+        with self._faults(), _locked(self.folder) as (folder, alone), stops_waiting():
             self._tidy(folder, alone)
             old = {path.name for path in files.values() if os.path.lexists(path)}
             if old and not self.overwrite:
@@ -261,16 +261,6 @@ def _names_in(journal: Path, stem: str) -> list[str]:
         isinstance(name, str) and name.startswith(stem) and name.isprintable() and "/" not in name for name in names
     )
     return names if ours else []
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let signals wait for as long as it takes to rename some files."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,10 @@ import os
 import re
 import resource
 import tempfile
-import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import IO
 
@@ -33,22 +33,20 @@ _CHUNK = 2**20
 _LARGEST_SAMPLE = 8
 
 
-class _OpenFile:
-    """A descriptor in use by so many threads."""
+@dataclass
+class _Spool:
+    """A temporary file that images are unpacked to, one behind the other, and where the last of them ends."""
 
-    __slots__ = ("descriptor", "users")
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.users = 0
+    file: IO[bytes]
+    end: int = 0
 
 
 class PixelReader:
     """Reads bands of rows from many images, a context manager.
 
     Plain files are read in place, with few of them open at a time. A compressed image is unpacked once, when it
-    is first asked for, into one temporary file without a name that serves all images: bands stay cheap, memory
-    stays flat, and nothing is left on disk however the program ends. May be used by several threads at once.
+    is first asked for, into a temporary file without a name that serves all images: bands stay cheap, memory
+    stays flat, and nothing is left on disk however the program ends. Forked processes may read on, each by itself.
 
     Parameters
     ----------
@@ -62,12 +60,9 @@ class PixelReader:
         self.units = tuple(units)
         self._folder = temporary_folder
         self._most_open = _most_open()
-        self._files: OrderedDict[int, _OpenFile] = OrderedDict()
-        self._files_lock = threading.Lock()
-        self._spool: IO[bytes] | None = None
-        self._spool_end = 0
-        self._spool_lock = threading.Lock()
-        self._unpacked: dict[int, int] = {}
+        self._files: OrderedDict[int, int] = OrderedDict()
+        self._spools: dict[int, _Spool] = {}
+        self._unpacked: dict[int, tuple[int, int]] = {}
 
     def __enter__(self) -> PixelReader:
         return self
@@ -80,15 +75,11 @@ class PixelReader:
 
     def close(self) -> None:
         """Close all files and drop what was unpacked; reading again would open and unpack anew."""
-        with self._files_lock:
-            while self._files:
-                os.close(self._files.popitem()[1].descriptor)
-        with self._spool_lock:
-            self._unpacked.clear()
-            self._spool_end = 0
-            if self._spool is not None:
-                self._spool.close()
-                self._spool = None
+        while self._files:
+            os.close(self._files.popitem()[1])
+        self._unpacked.clear()
+        while self._spools:
+            self._spools.popitem()[1].file.close()
 
     def read_rows(self, index: int, start: int, stop: int, columns: slice | None = None) -> np.ndarray:
         """Read a band of rows.
@@ -121,10 +112,8 @@ class PixelReader:
         stored = STORED[unit.bitpix]
         size, skipped = (stop - start) * nx * stored.itemsize, start * nx * stored.itemsize
         if unit.compression:
-            base = self._unpacked.get(index)
-            base = self._unpack(index) if base is None else base
-            assert self._spool is not None
-            data = _read_at(self._spool.fileno(), size, base + skipped)
+            descriptor, base = self._unpacked.get(index) or self._unpack(index)
+            data = _read_at(descriptor, size, base + skipped)
         else:
             data = self._read_plain(index, size, unit.offset + skipped)
         if len(data) < size:
@@ -134,57 +123,46 @@ class PixelReader:
 
     def _read_plain(self, index: int, size: int, position: int) -> bytes:
         unit = self.units[index]
-        with self._files_lock:
-            file = self._files.pop(index, None)
-            if file is None:
-                file = _OpenFile(_reopen(unit))
-            self._files[index] = file
-            file.users += 1
-            # a descriptor that a thread still reads from must not be closed: its number could be given anew
-            if len(self._files) > self._most_open:
-                idle = next((key for key, other in self._files.items() if not other.users), None)
-                if idle is not None:
-                    os.close(self._files.pop(idle).descriptor)
+        descriptor = self._files.pop(index, None)
+        if descriptor is None:
+            if len(self._files) >= self._most_open:
+                os.close(self._files.popitem(last=False)[1])
+            descriptor = _reopen(unit)
+        self._files[index] = descriptor
         try:
-            data = _read_at(file.descriptor, size, position)
-            if fingerprint_of(os.fstat(file.descriptor)) != unit.fingerprint:
+            data = _read_at(descriptor, size, position)
+            if fingerprint_of(os.fstat(descriptor)) != unit.fingerprint:
                 raise changed(unit.path)
             return data
         except OSError as error:
             raise FrameError(f"{printable(unit.path)}: cannot be read ({error.strerror}): fetch it again") from error
-        finally:
-            with self._files_lock:
-                file.users -= 1
 
-    def _unpack(self, index: int) -> int:
-        """Unpack an image, unless another thread just did; returns where it begins in the temporary file."""
+    def _unpack(self, index: int) -> tuple[int, int]:
+        """Unpack an image; returns the temporary file's descriptor and where the image begins in it."""
         unit = self.units[index]
-        with self._spool_lock:
-            if index in self._unpacked:
-                return self._unpacked[index]
-            log.debug("unpacking %s", unit.path)
-            base = self._spool_end
-            if self._spool is None:
-                try:
-                    self._spool = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by close)
-                except OSError as error:
-                    raise self._no_room(unit, error) from error
-            end = base
+        log.debug("unpacking %s", unit.path)
+        spool = self._spools.get(os.getpid())
+        if spool is None:  # what another process unpacked before it forked this one is read, but never written to
+            try:
+                file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by close)
+            except OSError as error:
+                raise self._no_room(unit, error) from error
+            spool = self._spools[os.getpid()] = _Spool(file)
+        end = spool.end
 
-            def write(data: bytes) -> None:
-                nonlocal end
-                assert self._spool is not None
-                view = memoryview(data)
-                try:
-                    while view:
-                        written = os.pwrite(self._spool.fileno(), view, end)
-                        view, end = view[written:], end + written
-                except OSError as error:
-                    raise self._no_room(unit, error) from error
+        def write(data: bytes) -> None:
+            nonlocal end
+            view = memoryview(data)
+            try:
+                while view:
+                    written = os.pwrite(spool.file.fileno(), view, end)
+                    view, end = view[written:], end + written
+            except OSError as error:
+                raise self._no_room(unit, error) from error
 
-            (_unpack_tiles if unit.compression == "tiles" else _unpack_stream)(unit, write)
-            self._unpacked[index], self._spool_end = base, end
-            return base
+        (_unpack_tiles if unit.compression == "tiles" else _unpack_stream)(unit, write)
+        self._unpacked[index], spool.end = (spool.file.fileno(), spool.end), end
+        return self._unpacked[index]
 
     def _no_room(self, unit: ImageUnit, error: OSError) -> ProductError:
         try:

@@ -19,8 +19,8 @@ from ..frames.products import Product
 from ..frames.set_of_files import FrameSet, collect_frames
 from ..quality.table import QualityTable
 from ..settings import ArmSettings, Settings
-from ..stacking.workers import at_once
 from ..version import __version__
+from ..workers import at_once
 from .run_log import run_log
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Recipe(ABC, Generic[InputsT]):
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Threads that work on the pixels; default: two, one where there is one processor or where memory is limited
+        Processes that work on the pixels; default: two, one where there is one processor or where memory is limited
         (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
@@ -213,10 +213,10 @@ class Recipe(ABC, Generic[InputsT]):
 
 
 def _default_workers() -> int:
-    """Return the number of threads that pay: as many as there are processors, two at most.
+    """Return the number of workers that pays: that of the processors, two at most.
 
-    More than two wait for the interpreter and for each other. Where memory is limited it is one: a thread that has no
-    memory for its first line dies without a word that could be caught.
+    From two on, what cannot be shared takes longer than what can. Where memory is limited it is one: a thread that has
+    no memory for its first line dies without a word that could be caught.
     """
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         return 1

@@ -70,7 +70,7 @@ def rerun(
     overwrite : bool
         Whether a product that is there may be replaced.
     workers : int, optional
-        Threads that work on the pixels; default: two, where there are two processors.
+        Processes that work on the pixels; default: two, where there are two processors.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
 

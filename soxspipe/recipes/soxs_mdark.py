@@ -15,7 +15,7 @@ from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkFacts, 
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
-from ..stacking.workers import at_once
+from ..workers import at_once
 from .base_recipe import BaseRecipe, RecipeOutput
 from .dark_products import dark_files, dark_frame
 
@@ -44,7 +44,7 @@ class soxs_mdark(BaseRecipe):
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Threads that work on the pixels; default: two, one where there is one processor or where memory is limited
+        Processes that work on the pixels; default: two, one where there is one processor or where memory is limited
         (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
@@ -70,6 +70,8 @@ class soxs_mdark(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master dark from verified frames."""
+        import ccdproc  # noqa: F401 - before anything large is in memory, which it would keep from being given back
+
         clip, limits = settings.soxs_mdark, settings.create_noise_map
         with PreparedFrames(frames) as prepared:
             noise_model = measure_noise(

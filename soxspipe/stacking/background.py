@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..workers import in_bands, row_bands, shared_empty
 from .frame_stack import Regions
 from .noise_model import clipped_moments, nan_medians
-from .workers import in_bands, row_bands
 
 __all__ = ["Background", "measure_background"]
 
@@ -66,7 +66,7 @@ def measure_background(
     bad : ndarray of bool, shape (ny, nx), optional
         Pixels to leave out.
     workers : int
-        Threads; the result does not depend on their number.
+        Processes; the result does not depend on their number.
 
     Returns
     -------
@@ -78,16 +78,16 @@ def measure_background(
     glow that runs across an amplifier would leave saw teeth. Medians of single columns are not removed: a bad
     column would hide (docs/method, section 4).
     """
-    clean = image.copy()
+    clean, total, smooth = (shared_empty(image.shape, np.float32) for _ in range(3))
+    clean[...] = image
     if bad is not None:
         clean[bad] = np.nan
-    total, smooth = np.empty(image.shape, np.float32), np.empty(image.shape, np.float32)
     levels = _AmplifierLevels(clean, regions)
     if column_parity:
         levels.measure_parity()
     levels.measure_steps()
     ny, nx = image.shape
-    medians = np.empty((-(-ny // box), -(-nx // box)), np.float32)
+    medians = shared_empty((-(-ny // box), -(-nx // box)), np.float32)
     bands = list(row_bands([(0, ny)], box * max(1, BAND_ROWS // box)))
     stride = max(1, clean.size // SCATTER_PIXELS) | 1
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
+from ..workers import in_bands, row_bands, shared_empty
 from .background import Background, measure_background
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
 from .stack_band import BandStacker, Clip, StackImages
-from .workers import in_bands, row_bands
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -29,9 +29,7 @@ log = logging.getLogger(__name__)
 SCALES = ("noise-model", "std", "mad")
 #: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more, up to a limit for all
 #: workers: below so many rows what each call costs would count more than the cache. A sample takes some ten bytes.
-BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**20, 2**22, 16
-#: With fewer rows than this for each, threads only wait for each other: then one works alone, and holds up to so much.
-FEWEST_ROWS, MOST_ALONE = 8, 2**23
+BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**20, 2**24, 16
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -159,7 +157,7 @@ def clip_and_stack(
     band_rows : int, optional
         Rows that each worker holds at once; the result does not depend on it.
     workers : int
-        Threads; the result does not depend on their number.
+        Processes; the result does not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of rows.
 
@@ -201,13 +199,12 @@ def clip_and_stack(
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
     images = StackImages.empty(stack.shape)
-    height, stackers = _band_rows(n_frames * nx, workers)
-    band_rows = min(band_rows or height, ny)
+    band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
-    stack_band = BandStacker(stack, noise_model, clip, images, band_rows, min(stackers, len(bands)))
-    with warnings.catch_warnings():  # here and not where they arise: filters belong to all threads
+    stack_band = BandStacker(stack, noise_model, clip, images, band_rows)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
-        leftovers = in_bands(stack_band, bands, stackers, None if progress is None else lambda rows: progress(rows, ny))
+        leftovers = in_bands(stack_band, bands, workers, None if progress is None else lambda rows: progress(rows, ny))
     background = measure_background(
         images.mean,
         noise_model.regions,
@@ -216,7 +213,7 @@ def clip_and_stack(
         bad=images.ambiguous,
         workers=workers,
     )
-    error, quiet_error = np.empty_like(images.mean), np.empty_like(images.mean)
+    error, quiet_error = (shared_empty(stack.shape, np.float32) for _ in range(2))
     # the read noise holds the shot noise of its region's mean level: only the difference from that counts
     region_level = np.array([_mean_level(background.smooth_e[region]) for region in noise_model.regions])
 
@@ -247,14 +244,9 @@ def clip_and_stack(
     )
 
 
-def _band_rows(row_samples: int, workers: int) -> tuple[int, int]:
-    """Rows for each worker to hold at once, of so many samples each, and the number of workers that pays."""
-
-    def rows(most: int) -> int:
-        return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, most // row_samples), 1)
-
-    shared = rows(MOST_SAMPLES // workers)
-    return (shared, workers) if workers > 1 and shared >= FEWEST_ROWS else (rows(MOST_ALONE), 1)
+def _band_rows(row_samples: int, workers: int) -> int:
+    """Rows for each worker to hold at once, of so many samples each."""
+    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // workers // row_samples), 1)
 
 
 def _model_error(

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError
+from ..workers import in_bands, row_bands, shared_empty
 from .background import BAND_ROWS, Background, measure_background
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
-from .workers import in_bands, row_bands
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -111,7 +111,7 @@ def create_noise_map(
     noisy_minimum_frames : int
         Fewest frames to look for noisy pixels in.
     workers : int
-        Threads; the result does not depend on their number.
+        Processes; the result does not depend on their number.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def create_noise_map(
             data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box, workers=workers
         )
     scale = error if quiet_error is None else quiet_error
-    codes = np.empty(data.shape, np.int32)
+    codes = shared_empty(data.shape, np.int32)
     noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
     noisy_tested = noisy_tested and count is not None and quiet_noise is not None
 

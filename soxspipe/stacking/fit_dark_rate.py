@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
+from ..workers import in_bands, row_bands, shared_empty
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
-from .workers import in_bands, row_bands
 
 __all__ = [
     "NONLINEAR",
@@ -182,15 +182,15 @@ class DarkRate:
     @classmethod
     def _empty(cls, shape: tuple[int, int], exposure_s: _Floats) -> DarkRate:
         return cls(
-            rate_e_per_s=np.empty(shape, np.float32),
-            rate_error_e_per_s=np.empty(shape, np.float32),
-            offset_e=np.empty(shape, np.float32),
-            offset_error_e=np.empty(shape, np.float32),
-            chi2=np.empty(shape, np.float32),
-            count=np.empty(shape, np.uint16),
-            nonlinear=np.empty(shape, bool),
-            codes_of_all=np.empty(shape, np.int32),
-            codes_of_any=np.empty(shape, np.int32),
+            rate_e_per_s=shared_empty(shape, np.float32),
+            rate_error_e_per_s=shared_empty(shape, np.float32),
+            offset_e=shared_empty(shape, np.float32),
+            offset_error_e=shared_empty(shape, np.float32),
+            chi2=shared_empty(shape, np.float32),
+            count=shared_empty(shape, np.uint16),
+            nonlinear=shared_empty(shape, bool),
+            codes_of_all=shared_empty(shape, np.int32),
+            codes_of_any=shared_empty(shape, np.int32),
             exposure_s=exposure_s,
         )
 
@@ -367,7 +367,7 @@ def fit_dark_rate(
     band_rows : int, optional
         Rows that each worker holds at once; the result does not depend on it.
     workers : int
-        Threads; the result does not depend on their number.
+        Processes; the result does not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of rows.
 

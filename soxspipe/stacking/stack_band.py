@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..workers import shared_empty
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .sigma_clip import (
@@ -58,12 +58,12 @@ class StackImages:
     def empty(cls, shape: tuple[int, int]) -> StackImages:
         """Make images of a shape."""
         return cls(
-            mean=np.empty(shape, np.float32),
-            noise=np.empty(shape, np.float32),
-            quiet_noise=np.empty(shape, np.float32),
-            count=np.empty(shape, np.uint16),
-            ambiguous=np.zeros(shape, bool),
-            saturated=np.empty(shape, bool),
+            mean=shared_empty(shape, np.float32),
+            noise=shared_empty(shape, np.float32),
+            quiet_noise=shared_empty(shape, np.float32),
+            count=shared_empty(shape, np.uint16),
+            ambiguous=shared_empty(shape, bool),
+            saturated=shared_empty(shape, bool),
         )
 
 
@@ -87,7 +87,7 @@ class BandLeftovers:
 
 
 class BandStacker:
-    """Stacks bands of rows into images; may be called by several threads at once.
+    """Stacks bands of rows into images.
 
     Parameters
     ----------
@@ -101,13 +101,11 @@ class BandStacker:
         Where the results go.
     band_rows : int
         Most rows of a band.
-    workers : int
-        Most threads; each has a buffer of its own.
     """
 
-    def __init__(
-        self, stack: FrameStack, model: NoiseModel, clip: Clip, images: StackImages, band_rows: int, workers: int
-    ) -> None:
+    def __init__(self, stack: FrameStack, model: NoiseModel, clip: Clip, images: StackImages, band_rows: int) -> None:
+        import ccdproc  # noqa: F401 - here, and not by each process anew
+
         self.stack = stack
         self.model = model
         self.clip = clip
@@ -118,21 +116,17 @@ class BandStacker:
             for first, _ in model.spans()
         }
         self._reach = np.float32(clip.frame_sigma) * model.frame_scatter_e.astype(np.float32)
-        self._buffers: SimpleQueue[_Buffer] = SimpleQueue()
-        for _ in range(workers):
-            self._buffers.put(_Buffer(self._n_frames, band_rows, stack.shape[1]))
+        self._band_rows = band_rows
+        self._buffer: _Buffer | None = None
 
     def __call__(self, start: int, stop: int) -> BandLeftovers:
         """Stack rows ``start:stop``, in which every column keeps its amplifier."""
-        buffer = self._buffers.get()
-        try:
-            ccds = buffer.ccds(stop - start)
-            samples = buffer.samples[:, : stop - start]
-            with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
-                self._read(samples, start, stop)
-                return self._combine(samples, ccds, start, stop)
-        finally:
-            self._buffers.put(buffer)
+        if self._buffer is None:  # not before the first band: each process has its own
+            self._buffer = _Buffer(self._n_frames, self._band_rows, self.stack.shape[1])
+        samples = self._buffer.samples[:, : stop - start]
+        with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
+            self._read(samples, start, stop)
+            return self._combine(samples, self._buffer.ccds(stop - start), start, stop)
 
     def _read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
         """Fill a band with samples above the level of their amplifier and frame, and note the saturated ones.

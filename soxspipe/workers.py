@@ -1,0 +1,273 @@
+"""Work on several processors: bands of rows, and works that have nothing to do with each other."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import itertools
+import mmap
+import os
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import prod
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .signals import STOPS, stops_waiting
+
+__all__ = ["at_once", "in_bands", "row_bands", "shared_empty"]
+
+ResultT = TypeVar("ResultT")
+
+#: Bytes of a number on its way through a pipe; and of all numbers, which a pipe takes without waiting for a reader.
+NUMBER_BYTES, PIPE_BYTES = 4, 4096
+
+
+def row_bands(spans: Iterable[tuple[int, int]], height: int) -> Iterator[tuple[int, int]]:
+    """Cut row ranges into bands.
+
+    Parameters
+    ----------
+    spans : iterable of (int, int)
+        First row, and the one after the last.
+    height : int
+        Most rows of a band.
+
+    Yields
+    ------
+    start, stop : int
+        Rows of a band, which never crosses the end of a span.
+    """
+    for first, end in spans:
+        for start in range(first, end, height):
+            yield start, min(start + height, end)
+
+
+def shared_empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+    """Make an array for `in_bands` to fill: its memory belongs to all processes that are forked from this one.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Its shape.
+    dtype : data type
+        Its type.
+
+    Returns
+    -------
+    ndarray
+        All zeros.
+
+    Raises
+    ------
+    MemoryError
+        When there is not so much memory.
+    """
+    size = prod(shape)
+    try:
+        memory = mmap.mmap(-1, max(1, size * np.dtype(dtype).itemsize))
+    except OSError as error:
+        raise MemoryError(f"{error.strerror} for an image of {' x '.join(map(str, shape))} pixels") from error
+    return np.frombuffer(memory, dtype, size).reshape(shape)
+
+
+def in_bands(
+    work: Callable[[int, int], ResultT],
+    bands: Iterable[tuple[int, int]],
+    workers: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[ResultT]:
+    """Work on bands, and return what they give in their order.
+
+    This process is one of the workers; the others are forked from it, so that they know all that it knows without a
+    copy or an import. Threads would spend as long waiting for the interpreter as they calculate. What becomes of a
+    worker does not matter: whatever it left undone is done here, and meets the same fault or none.
+
+    Parameters
+    ----------
+    work : callable
+        Called as ``work(start, stop)``; what it gives must not depend on other bands, and goes through a pipe.
+        Arrays that it fills must come from `shared_empty`.
+    bands : iterable of (int, int)
+        First row, and the one after the last.
+    workers : int
+        Processes.
+    progress : callable, optional
+        Called with the number of rows that are done, or that others work on.
+
+    Returns
+    -------
+    list
+        What ``work`` returned for each band.
+
+    Raises
+    ------
+    BaseException
+        What ``work`` raised for any band; no other process is left at work.
+    """
+    bands = list(bands)
+    rows = list(itertools.accumulate(stop - start for start, stop in bands))
+    results: dict[int, ResultT] = {}
+
+    def do(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            results[number] = work(*bands[number])
+            if progress is not None:
+                progress(rows[number])
+
+    def help_out(numbers: Iterable[int]) -> dict[int, ResultT]:
+        return {number: work(*bands[number]) for number in numbers}
+
+    if min(workers, len(bands)) > 1:
+        with contextlib.suppress(OSError), _Queue(len(bands)) as queue, _Helpers() as helpers:
+            for _ in range(min(workers, len(bands)) - 1):
+                helpers.start(help_out, queue)
+            do(queue)
+            for got in helpers.results():
+                results.update(got)
+    do(number for number in range(len(bands)) if number not in results)
+    return [results[number] for number in range(len(bands))]
+
+
+class _Queue:
+    """Numbers from zero, each of which one process gets: whichever asks first."""
+
+    def __init__(self, length: int) -> None:
+        self._read, write = os.pipe()
+        self._length = length
+        #: so many go together that all fit the pipe
+        self._lot = -(-length // (PIPE_BYTES // NUMBER_BYTES))
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(b"".join(first.to_bytes(NUMBER_BYTES, "big") for first in range(0, length, self._lot)))
+
+    def __iter__(self) -> Iterator[int]:
+        while first := os.read(self._read, NUMBER_BYTES):
+            start = int.from_bytes(first, "big")
+            yield from range(start, min(start + self._lot, self._length))
+
+    def __enter__(self) -> _Queue:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        os.close(self._read)
+
+
+class _Helpers:
+    """Forked processes, each with a pipe through which its results come; none outlives this context."""
+
+    def __init__(self) -> None:
+        self._pipes: dict[int, int] = {}
+
+    def start(self, help_out: Callable[[Iterable[int]], object], numbers: Iterable[int]) -> None:
+        """Fork a process that helps out."""
+        parent = os.getpid()
+        read, write = os.pipe()
+        try:
+            with stops_waiting() as waiting:
+                pid = os.fork()
+                if not pid:
+                    _help(help_out, _while_alive(parent, numbers), write, waiting)
+                self._pipes[pid] = read
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+
+    def results(self) -> Iterator[Any]:
+        """Wait for what each process gives; one that failed gives nothing."""
+        for read in self._pipes.values():
+            with os.fdopen(read, "rb", closefd=False) as pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
+                yield pickle.load(pipe)
+
+    def __enter__(self) -> _Helpers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for pid, read in self._pipes.items():
+            os.close(read)
+            # the caller may have had all processes reaped by the system
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+def _help(
+    help_out: Callable[[Iterable[int]], object], numbers: Iterable[int], pipe: int, waiting: set[signal.Signals]
+) -> NoReturn:
+    """Live as a helper: nothing of what the program would do at its end, or on a signal, is done here too."""
+    try:
+        for stop in STOPS:
+            if signal.getsignal(stop) is not signal.SIG_IGN:
+                signal.signal(stop, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+        answer = pickle.dumps(help_out(numbers), pickle.HIGHEST_PROTOCOL)
+        with os.fdopen(pipe, "wb") as stream:
+            stream.write(answer)
+    finally:
+        os._exit(0)
+
+
+def _while_alive(parent: int, numbers: Iterable[int]) -> Iterator[int]:
+    """Take numbers for as long as there is someone who wants to know."""
+    return itertools.takewhile(lambda _: os.getppid() == parent, numbers)
+
+
+def at_once(first: Callable[[], ResultT], *others: Callable[[], object], workers: int) -> ResultT:
+    """Do several works at the same time, in threads: for works of long calls that let go of the interpreter.
+
+    Parameters
+    ----------
+    first, *others : callable
+        Works that have nothing to do with each other.
+    workers : int
+        Threads, this one included.
+
+    Returns
+    -------
+    result
+        What the first returned.
+
+    Raises
+    ------
+    BaseException
+        What one of them raised; no thread is left at work.
+    """
+    todo = deque(others)
+    faults: list[BaseException] = []
+    ended: list[object] = []
+
+    def take_some() -> None:
+        with contextlib.suppress(IndexError):
+            while not faults:
+                work = todo.popleft()
+                try:
+                    work()
+                except BaseException as fault:  # noqa: BLE001 - raised below, in the thread that waits for it
+                    faults.append(fault)
+                finally:
+                    ended.append(work)
+
+    for _ in range(min(workers - 1, len(others))):
+        # short of memory there are fewer threads; threading would wait for one that died before it began
+        with contextlib.suppress(RuntimeError, MemoryError):
+            _thread.start_new_thread(take_some, ())
+    try:
+        result = first()
+        take_some()
+    finally:
+        left_out = 0
+        with contextlib.suppress(IndexError):
+            while True:
+                todo.pop()
+                left_out += 1
+        while len(ended) < len(others) - left_out:
+            time.sleep(0.001)
+    if faults:
+        raise faults[0]
+    return result

@@ -1,0 +1,168 @@
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soxspipe import workers as workers_module
+from soxspipe.workers import at_once, in_bands, row_bands, shared_empty
+
+ONE_BY_ONE = [(i, i + 1) for i in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left():
+    descriptors = len(os.listdir("/dev/fd"))
+    yield
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert len(os.listdir("/dev/fd")) == descriptors
+
+
+def test_bands_cover_every_row_once_and_stay_within_their_span():
+    assert list(row_bands([(0, 7), (7, 12)], 3)) == [(0, 3), (3, 6), (6, 7), (7, 10), (10, 12)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, 50])
+def test_results_come_in_the_order_of_the_bands_and_arrays_are_shared(workers):
+    squares = shared_empty((20, 3), np.float32)
+    assert not squares.any()
+
+    def work(start, stop):
+        time.sleep(0.01)
+        squares[start] = start**2
+        return os.getpid(), 10 * start + stop
+
+    rows = []
+    pids, results = zip(*in_bands(work, ONE_BY_ONE, workers, rows.append), strict=True)
+    assert list(results) == [11 * i + 1 for i in range(20)]
+    assert (squares == np.arange(20)[:, None] ** 2).all()
+    assert rows == sorted(rows)
+    assert len(set(pids)) > 1 or workers == 1
+
+
+def test_more_bands_than_a_pipe_holds_numbers_of():
+    bands = [(i, i + 1) for i in range(5000)]
+    assert in_bands(lambda start, _: start, bands, 2) == list(range(5000))
+
+
+def test_results_larger_than_a_pipe_holds():
+    results = in_bands(lambda start, _: np.full(10**6, start), ONE_BY_ONE[:4], 2)
+    assert [int(result.sum()) for result in results] == [0, 10**6, 2 * 10**6, 3 * 10**6]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_a_fault_in_one_band_is_raised(workers):
+    def work(start, _):
+        if start == 13:
+            raise ValueError("band 13")
+        return start
+
+    with pytest.raises(ValueError, match="band 13"):
+        in_bands(work, ONE_BY_ONE, workers)
+
+
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3), lambda: 1 / 0])
+def test_what_a_worker_leaves_undone_is_done_here(end):
+    here = os.getpid()
+
+    def work(start, _):
+        if os.getpid() != here:
+            end()
+        time.sleep(0.01)
+        return start
+
+    assert in_bands(work, ONE_BY_ONE, 3) == list(range(20))
+
+
+@pytest.mark.parametrize("call", ["pipe", "fork"])
+def test_where_nothing_can_be_forked_this_process_does_it_all(monkeypatch, call):
+    def none_left():
+        raise OSError(errno.EAGAIN, "none left")
+
+    monkeypatch.setattr(workers_module.os, call, none_left)
+    assert in_bands(lambda start, _: start, ONE_BY_ONE, 4) == list(range(20))
+
+
+def test_an_interruption_ends_all(tmp_path):
+    here = os.getpid()
+
+    def work(start, _):
+        if os.getpid() == here:
+            raise KeyboardInterrupt
+        time.sleep(0.2)
+        (tmp_path / f"{start}").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        in_bands(work, ONE_BY_ONE, 3)
+    left = len(list(tmp_path.iterdir()))
+    time.sleep(0.4)
+    assert len(list(tmp_path.iterdir())) == left
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_a_worker_runs_none_of_the_handlers_of_the_program(tmp_path, number):
+    here, told = os.getpid(), tmp_path / "told"
+    before = signal.signal(number, lambda *_: told.touch())
+    try:
+
+        def work(start, _):
+            if os.getpid() != here:
+                os.kill(os.getpid(), number)
+            return start
+
+        assert in_bands(work, ONE_BY_ONE, 2) == list(range(20))
+    finally:
+        signal.signal(number, before)
+    assert not told.exists()
+
+
+def test_workers_do_not_outlive_who_started_them(tmp_path):
+    middle = os.fork()
+    if not middle:
+        boss = os.getpid()
+
+        def work(start, _):
+            (tmp_path / f"pid{os.getpid()}").touch()
+            if os.getpid() == boss:
+                time.sleep(0.1)
+                os.kill(boss, signal.SIGKILL)
+            time.sleep(0.05)
+
+        in_bands(work, [(i, i + 1) for i in range(1000)], 3)
+    os.waitpid(middle, 0)
+    pids = [int(path.name[3:]) for path in tmp_path.iterdir()]
+    assert len(pids) == 3
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_text() for pid in pids):
+        assert time.monotonic() < until, "still at work"
+        time.sleep(0.02)
+
+
+def test_too_large_an_array_is_no_memory():
+    with pytest.raises(MemoryError, match="memory for an image of 4611686018427387904 x 1 pixels"):
+        shared_empty((2**62, 1), np.uint8)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_works_at_once(workers):
+    seen = []
+    assert at_once(lambda: "first", lambda: seen.append(1), lambda: seen.append(2), workers=workers) == "first"
+    assert sorted(seen) == [1, 2]
+    with pytest.raises(ValueError, match="beside"):
+        at_once(lambda: "first", lambda: int("beside"), workers=workers)
+    with pytest.raises(ValueError, match="this"):
+        at_once(lambda: int("this"), lambda: time.sleep(0.01), lambda: seen.append(3), workers=workers)
+
+
+def test_without_another_thread_this_one_does_it_all(monkeypatch):
+    def none_left(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(workers_module._thread, "start_new_thread", none_left)
+    seen = []
+    assert at_once(lambda: "first", lambda: seen.append(1), lambda: seen.append(2), workers=4) == "first"
+    assert seen == [1, 2]
