@@ -165,14 +165,21 @@ def clip_by_noise(
     kept = valid if doubtful is None else valid & ~doubtful
     kept = np.where(kept.any(axis=0), kept, valid)
     variance = np.square(read_noise_e)
-    for iteration in range(max(iterations, 1)):
-        centre = _median(samples, kept)
-        reach = np.float32(sigma) * np.sqrt(variance + shot_scale * np.maximum(centre, 0))
-        agreeing = np.abs(samples - centre) <= reach
-        now = agreeing & valid if iteration == 0 else agreeing & kept
-        if np.array_equal(now, kept):
+    centre = _median(samples, kept)
+    reach = _reach(centre, variance, sigma, shot_scale)
+    agreeing = (np.abs(samples - centre) <= reach) & valid
+    # what changes once may change again; the others are done
+    open_ = np.flatnonzero((agreeing != kept).any(axis=0))
+    kept[:, open_] = agreeing[:, open_]
+    for _ in range(iterations - 1):
+        if not open_.size:
             break
-        kept = now
+        few, before = samples[:, open_], kept[:, open_]
+        centre[open_] = _median(few, before)
+        reach[open_] = _reach(centre[open_], variance[open_], sigma, shot_scale)
+        after = (np.abs(few - centre[open_]) <= reach[open_]) & before
+        kept[:, open_] = after
+        open_ = open_[(after != before).any(axis=0)]
     ambiguous = np.zeros(samples.shape[1], bool)
     # two hits in three or four frames: the median is a hit, or lies between hits and good samples
     odd = (centre > sigma * read_noise_e) & ((samples < centre - reach).any(axis=0) | ~kept.any(axis=0))
@@ -252,16 +259,19 @@ def _lowest_cluster(
 ) -> NDArray[np.bool_]:
     """Take samples from the lowest upwards for as long as each agrees with the mean of those taken."""
     order = np.argsort(samples, axis=0)  # NaN come last
-    columns = np.arange(samples.shape[1])
-    taken = np.zeros(samples.shape, bool)
-    total = np.zeros(samples.shape[1], np.float64)
-    count = np.zeros(samples.shape[1], np.int64)
-    open_ = np.ones(samples.shape[1], bool)
-    for row in order:
-        value = samples[row, columns].astype(np.float64)
-        mean = np.where(count > 0, total / np.maximum(count, 1), value)
-        open_ &= value - mean <= sigma * np.sqrt(variance + shot_scale * np.maximum(mean, 0))
-        taken[row, columns] = open_
-        total += np.where(open_, value, 0.0)
-        count += open_
+    ordered = np.take_along_axis(samples, order, axis=0).astype(np.float64)
+    # each sample is compared with the mean of those below it, the lowest with itself
+    below = ordered.copy()
+    below[1:] = np.cumsum(ordered[:-1], axis=0) / np.arange(1, len(samples))[:, None]
+    agrees = ordered - below <= sigma * np.sqrt(variance + shot_scale * np.maximum(below, 0))
+    taken = np.empty(samples.shape, bool)
+    np.put_along_axis(taken, order, np.logical_and.accumulate(agrees, axis=0), axis=0)
     return taken
+
+
+def _reach(
+    centre: NDArray[np.float32], variance: NDArray[np.float32], sigma: float, shot_scale: float
+) -> NDArray[np.float32]:
+    """Return how far from its median a sample may lie."""
+    reach: NDArray[np.float32] = np.float32(sigma) * np.sqrt(variance + shot_scale * np.maximum(centre, 0))
+    return reach

@@ -301,12 +301,23 @@ def _quiet_scatter(
     any pixel, unless that would leave too few. From the samples themselves and in double precision, which a
     bright cosmic ray does not exhaust.
     """
-    hits = np.sort(np.where(rejected, samples, np.float32(np.nan)), axis=0)
-    noise = np.sqrt(np.square(read_noise) + shot_scale * np.maximum(hits, 0))
-    agree = (np.diff(hits, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
-    left = np.where(rejected & ~agree, np.nan, samples.astype(np.float64))
-    distance = np.nan_to_num(np.abs(left - np.nanmean(left, axis=0)), nan=-1.0)
-    enough = (np.isfinite(left).sum(axis=0) >= 4) | ~(rejected & np.isfinite(samples)).any(axis=0)
-    furthest = np.arange(len(samples))[:, None] == np.argmax(distance, axis=0)
-    left[furthest & enough] = np.nan
-    return np.asarray(np.nanstd(left, axis=0, ddof=1), np.float32)
+    finite = np.isfinite(samples)
+    several = np.flatnonzero(rejected.sum(axis=0) > 1)
+    hits = np.sort(np.where(rejected[:, several], samples[:, several], np.float32(np.nan)), axis=0)
+    noise = np.sqrt(np.square(read_noise[several]) + shot_scale * np.maximum(hits, 0))
+    agree = np.zeros(samples.shape[1], bool)
+    agree[several] = (np.diff(hits, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
+    left_out = rejected & ~agree | ~finite
+    value = np.where(left_out, 0.0, samples.astype(np.float64))
+    count = len(samples) - left_out.sum(axis=0)
+    distance = np.abs(value - value.sum(axis=0) / count)
+    distance[left_out] = -1.0
+    without_furthest = np.flatnonzero((count >= 4) | ~(rejected & finite).any(axis=0))
+    furthest = np.argmax(distance[:, without_furthest], axis=0)
+    value[furthest, without_furthest] = 0.0
+    left_out[furthest, without_furthest] = True
+    count[without_furthest] -= 1
+    value -= value.sum(axis=0) / count
+    value[left_out] = 0.0
+    variance = np.square(value, out=value).sum(axis=0) / (count - 1)
+    return np.asarray(np.where(count > 1, np.sqrt(variance), np.nan), np.float32)
