@@ -80,6 +80,7 @@ class soxs_mdark(BaseRecipe):
                 frame_clipping_sigma=clip.frame_clipping_sigma,
                 clipping_iteration_count=clip.clipping_iteration_count,
                 shot_scale=1.0 / frames.ndit,
+                workers=self.workers,
             )
             stack = clip_and_stack(
                 prepared,

@@ -195,6 +195,7 @@ def clip_and_stack(
             frame_clipping_sigma=frame_clipping_sigma,
             clipping_iteration_count=clipping_iteration_count,
             shot_scale=shot_scale,
+            workers=workers,
         )
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
+from ..workers import in_bands, row_bands
 from .frame_stack import FrameStack, Regions, check_regions
 
 __all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise", "nan_medians"]
@@ -20,6 +21,8 @@ __all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise", "
 SAMPLE_PIXELS = 2**17
 #: Rows of the sample are taken in groups of this many.
 SAMPLE_ROWS = 4
+#: Frames that a worker looks at before it asks for others.
+FRAMES_AT_ONCE = 4
 #: Frames whose median image tells the bad pixels of the sample, and pairs that give the read noise.
 REFERENCE_FRAMES = 9
 NOISE_PAIRS = 10
@@ -110,6 +113,7 @@ def measure_noise(
     frame_clipping_sigma: float = 10.0,
     clipping_iteration_count: int = 5,
     shot_scale: float = 1.0,
+    workers: int = 1,
 ) -> NoiseModel:
     """Measure level, read noise and offsets from a stack of frames.
 
@@ -125,6 +129,8 @@ def measure_noise(
         Iterations of that clip.
     shot_scale : float
         1 over the number of exposures averaged in a frame.
+    workers : int
+        Processes; the result does not depend on their number.
 
     Returns
     -------
@@ -157,37 +163,34 @@ def measure_noise(
     nearby = np.unique(np.linspace(0, n_frames - 1, REFERENCE_FRAMES).round().astype(int))
     reference = nan_medians(np.stack([_read_sample(stack, int(i), rows) for i in nearby], axis=-1))
 
-    digests: dict[bytes, int] = {}
     pairs = set(np.unique(np.linspace(1, n_frames - 1, NOISE_PAIRS).round().astype(int)).tolist())
     members = _good_members(stack, reference, labels, len(regions), rows)
     level = np.array([clipped_moments(reference[pixels], stack.step_e)[0] for pixels in members])
-    offsets = np.empty((n_frames, len(regions)))
-    scatter = np.empty(n_frames)
-    variances = []
-    previous = np.empty(0, np.float32)
     few = slice(None, None, max(1, labels.size // SCATTER_PIXELS) | 1)
-    for i in range(n_frames):
+
+    def look(first: int, end: int) -> list[_Look]:
+        return [look_at(i) for i in range(first, end)]
+
+    def look_at(i: int) -> _Look:
         sample = _read_sample(stack, i, rows)
-        digest = hashlib.blake2b(sample[few].tobytes()).digest()
-        if digest in digests:
-            raise InputError(
-                f"{stack.names[digests[digest]]} and {stack.names[i]} hold the same pixels: leave one of them out"
-            )
-        digests[digest] = i
         residual = sample - reference
-        offsets[i] = [clipped_moments(residual[pixels], stack.step_e)[0] for pixels in members]
-        if not np.isfinite(offsets[i]).all():
-            raise FrameError(f"{stack.names[i]}: the part of a read-out amplifier holds no data: leave this frame out")
-        scatter[i] = clipped_moments(
-            sample[few] - (level + offsets[i])[labels[few]].astype(np.float32),
-            stack.step_e,
-            frame_clipping_sigma,
-            clipping_iteration_count,
-        )[1]
+        offsets = np.array([clipped_moments(residual[pixels], stack.step_e)[0] for pixels in members])
+        above_level = sample[few] - (level + offsets)[labels[few]].astype(np.float32)
+        scatter = clipped_moments(above_level, stack.step_e, frame_clipping_sigma, clipping_iteration_count)[1]
+        variances = None
         if i in pairs:
-            difference = sample - previous
-            variances.append([_half_variance(difference[pixels], stack.step_e) for pixels in members])
-        previous = sample
+            difference = sample - _read_sample(stack, i - 1, rows)
+            variances = [_half_variance(difference[pixels], stack.step_e) for pixels in members]
+        return _Look(hashlib.blake2b(sample[few].tobytes()).digest(), offsets, scatter, variances)
+
+    looks = [one for some in in_bands(look, row_bands([(0, n_frames)], FRAMES_AT_ONCE), workers) for one in some]
+    _check_digests(stack.names, [look.digest for look in looks])
+    offsets = np.array([look.offsets for look in looks])
+    for name, finite in zip(stack.names, np.isfinite(offsets).all(axis=1), strict=True):
+        if not finite:
+            raise FrameError(f"{name}: the part of a read-out amplifier holds no data: leave this frame out")
+    scatter = np.array([look.scatter for look in looks])
+    variances = [look.variances for look in looks if look.variances is not None]
     _check_scatter(stack.names, scatter)
     if not np.all(variances):
         raise FrameError("the frames do not scatter in a read-out amplifier: give frames as they were read out")
@@ -359,6 +362,25 @@ def _plain_median(values: NDArray[Any]) -> float:
     if ranks[0] < 0 or ranks[1] >= near.size:  # the sample was far off
         return float(np.median(values))
     return 0.5 * (float(near[ranks[0]]) + float(near[ranks[1]]))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is found in one frame: a digest, its offset in each region, its scatter, and the variance by a pair."""
+
+    digest: bytes
+    offsets: NDArray[np.float64]
+    scatter: float
+    variances: list[float] | None
+
+
+def _check_digests(names: tuple[str, ...], digests: list[bytes]) -> None:
+    """Refuse the same pixels twice."""
+    seen: dict[bytes, str] = {}
+    for name, digest in zip(names, digests, strict=True):
+        if digest in seen:
+            raise InputError(f"{seen[digest]} and {name} hold the same pixels: leave one of them out")
+        seen[digest] = name
 
 
 def _check_scatter(names: tuple[str, ...], scatter_e: NDArray[np.float64]) -> None:
