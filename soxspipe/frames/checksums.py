@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..exceptions import FrameError, InputError
+from ..workers import in_bands, row_bands
 from .streams import Stream, changed, printable, truncated
 from .units import ImageUnit
 from .verify import Faults
@@ -85,6 +86,8 @@ class SumCheck:
         Takes what is wrong where ``strict``, and files that cannot be read.
     strict : bool
         Whether a wrong sum is a fault; else it is a warning.
+    workers : int
+        Processes that add up.
 
     Attributes
     ----------
@@ -92,9 +95,10 @@ class SumCheck:
         A line for each file with a wrong sum.
     """
 
-    def __init__(self, faults: Faults, strict: bool) -> None:
+    def __init__(self, faults: Faults, strict: bool, workers: int = 1) -> None:
         self.faults = faults
         self.strict = strict
+        self.workers = workers
         self.warnings: list[str] = []
 
     def look_at(self, units: Sequence[ImageUnit], label: str) -> str:
@@ -114,18 +118,33 @@ class SumCheck:
         str
             See `data_sum`, of the last of these images; empty where the file cannot be read.
         """
-        try:
-            found, words = _wrong_sums(units)
-        except InputError as error:
-            self.faults.take(error)
-            return ""
-        if words:
-            line = f"{label}: {', '.join(words)}: damaged or changed: fetch the file again, or renew its check sums"
-            if self.strict:
-                self.faults.add(FrameError, line)
-            else:
-                self.warnings.append(line)
-        return _identity(units[-1], found)
+        return self.look_at_each([(units, label)])[0]
+
+    def look_at_each(self, files: Sequence[tuple[Sequence[ImageUnit], str]]) -> list[str]:
+        """Do the same with several files: give what `look_at` is given, and get what it returns, for each."""
+
+        def add_up_one(number: int, _: int) -> tuple[int, list[str]] | InputError:
+            try:
+                return _wrong_sums(files[number][0])
+            except InputError as error:
+                return error
+
+        sums = []
+        each = in_bands(add_up_one, row_bands([(0, len(files))], 1), self.workers)
+        for (units, label), result in zip(files, each, strict=True):
+            if isinstance(result, InputError):
+                self.faults.take(result)
+                sums.append("")
+                continue
+            found, words = result
+            if words:
+                line = f"{label}: {', '.join(words)}: damaged or changed: fetch the file again, or renew its check sums"
+                if self.strict:
+                    self.faults.add(FrameError, line)
+                else:
+                    self.warnings.append(line)
+            sums.append(_identity(units[-1], found))
+        return sums
 
 
 def _wrong_sums(units: Sequence[ImageUnit], use: Callable[[bytes], object] = len) -> tuple[int, list[str]]:

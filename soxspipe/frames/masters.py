@@ -176,6 +176,7 @@ def collect_masters(
     *,
     extra_table: str | os.PathLike[str] | None = None,
     strict_checksums: bool = False,
+    workers: int = 1,
 ) -> MasterSet:
     """Collect master darks and verify that they are of one detector, read out and reduced alike.
 
@@ -188,6 +189,8 @@ def collect_masters(
         An instrument table that comes before those shipped.
     strict_checksums : bool
         Whether a file with a wrong CHECKSUM or DATASUM is refused; else it is a warning.
+    workers : int
+        Processes that add these sums up.
 
     Returns
     -------
@@ -226,10 +229,9 @@ def collect_masters(
     _check_copies(masters, faults)
     alike = _check_agreement(masters, faults) if masters else []
     _check_exposures(alike, faults)
-    sums = SumCheck(faults, strict_checksums)
+    sums = SumCheck(faults, strict_checksums, workers)
     if strict_checksums or not faults:
-        for master in masters:
-            sums.look_at(master.units, master.label)
+        sums.look_at_each([(master.units, master.label) for master in masters])
     found = None
     if alike:
         try:

@@ -146,6 +146,7 @@ def collect_frames(
     minimum_frames: int | Callable[[str], int] = 3,
     extra_table: str | os.PathLike[str] | None = None,
     strict_checksums: bool = False,
+    workers: int = 1,
 ) -> FrameSet:
     """Collect the frames of a reduction and verify that they belong together.
 
@@ -159,6 +160,8 @@ def collect_frames(
         An instrument table that comes before those shipped.
     strict_checksums : bool
         Whether a file with a wrong CHECKSUM or DATASUM is refused; else it is a warning.
+    workers : int
+        Processes that add these sums up.
 
     Returns
     -------
@@ -198,9 +201,11 @@ def collect_frames(
             f"{listing.source}: {count} raw dark{'s'[: count != 1]}, expected at least {wanted}{hint}: "
             "add frames of the same kind",
         )
-    sums = SumCheck(faults, strict_checksums)
+    sums = SumCheck(faults, strict_checksums, workers)
     if strict_checksums or not faults:  # a set that is refused anyway is refused at once
-        darks = [_summed(dark, sums) for dark in darks]
+        # those of the data tell copies of an exposure
+        of_data = sums.look_at_each([([dark.unit], dark.entry.label) for dark in darks])
+        darks = [replace(dark, checksum=one) for dark, one in zip(darks, of_data, strict=True)]
     _check_copies([*darks, *(file for file in files if file.read_out is None)], faults)
     calibrations = {kind: _only_one(files, kind, faults) for kind in CALIBRATIONS}
     frames = None
@@ -209,11 +214,6 @@ def collect_frames(
     faults.raise_any()
     assert frames is not None  # without a dark, or a geometry for it, there was a fault
     return frames
-
-
-def _summed(dark: SortedFile, sums: SumCheck) -> SortedFile:
-    """Check the sums of a dark, and note that of its data, by which copies are found."""
-    return replace(dark, checksum=sums.look_at([dark.unit], dark.entry.label))
 
 
 def _facts(file: SortedFile) -> ReadOut:

@@ -242,6 +242,7 @@ class BaseRecipe(Recipe[FrameSet]):
             minimum_frames=lambda arm: self.minimum_frames(self.settings.for_arm(arm)),
             extra_table=self.settings.instruments.table,
             strict_checksums=self.strict_checksums,
+            workers=self.workers,
         )
         log.info(
             "%d frames of %s %s, %g s: %s",

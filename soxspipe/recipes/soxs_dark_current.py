@@ -74,6 +74,7 @@ class soxs_dark_current(Recipe[MasterSet]):
             self.input_frames,
             extra_table=self.settings.instruments.table,
             strict_checksums=self.strict_checksums,
+            workers=self.workers,
         )
         words = ", ".join(f"{master.name} ({master.exposure_s:g} s)" for master in masters.masters)
         log.info("%d master darks of %s %s: %s", len(masters.masters), masters.instrument.name, masters.arm, words)
