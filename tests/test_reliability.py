@@ -648,37 +648,37 @@ def at_progress(monkeypatch):
     return install
 
 
-def test_a_frame_that_is_replaced_while_it_is_read(night, monkeypatch):
-    monkeypatch.setattr("soxspipe.frames.reader._most_open", lambda: 1)
-    rows = PixelReader.read_rows
+@pytest.fixture
+def at_second_read(monkeypatch):
+    """Return a function that has something happen to the third frame just before it is opened again."""
 
-    seen = []
+    def happen(what):
+        rows, seen = PixelReader.read_rows, []
 
-    def replacing(self, index, start, stop, columns=None):
-        seen.append(index)
-        if index == 2 and seen.count(2) == 2:
-            data = self.units[2].path.read_bytes()
-            self.units[2].path.unlink()
-            self.units[2].path.write_bytes(data)
-        return rows(self, index, start, stop, columns)
+        def reading(self, index, start, stop, columns=None):
+            seen.append(index)
+            if index == 2 and seen.count(2) == 2:
+                what(self.units[2].path)
+            return rows(self, index, start, stop, columns)
 
-    monkeypatch.setattr(PixelReader, "read_rows", replacing)
+        monkeypatch.setattr("soxspipe.frames.reader._most_open", lambda: 1)
+        monkeypatch.setattr(PixelReader, "read_rows", reading)
+
+    return happen
+
+
+def test_a_frame_that_is_replaced_while_it_is_read(night, at_second_read):
+    def replace(path):
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+
+    at_second_read(replace)
     night.refused("10-10-09.000.fits: changed while it was read: start again when it is complete")
 
 
-def test_a_frame_that_is_removed_while_it_is_read(night, monkeypatch):
-    monkeypatch.setattr("soxspipe.frames.reader._most_open", lambda: 1)
-    rows = PixelReader.read_rows
-
-    seen = []
-
-    def removing(self, index, start, stop, columns=None):
-        seen.append(index)
-        if index == 2 and seen.count(2) == 2:
-            self.units[2].path.unlink(missing_ok=True)
-        return rows(self, index, start, stop, columns)
-
-    monkeypatch.setattr(PixelReader, "read_rows", removing)
+def test_a_frame_that_is_removed_while_it_is_read(night, at_second_read):
+    at_second_read(lambda path: path.unlink(missing_ok=True))
     night.refused("10-10-09.000.fits: cannot be read .No such file or directory.")
 
 

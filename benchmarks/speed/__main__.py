@@ -20,7 +20,7 @@ from benchmarks.accuracy.peers import peer_version
 from benchmarks.accuracy.tables import as_rst, as_text
 
 from .figures import draw
-from .programs import HOW_TO_PEER, ONE_PROCESS, OURS, PEER, ROOT, SIRIL, Program, has_workers, programs
+from .programs import HOW_TO_PEER, ONE_PROCESS, OURS, PEER, ROOT, SIRIL, Program, programs
 from .promises import Results, check
 from .samples import MANY, Sample, large, many, nir, refused
 from .tables import machine, tables
@@ -31,7 +31,7 @@ NUMBERS, QUICK = (5, 10, 20, 25, 100, 200), (5, 10)
 #: With this number the only peer is the older soxspipe, whose promise it is.
 FOR_PEER = 20
 #: Numbers of frames for which something is promised beside the older soxspipe, and beside Siril.
-PROMISED = {10: (OURS, PEER), FOR_PEER: (OURS, PEER), 100: (OURS, SIRIL), 200: (OURS,)}
+PROMISED = {10: (OURS, PEER), FOR_PEER: (OURS, PEER), 100: (OURS, SIRIL), 200: (OURS,), MANY: (OURS,)}
 #: Numbers of frames that are stacked in memory, and those of the quick run.
 IN_MEMORY, IN_MEMORY_QUICK = (10, 25, 100), (10,)
 #: Most frames in memory that stock ccdproc gets: it takes four times their memory, and a minute.
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder.mkdir(parents=True, exist_ok=True)
         data = data.resolve()
         if options.what == "profile":
-            stages = profile(nir(data, TEN), has_workers(), options.runs, scratch)
+            stages = profile(nir(data, TEN), options.runs, scratch)
             for table in tables(Results(stages=stages), [], []):
                 print(as_text(table))
             return 0
@@ -110,7 +110,7 @@ def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Re
         else:
             measure(thousand, OURS, ONE_PROCESS, runs=0)
     batch = [Sample(f"batch {i}", all_frames.frames[TEN * i : TEN * (i + 1)], all_frames.arm) for i in range(3)]
-    results.small = measure_small(batch, refused(data), has_workers(), runs if quick else SMALL_RUNS * runs, scratch)
+    results.small = measure_small(batch, refused(data), runs if quick else SMALL_RUNS * runs, scratch)
     for n in IN_MEMORY_QUICK if quick else IN_MEMORY:
         print(f"{n} frames in memory", file=sys.stderr, flush=True)
         sof = nir(data, n).sof(scratch / "memory.sof")
@@ -119,7 +119,7 @@ def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Re
             [*command, *["ccdproc"] * (n <= CCDPROC_MOST)], cwd=ROOT, stdout=subprocess.PIPE, check=True
         )
         results.in_memory[n] = json.loads(done.stdout)
-    results.stages = profile(nir(data, TEN), has_workers(), runs, scratch)
+    results.stages = profile(nir(data, TEN), runs, scratch)
     return results, todo
 
 

@@ -138,12 +138,6 @@ def ours_environment() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT)}
 
 
-def has_workers() -> bool:
-    """Whether this package can be told how many processes to use."""
-    command = [sys.executable, "-m", "soxspipe", "--help"]
-    return "--workers" in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
 def _python(name: str) -> Callable[[Sample, Path], Job]:
     script = Path(__file__).with_name("python_peers.py")
     return lambda sample, folder: Job([sys.executable, script, name, "master.fits", *sample.frames], folder)
@@ -246,8 +240,7 @@ def programs(sample: Sample, peer_python: str | None) -> tuple[list[Program], li
     electron = conad(sample)
     full = "mean, error, noise, counts, bad-pixel map, QC, log"
     found = [Program(OURS, __version__, f"{full}; clip at 5 sigma", "", _ours(), electron)]
-    if has_workers():
-        found.append(Program(ONE_PROCESS, __version__, "the same", "", _ours("--workers=1"), electron))
+    found.append(Program(ONE_PROCESS, __version__, "the same", "", _ours("--workers=1"), electron))
     found.append(Program(THREE_SIGMA, __version__, "the same, clip at 3 sigma", "", _ours(sigma=3.0), electron))
     missing = []
     old = None if peer_python is None else peer_version(peer_python)

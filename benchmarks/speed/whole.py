@@ -128,7 +128,7 @@ def measure_sample(
     scratch : Path
         Folder for products, which are removed.
     promised : collection of str
-        Programs that are timed however slow they are.
+        Programs that are measured however slow they are.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def measure_sample(
     for frame in sample.frames:
         frame.read_bytes()  # into the page cache, where there is room
     for program in todo:
-        if fault := _foreseen(sample, program, timings):
+        if program.name not in promised and (fault := _foreseen(sample, program, timings)):
             left_out.append(f"{program.name}, {sample.label} frames: {fault}")
             continue
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -199,9 +199,7 @@ HELP, DOCOPT, REFUSED = "soxspipe --help", "python -c 'import docopt'", "a refus
 ONE, THREE = "soxspipe mdark a.sof", "soxspipe mdark a.sof b.sof c.sof"
 
 
-def measure_small(
-    samples: Sequence[Sample], refused: Path, workers: bool, runs: int, scratch: Path
-) -> dict[str, Timing]:
+def measure_small(samples: Sequence[Sample], refused: Path, runs: int, scratch: Path) -> dict[str, Timing]:
     """Measure start-up, a refusal, and one and several reductions of a process, in turn.
 
     Parameters
@@ -210,15 +208,12 @@ def measure_small(
         Sets of the same size for the batch; the first is reduced alone too.
     refused : Path
         A set that is refused.
-    workers : bool
-        Whether the number of processes can be told: one then, as several would share the batch.
     runs : int
         Rounds.
     scratch : Path
         Folder for products, which are removed.
     """
     soxspipe = [sys.executable, "-m", "soxspipe"]
-    one_process = ["--workers=1"] * workers
     found = {name: Timing() for name in (HELP, DOCOPT, REFUSED, ONE, THREE)}
     for round_ in range(runs + 1):
         for name, timing in found.items():
@@ -229,8 +224,8 @@ def measure_small(
                     HELP: [*soxspipe, "--help"],
                     DOCOPT: [sys.executable, "-c", "import docopt"],
                     REFUSED: [*soxspipe, "mdark", refused],
-                    ONE: [*soxspipe, "mdark", sofs[0], *one_process],
-                    THREE: [*soxspipe, "mdark", *sofs, *one_process],
+                    ONE: [*soxspipe, "mdark", sofs[0]],
+                    THREE: [*soxspipe, "mdark", *sofs],
                 }
                 run, fault = metered(Job(commands[name], folder, environment=ours_environment()))
             expected = 2 if name == REFUSED else 0
@@ -241,8 +236,8 @@ def measure_small(
     return found
 
 
-def profile(sample: Sample, workers: bool, runs: int, scratch: Path) -> dict[str, float]:
-    """Reduce a sample some times in processes of their own; return the median seconds of each stage, in order."""
+def profile(sample: Sample, runs: int, scratch: Path) -> dict[str, float]:
+    """Reduce a sample some times, each by one process; return the median seconds of each stage, in order."""
     found: list[dict[str, float]] = []
     for _ in range(runs + 1):
         with tempfile.TemporaryDirectory(dir=scratch) as text:
@@ -255,7 +250,7 @@ def profile(sample: Sample, workers: bool, runs: int, scratch: Path) -> dict[str
                 str(sample.sof(folder / "darks.sof")),
                 str(result),
             ]
-            job = Job([*command, *["--workers=1"] * workers], folder, environment=ours_environment())
+            job = Job([*command, "--workers=1"], folder, environment=ours_environment())
             run, fault = metered(job)
             if fault:
                 raise RuntimeError(f"profile: {fault}")
