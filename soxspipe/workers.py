@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .signals import STOPS, stops_waiting
 
-__all__ = ["at_once", "in_bands", "row_bands", "shared_empty"]
+__all__ = ["at_once", "in_bands", "row_bands", "shared_zeros"]
 
 ResultT = TypeVar("ResultT")
 
@@ -48,7 +48,7 @@ def row_bands(spans: Iterable[tuple[int, int]], height: int) -> Iterator[tuple[i
             yield start, min(start + height, end)
 
 
-def shared_empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+def shared_zeros(shape: Sequence[int], dtype: DTypeLike, workers: int) -> NDArray[Any]:
     """Make an array for `in_bands` to fill: its memory belongs to all processes that are forked from this one.
 
     Parameters
@@ -57,17 +57,20 @@ def shared_empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
         Its shape.
     dtype : data type
         Its type.
+    workers : int
+        Processes; memory of one takes half of the time that shared memory takes to be had.
 
     Returns
     -------
     ndarray
-        All zeros.
 
     Raises
     ------
     MemoryError
         When there is not so much memory.
     """
+    if workers == 1:
+        return np.zeros(shape, dtype)
     size = prod(shape)
     try:
         memory = mmap.mmap(-1, max(1, size * np.dtype(dtype).itemsize))
@@ -92,7 +95,7 @@ def in_bands(
     ----------
     work : callable
         Called as ``work(start, stop)``; what it gives must not depend on other bands, and goes through a pipe.
-        Arrays that it fills must come from `shared_empty`.
+        Arrays that it fills must come from `shared_zeros`.
     bands : iterable of (int, int)
         First row, and the one after the last.
     workers : int

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from soxspipe import workers as workers_module
-from soxspipe.workers import at_once, in_bands, row_bands, shared_empty
+from soxspipe.workers import at_once, in_bands, row_bands, shared_zeros
 
 ONE_BY_ONE = [(i, i + 1) for i in range(20)]
 
@@ -28,7 +28,7 @@ def test_bands_cover_every_row_once_and_stay_within_their_span():
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 50])
 def test_results_come_in_the_order_of_the_bands_and_arrays_are_shared(workers):
-    squares = shared_empty((20, 3), np.float32)
+    squares = shared_zeros((20, 3), np.float32, workers)
     assert not squares.any()
 
     def work(start, stop):
@@ -144,7 +144,7 @@ def test_workers_do_not_outlive_who_started_them(tmp_path):
 
 def test_too_large_an_array_is_no_memory():
     with pytest.raises(MemoryError, match="memory for an image of 4611686018427387904 x 1 pixels"):
-        shared_empty((2**62, 1), np.uint8)
+        shared_zeros((2**62, 1), np.uint8, 2)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

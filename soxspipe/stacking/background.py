@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..workers import in_bands, row_bands, shared_empty
+from ..workers import in_bands, row_bands, shared_zeros
 from .frame_stack import Regions
 from .noise_model import clipped_moments, nan_medians
 
@@ -78,7 +78,7 @@ def measure_background(
     glow that runs across an amplifier would leave saw teeth. Medians of single columns are not removed: a bad
     column would hide (docs/method, section 4).
     """
-    clean, total, smooth = (shared_empty(image.shape, np.float32) for _ in range(3))
+    clean, total, smooth = (shared_zeros(image.shape, np.float32, workers) for _ in range(3))
     clean[...] = image
     if bad is not None:
         clean[bad] = np.nan
@@ -87,7 +87,7 @@ def measure_background(
         levels.measure_parity()
     levels.measure_steps()
     ny, nx = image.shape
-    medians = shared_empty((-(-ny // box), -(-nx // box)), np.float32)
+    medians = shared_zeros((-(-ny // box), -(-nx // box)), np.float32, workers)
     bands = list(row_bands([(0, ny)], box * max(1, BAND_ROWS // box)))
     stride = max(1, clean.size // SCATTER_PIXELS) | 1
 
@@ -263,9 +263,13 @@ class _Surface:
     def _weighted(
         blocks: NDArray[np.float32], left: NDArray[np.intp], weights: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        out = np.zeros((len(left), blocks.shape[1]), np.float32)
-        for k in range(4):
-            out += weights[k][:, None] * blocks[left + k]
+        out = blocks[left]
+        out *= weights[0][:, None]
+        part = np.empty_like(out)
+        for k in range(1, 4):
+            np.take(blocks, left + k, axis=0, out=part)
+            part *= weights[k][:, None]
+            out += part
         return out
 
 

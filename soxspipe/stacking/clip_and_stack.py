@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
-from ..workers import in_bands, row_bands, shared_empty
+from ..workers import in_bands, row_bands, shared_zeros
 from .background import Background, measure_background
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SCALES = ("noise-model", "std", "mad")
 #: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more, up to a limit for all
 #: workers: below so many rows what each call costs would count more than the cache. A sample takes some ten bytes.
-BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**20, 2**24, 16
+BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 2**24, 16
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -199,7 +199,7 @@ def clip_and_stack(
         )
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
-    images = StackImages.empty(stack.shape)
+    images = StackImages.empty(stack.shape, workers)
     band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
     stack_band = BandStacker(stack, noise_model, clip, images, band_rows)
@@ -214,7 +214,7 @@ def clip_and_stack(
         bad=images.ambiguous,
         workers=workers,
     )
-    error, quiet_error = (shared_empty(stack.shape, np.float32) for _ in range(2))
+    error, quiet_error = (shared_zeros(stack.shape, np.float32, workers) for _ in range(2))
     # the read noise holds the shot noise of its region's mean level: only the difference from that counts
     region_level = np.array([_mean_level(background.smooth_e[region]) for region in noise_model.regions])
 
@@ -267,16 +267,19 @@ def _model_error(
     variance *= shot_scale
     variance += read_variance
     np.maximum(variance, np.float32(0.25) * read_variance, out=variance)
-    count = np.maximum(images.count[rows], 1).astype(np.float32)
-    common = np.zeros(1, np.float32) if common_error is None else np.square(common_error[rows])
+    count = images.count[rows].astype(np.float32)
+    np.maximum(count, 1, out=count)
     np.divide(variance, count, out=quiet)
-    quiet += common
+    if common_error is not None:
+        quiet += np.square(common_error[rows])
     np.sqrt(quiet, out=quiet)
     error[...] = quiet
     excess = images.mean[rows] - background.total_e[rows]
-    own = excess > EXCESS_SIGMA * quiet
-    shared = np.broadcast_to(common, own.shape)[own]
-    error[own] = np.sqrt((variance[own] + shot_scale * excess[own]) / count[own] + shared)
+    own = np.flatnonzero(excess > EXCESS_SIGMA * quiet)
+    own_variance = (variance.ravel()[own] + shot_scale * excess.ravel()[own]) / count.ravel()[own]
+    if common_error is not None:
+        own_variance += np.square(common_error[rows].ravel()[own])
+    error.reshape(-1)[own] = np.sqrt(own_variance)
     error[images.count[rows] == 0] = np.nan
 
 

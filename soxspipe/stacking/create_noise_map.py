@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError
-from ..workers import in_bands, row_bands, shared_empty
+from ..workers import in_bands, row_bands, shared_zeros
 from .background import BAND_ROWS, Background, measure_background
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
@@ -140,7 +140,7 @@ def create_noise_map(
             data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box, workers=workers
         )
     scale = error if quiet_error is None else quiet_error
-    codes = shared_empty(data.shape, np.int32)
+    codes = shared_zeros(data.shape, np.int32, workers)
     noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
     noisy_tested = noisy_tested and count is not None and quiet_noise is not None
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
-from ..workers import in_bands, row_bands, shared_empty
+from ..workers import in_bands, row_bands, shared_zeros
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
 
@@ -180,17 +180,17 @@ class DarkRate:
     exposure_s: _Floats
 
     @classmethod
-    def _empty(cls, shape: tuple[int, int], exposure_s: _Floats) -> DarkRate:
+    def _empty(cls, shape: tuple[int, int], exposure_s: _Floats, workers: int) -> DarkRate:
         return cls(
-            rate_e_per_s=shared_empty(shape, np.float32),
-            rate_error_e_per_s=shared_empty(shape, np.float32),
-            offset_e=shared_empty(shape, np.float32),
-            offset_error_e=shared_empty(shape, np.float32),
-            chi2=shared_empty(shape, np.float32),
-            count=shared_empty(shape, np.uint16),
-            nonlinear=shared_empty(shape, bool),
-            codes_of_all=shared_empty(shape, np.int32),
-            codes_of_any=shared_empty(shape, np.int32),
+            rate_e_per_s=shared_zeros(shape, np.float32, workers),
+            rate_error_e_per_s=shared_zeros(shape, np.float32, workers),
+            offset_e=shared_zeros(shape, np.float32, workers),
+            offset_error_e=shared_zeros(shape, np.float32, workers),
+            chi2=shared_zeros(shape, np.float32, workers),
+            count=shared_zeros(shape, np.uint16, workers),
+            nonlinear=shared_zeros(shape, bool, workers),
+            codes_of_all=shared_zeros(shape, np.int32, workers),
+            codes_of_any=shared_zeros(shape, np.int32, workers),
             exposure_s=exposure_s,
         )
 
@@ -400,7 +400,7 @@ def fit_dark_rate(
     """
     time = _checked_exposures(masters)
     ny, nx = masters.shape
-    fit = DarkRate._empty(masters.shape, time)
+    fit = DarkRate._empty(masters.shape, time, workers)
     probability = 0.5 * math.erfc(nonlinear_sigma / math.sqrt(2))
     limits = np.array([np.inf, np.inf, np.inf] + [chi2_quantile(probability, dof) for dof in range(1, time.size - 1)])
     band_rows = band_rows or max(1, BAND_SAMPLES // (time.size * nx))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..workers import shared_empty
+from ..workers import shared_zeros
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .sigma_clip import (
@@ -55,15 +55,15 @@ class StackImages:
     saturated: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, shape: tuple[int, int]) -> StackImages:
-        """Make images of a shape."""
+    def empty(cls, shape: tuple[int, int], workers: int) -> StackImages:
+        """Make images of a shape, for so many processes to fill."""
         return cls(
-            mean=shared_empty(shape, np.float32),
-            noise=shared_empty(shape, np.float32),
-            quiet_noise=shared_empty(shape, np.float32),
-            count=shared_empty(shape, np.uint16),
-            ambiguous=shared_empty(shape, bool),
-            saturated=shared_empty(shape, bool),
+            mean=shared_zeros(shape, np.float32, workers),
+            noise=shared_zeros(shape, np.float32, workers),
+            quiet_noise=shared_zeros(shape, np.float32, workers),
+            count=shared_zeros(shape, np.uint16, workers),
+            ambiguous=shared_zeros(shape, bool, workers),
+            saturated=shared_zeros(shape, bool, workers),
         )
 
 
@@ -148,9 +148,11 @@ class BandStacker:
         mean, std = _moments(ccds)
         low, high = samples.min(axis=0), samples.max(axis=0)
         read_noise = self.model.row(self.model.read_noise_e, start)
-        noise = std * np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1))
-        quiet_noise = _without_furthest(mean, std, low, high, n_frames)
-        count = np.full(mean.shape, n_frames, np.uint16)
+        rows = slice(start, stop)
+        noise, quiet_noise, count = images.noise[rows], images.quiet_noise[rows], images.count[rows]
+        np.multiply(std, np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)), out=noise)
+        _without_furthest(mean, std, low, high, n_frames, out=quiet_noise)
+        count[...] = n_frames
 
         every = samples.reshape(n_frames, -1)
         here = np.flatnonzero(self._doubtful(mean, std, low, high, read_noise))
@@ -161,21 +163,22 @@ class BandStacker:
         few = every[:, here]
         invalid = ~np.isfinite(few)
         result = self._clip_few(few, read_noise[here % nx])
-        mean.ravel()[here], few_std, kept = _kept_moments(few, result.rejected)
-        count.ravel()[here] = kept
-        noise.ravel()[here] = np.where(kept > 1, few_std * np.sqrt(kept / (kept - np.float32(1))), np.nan)
-        quiet_noise.ravel()[here] = _quiet_scatter(few, result.rejected, read_noise[here % nx], self.model.shot_scale)
-        images.mean[start:stop], images.noise[start:stop] = mean, noise
-        images.quiet_noise[start:stop], images.count[start:stop] = quiet_noise, count
-        images.ambiguous[start:stop].reshape(-1)[here] = result.ambiguous
+        images.mean[rows] = mean
+        images.mean[rows].reshape(-1)[here], few_std, kept = _kept_moments(few, result.rejected)
+        count.reshape(-1)[here] = kept
+        noise.reshape(-1)[here] = np.where(kept > 1, few_std * np.sqrt(kept / (kept - np.float32(1))), np.nan)
+        quiet_noise.reshape(-1)[here] = _quiet_scatter(
+            few, result.rejected, read_noise[here % nx], self.model.shot_scale
+        )
+        images.ambiguous[rows].reshape(-1)[here] = result.ambiguous
 
         frame, pixel = np.nonzero(result.rejected & ~invalid)
-        rows = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
-        difference = samples[0::2, rows].mean(axis=0) - samples[1::2, rows].mean(axis=0)
+        some = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
+        difference = samples[0::2, some].mean(axis=0) - samples[1::2, some].mean(axis=0)
         return BandLeftovers(
             rejected=np.stack([frame, start * nx + here[pixel]], axis=1).astype(np.int32),
             n_invalid=int(invalid.sum()),
-            half_difference=difference[count[rows] == n_frames],
+            half_difference=difference[count[some] == n_frames],
         )
 
     def _doubtful(
@@ -230,9 +233,27 @@ def _moments(ccds: list[CCDData]) -> tuple[NDArray[np.float32], NDArray[np.float
     """
     from ccdproc import Combiner
 
-    combined = Combiner(ccds, dtype=np.float32).average_combine(scale_func=_mean, uncertainty_func=_std)
+    n_frames = np.float32(len(ccds))
+    mean: NDArray[np.float32]
+
+    def mean_of(samples: np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
+        nonlocal mean
+        mean = np.add.reduce(samples.data, axis=axis) / n_frames
+        return mean
+
+    def std_of(samples: np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:  # asked for after the mean
+        squares = np.square(samples.data[0] - mean)
+        difference = np.empty_like(mean)
+        for frame in samples.data[1:]:
+            np.subtract(frame, mean, out=difference)
+            difference *= difference
+            squares += difference
+        squares /= n_frames
+        return np.sqrt(squares, out=squares)
+
+    combined = Combiner(ccds, dtype=np.float32).average_combine(scale_func=mean_of, uncertainty_func=std_of)
     # the Combiner divides its standard deviation by sqrt(n); put it back
-    std: NDArray[np.float32] = combined.uncertainty.array * np.sqrt(np.float32(len(ccds)))
+    std: NDArray[np.float32] = combined.uncertainty.array * np.sqrt(n_frames)
     return combined.data, std
 
 
@@ -255,37 +276,31 @@ def _ccd(frame: NDArray[np.float32], mask: NDArray[np.bool_]) -> CCDData:
     return CCDData(frame, unit=units.electron, mask=mask)
 
 
-def _mean(samples: np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
-    return np.add.reduce(samples.data, axis=axis) / np.float32(len(samples))
-
-
-def _std(samples: np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
-    mean = _mean(samples, axis)
-    squares, difference = np.zeros_like(mean), np.empty_like(mean)
-    for frame in samples.data:
-        np.subtract(frame, mean, out=difference)
-        difference *= difference
-        squares += difference
-    squares /= np.float32(len(samples))
-    return np.sqrt(squares, out=squares)
-
-
 def _without_furthest(
     mean: NDArray[np.float32],
     std: NDArray[np.float32],
     low: NDArray[np.float32],
     high: NDArray[np.float32],
     n_frames: int,
-) -> NDArray[np.float32]:
-    """Return the standard deviation (ddof 1) of all samples but the one furthest from the mean.
+    out: NDArray[np.float32],
+) -> None:
+    """Fill in the standard deviation (ddof 1) of all samples but the one furthest from the mean.
 
     Leaving one sample x out of n takes n / (n - 1) * (x - mean)**2 from the sum of squares.
     """
     if n_frames < 3:
-        return np.full(mean.shape, np.nan, np.float32)
-    furthest = np.maximum(high - mean, mean - low)
-    squares = n_frames * np.square(std, dtype=np.float64) - n_frames / (n_frames - 1) * np.square(furthest)
-    return np.sqrt(np.maximum(squares, 0.0) / (n_frames - 2)).astype(np.float32)
+        out[...] = np.nan
+        return
+    furthest = high - mean
+    np.maximum(furthest, mean - low, out=furthest)
+    np.square(furthest, out=furthest)
+    furthest *= np.float32(n_frames / (n_frames - 1))
+    squares = np.square(std, dtype=np.float64)
+    squares *= n_frames
+    squares -= furthest
+    np.maximum(squares, 0.0, out=squares)
+    squares /= n_frames - 2
+    out[...] = np.sqrt(squares, out=squares)
 
 
 def _quiet_scatter(
