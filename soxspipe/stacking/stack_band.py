@@ -29,6 +29,8 @@ __all__ = ["BandLeftovers", "BandStacker", "Clip", "StackImages"]
 HALVES_STRIDE = 8
 #: Share of doubtful pixels from which it pays to sort them first: a narrow clip, 3 sigma, leaves most in doubt.
 MEDIAN_SHARE = 1 / 16
+#: Samples of doubtful pixels that are clipped at once, and the fewest of these pixels: each call has its price.
+FEW_SAMPLES, FEW_PIXELS = 2**19, 2**11
 #: Rejected samples of a pixel that lie this close to each other, in sigmas, are a level, not cosmic rays.
 AGREE_SIGMA = 2.0
 
@@ -154,32 +156,44 @@ class BandStacker:
         _without_furthest(mean, std, low, high, n_frames, out=quiet_noise)
         count[...] = n_frames
 
+        images.mean[rows] = mean
+
         every = samples.reshape(n_frames, -1)
         here = np.flatnonzero(self._doubtful(mean, std, low, high, read_noise))
         if self.clip.scale == "noise-model" and here.size > MEDIAN_SHARE * mean.size:
             here = screen_by_median(
                 every, here, read_noise[here % nx], self.clip.sigma, self.model.shot_scale, self._reach.min()
             )
-        few = every[:, here]
-        invalid = ~np.isfinite(few)
-        result = self._clip_few(few, read_noise[here % nx])
-        images.mean[rows] = mean
-        images.mean[rows].reshape(-1)[here], few_std, kept = _kept_moments(few, result.rejected)
-        count.reshape(-1)[here] = kept
-        noise.reshape(-1)[here] = np.where(kept > 1, few_std * np.sqrt(kept / (kept - np.float32(1))), np.nan)
-        quiet_noise.reshape(-1)[here] = _quiet_scatter(
-            few, result.rejected, read_noise[here % nx], self.model.shot_scale
-        )
-        images.ambiguous[rows].reshape(-1)[here] = result.ambiguous
+        tile = max(FEW_SAMPLES // n_frames, FEW_PIXELS)
+        tiles = [here[first : first + tile] for first in range(0, here.size, tile)]
+        settled = [self._settle(every[:, these], these, read_noise[these % nx], start) for these in tiles]
 
-        frame, pixel = np.nonzero(result.rejected & ~invalid)
         some = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
         difference = samples[0::2, some].mean(axis=0) - samples[1::2, some].mean(axis=0)
         return BandLeftovers(
-            rejected=np.stack([frame, start * nx + here[pixel]], axis=1).astype(np.int32),
-            n_invalid=int(invalid.sum()),
+            rejected=np.concatenate([np.empty((0, 2), np.int32), *(rejected for rejected, _ in settled)]),
+            n_invalid=sum(n_invalid for _, n_invalid in settled),
             half_difference=difference[count[some] == n_frames],
         )
+
+    def _settle(
+        self, few: NDArray[np.float32], here: NDArray[np.intp], read_noise: NDArray[np.float32], start: int
+    ) -> tuple[NDArray[np.int32], int]:
+        """Clip some pixels of a band exactly, fill them in; returns what was rejected, and how many have no data."""
+        invalid = ~np.isfinite(few)
+        result = self._clip_few(few, read_noise)
+        mean, std, kept = _kept_moments(few, result.rejected)
+        at = start * self.stack.shape[1] + here
+        for image, values in (
+            (self.images.mean, mean),
+            (self.images.noise, np.where(kept > 1, std * np.sqrt(kept / (kept - np.float32(1))), np.nan)),
+            (self.images.quiet_noise, _quiet_scatter(few, result.rejected, read_noise, self.model.shot_scale)),
+            (self.images.count, kept),
+            (self.images.ambiguous, result.ambiguous),
+        ):
+            image.reshape(-1)[at] = values
+        frame, pixel = np.nonzero(result.rejected & ~invalid)
+        return np.stack([frame, at[pixel]], axis=1).astype(np.int32), int(invalid.sum())
 
     def _doubtful(
         self,
