@@ -133,6 +133,8 @@ def in_bands(
             do(queue)
             for got in helpers.results():
                 results.update(got)
+            if progress is not None:
+                progress(rows[-1])
     do(number for number in range(len(bands)) if number not in results)
     return [results[number] for number in range(len(bands))]
 

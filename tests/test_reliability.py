@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe import cl_utils, terminal
+from soxspipe import cl_utils, terminal, workers
 from soxspipe.frames.reader import PixelReader
 
 from .frames.conftest import pack_lzw, pack_tiles
@@ -717,6 +717,23 @@ def test_a_signal_after_the_last_word(night):
     assert (run.returncode, run.stderr) == (0, "")
 
 
+def test_a_worker_that_is_killed(night, monkeypatch):
+    expected, killed = planes_of(night.out), []
+
+    def die_at_work(_, numbers, *__):
+        next(iter(numbers), None)  # which nobody else gets
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    start = workers._Helpers.start
+    monkeypatch.setattr(workers._Helpers, "start", lambda self, *work: killed.append(start(self, *work)))
+    monkeypatch.setattr(workers, "_help", die_at_work)
+    monkeypatch.setattr(sys.modules["soxspipe.stacking.clip_and_stack"], "BAND_SAMPLES", 1)
+    night.options += ("--workers=3",)
+    planes, _ = night.reduced()
+    assert len(killed) > 10
+    assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
+
+
 #: Runs replace a product of five frames by one of four or the other way round and are killed after a while.
 KILLED = """
 import os, random, signal, sys, time
@@ -831,9 +848,9 @@ def test_order_of_the_lines_changes_no_pixel_and_inputs_stay_as_they_are(night):
 
 def test_another_number_of_workers_changes_no_pixel(night):
     expected = planes_of(night.out)
-    for workers in (1, 3):
-        output = f"by{workers}"
-        assert cl_utils.main(["mdark", "raw", f"--workers={workers}", f"--output={output}", "-q"]) == 0
+    for number in (1, 3):
+        output = f"by{number}"
+        assert cl_utils.main(["mdark", "raw", f"--workers={number}", f"--output={output}", "-q"]) == 0
         planes = planes_of(Path(output))
         assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
 

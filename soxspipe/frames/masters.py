@@ -431,6 +431,8 @@ class MasterPlanes:
     ----------
     masters : MasterSet
         A verified set.
+    workers : int
+        Processes that unpack compressed files.
 
     Attributes
     ----------
@@ -440,10 +442,11 @@ class MasterPlanes:
         Rows and columns.
     """
 
-    def __init__(self, masters: MasterSet) -> None:
+    def __init__(self, masters: MasterSet, workers: int = 1) -> None:
         self.exposure_s = masters.exposure_s
         self.shape = masters.shape
         self._reader = PixelReader([unit for master in masters.masters for unit in master.units])
+        self._reader.unpack(workers)
 
     def read(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
         """Read values, errors and codes of rows ``start:stop`` of all masters; see ``MasterStack.read``."""

@@ -44,6 +44,8 @@ class PreparedFrames:
     ----------
     frames : FrameSet
         A verified set of darks.
+    workers : int
+        Processes that unpack compressed frames.
 
     Attributes
     ----------
@@ -68,7 +70,7 @@ class PreparedFrames:
         One-sigma error of the subtracted master bias.
     """
 
-    def __init__(self, frames: FrameSet) -> None:
+    def __init__(self, frames: FrameSet, workers: int = 1) -> None:
         self.names = tuple(dark.name for dark in frames.darks)
         self.shape = frames.geometry.shape
         self._conad = np.float32(frames.conad_e_per_adu)
@@ -80,6 +82,7 @@ class PreparedFrames:
         self._saturation_adu = _saturation_adu(frames)
         self._reader = PixelReader([dark.unit for dark in frames.darks])
         try:
+            self._reader.unpack(workers)
             self.pedestal_e = self._measure_pedestals(frames)
             bias = None if frames.master_bias is None else _read_bias(frames.master_bias, frames)
             self.static_bad = None if frames.static_map is None else _read_static_map(frames.static_map, frames)

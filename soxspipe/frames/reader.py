@@ -10,7 +10,7 @@ import tempfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import IO
 
@@ -18,6 +18,7 @@ import numpy as np
 from astropy.io import fits
 
 from ..exceptions import FrameError, ProductError, SoxspipeError
+from ..workers import in_bands, row_bands
 from .headers import BLOCK, STORED, quiet
 from .streams import Stream, changed, fingerprint_of, open_regular, printable, truncated
 from .units import ImageUnit, read_frame, read_units
@@ -33,19 +34,11 @@ _CHUNK = 2**20
 _LARGEST_SAMPLE = 8
 
 
-@dataclass
-class _Spool:
-    """A temporary file that images are unpacked to, one behind the other, and where the last of them ends."""
-
-    file: IO[bytes]
-    end: int = 0
-
-
 class PixelReader:
     """Reads bands of rows from many images, a context manager.
 
-    Plain files are read in place, with few of them open at a time. A compressed image is unpacked once, when it
-    is first asked for, into a temporary file without a name that serves all images: bands stay cheap, memory
+    Plain files are read in place, with few of them open at a time. A compressed image is unpacked once, by `unpack`
+    or when it is first asked for, to its place in a temporary file without a name: bands stay cheap, memory
     stays flat, and nothing is left on disk however the program ends. Forked processes may read on, each by itself.
 
     Parameters
@@ -61,8 +54,9 @@ class PixelReader:
         self._folder = temporary_folder
         self._most_open = _most_open()
         self._files: OrderedDict[int, int] = OrderedDict()
-        self._spools: dict[int, _Spool] = {}
-        self._unpacked: dict[int, tuple[int, int]] = {}
+        self._spool: IO[bytes] | None = None
+        self._places = list(accumulate((unit.nbytes if unit.compression else 0 for unit in self.units), initial=0))
+        self._unpacked: set[int] = set()
 
     def __enter__(self) -> PixelReader:
         return self
@@ -78,8 +72,30 @@ class PixelReader:
         while self._files:
             os.close(self._files.popitem()[1])
         self._unpacked.clear()
-        while self._spools:
-            self._spools.popitem()[1].file.close()
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    def unpack(self, workers: int = 1) -> None:
+        """Unpack all compressed images.
+
+        Parameters
+        ----------
+        workers : int
+            Processes.
+
+        Raises
+        ------
+        FrameError
+            When a file is truncated or damaged, or has changed since its header was read.
+        ProductError
+            When there is no room for them.
+        """
+        packed = [index for index, unit in enumerate(self.units) if unit.compression and index not in self._unpacked]
+        if packed:
+            self._open_spool(self.units[packed[0]])
+            in_bands(lambda i, _: self._unpack(packed[i]), row_bands([(0, len(packed))], 1), workers)
+            self._unpacked.update(packed)
 
     def read_rows(self, index: int, start: int, stop: int, columns: slice | None = None) -> np.ndarray:
         """Read a band of rows.
@@ -112,8 +128,9 @@ class PixelReader:
         stored = STORED[unit.bitpix]
         size, skipped = (stop - start) * nx * stored.itemsize, start * nx * stored.itemsize
         if unit.compression:
-            descriptor, base = self._unpacked.get(index) or self._unpack(index)
-            data = _read_at(descriptor, size, base + skipped)
+            if index not in self._unpacked:
+                self._unpack(index)
+            data = _read_at(self._open_spool(unit), size, self._places[index] + skipped)
         else:
             data = self._read_plain(index, size, unit.offset + skipped)
         if len(data) < size:
@@ -137,32 +154,32 @@ class PixelReader:
         except OSError as error:
             raise FrameError(f"{printable(unit.path)}: cannot be read ({error.strerror}): fetch it again") from error
 
-    def _unpack(self, index: int) -> tuple[int, int]:
-        """Unpack an image; returns the temporary file's descriptor and where the image begins in it."""
-        unit = self.units[index]
+    def _unpack(self, index: int) -> None:
+        """Unpack an image to its place; that another process does the same makes no difference."""
+        unit, end = self.units[index], self._places[index]
         log.debug("unpacking %s", unit.path)
-        spool = self._spools.get(os.getpid())
-        if spool is None:  # what another process unpacked before it forked this one is read, but never written to
-            try:
-                file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by close)
-            except OSError as error:
-                raise self._no_room(unit, error) from error
-            spool = self._spools[os.getpid()] = _Spool(file)
-        end = spool.end
+        spool = self._open_spool(unit)
 
         def write(data: bytes) -> None:
             nonlocal end
             view = memoryview(data)
             try:
                 while view:
-                    written = os.pwrite(spool.file.fileno(), view, end)
+                    written = os.pwrite(spool, view, end)
                     view, end = view[written:], end + written
             except OSError as error:
                 raise self._no_room(unit, error) from error
 
         (_unpack_tiles if unit.compression == "tiles" else _unpack_stream)(unit, write)
-        self._unpacked[index], spool.end = (spool.file.fileno(), spool.end), end
-        return self._unpacked[index]
+        self._unpacked.add(index)
+
+    def _open_spool(self, unit: ImageUnit) -> int:
+        if self._spool is None:
+            try:
+                self._spool = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by close)
+            except OSError as error:
+                raise self._no_room(unit, error) from error
+        return self._spool.fileno()
 
     def _no_room(self, unit: ImageUnit, error: OSError) -> ProductError:
         try:

@@ -82,7 +82,7 @@ class soxs_dark_current(Recipe[MasterSet]):
 
     def process(self, frames: MasterSet, settings: ArmSettings) -> RecipeOutput:
         """Fit verified master darks."""
-        with MasterPlanes(frames) as planes:
+        with MasterPlanes(frames, self.workers) as planes:
             level = fit_levels(planes, frames.level_error_e, n_frames=frames.n_frames, regions=frames.regions)
             fit = fit_dark_rate(
                 planes,

@@ -73,7 +73,7 @@ class soxs_mdark(BaseRecipe):
         import ccdproc  # noqa: F401 - before anything large is in memory, which it would keep from being given back
 
         clip, limits = settings.soxs_mdark, settings.create_noise_map
-        with PreparedFrames(frames) as prepared:
+        with PreparedFrames(frames, self.workers) as prepared:
             noise_model = measure_noise(
                 prepared,
                 prepared.regions,

@@ -16,7 +16,7 @@ from soxspipe.exceptions import FrameError, ProductError
 from soxspipe.frames import reader as reader_module
 from soxspipe.frames import units as units_module
 from soxspipe.frames.reader import ImageUnit, PixelReader, printable, read_frame, read_units, same_pixels
-from soxspipe.workers import in_bands
+from soxspipe.workers import in_bands, row_bands
 
 
 def block(cards: list[str]) -> bytes:
@@ -234,6 +234,26 @@ def test_processes_share_a_reader(make_frame, pack, monkeypatch):
         seen = in_bands(read, [(seed, seed + 1) for seed in range(12)], 3)
         np.testing.assert_array_equal(reader.read_rows(1, 3, 5), fits.getdata(plain[1])[3:5])
     assert set().union(*seen) == {(i, i) for i in range(8)}
+
+
+def test_several_processes_unpack_each_image_once(make_frame, pack, tmp_path, monkeypatch):
+    plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdef")]
+    units = [read_frame(pack(path, how)) for path, how in zip(plain[:5], ("gz", "Z", "fz", "gz", "fz"), strict=True)]
+    done = tmp_path / "done"
+    unpack = PixelReader._unpack
+
+    def unpacking(self, index):
+        with done.open("a") as lines:
+            lines.write(f"{index}\n")
+        unpack(self, index)
+
+    monkeypatch.setattr(PixelReader, "_unpack", unpacking)
+    with PixelReader([*units, read_frame(plain[5])]) as reader:
+        reader.read_rows(3, 0, 1)
+        reader.unpack(3)
+        levels = in_bands(lambda i, _: reader.read_rows(i, 0, 40).mean(), row_bands([(0, 6)], 1), 3)
+    assert levels == [0, 1, 2, 3, 4, 5]
+    assert sorted(done.read_text().split()) == list("01234")
 
 
 def test_a_unit_can_be_sent_to_another_process(make_frame):
