@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -112,8 +113,8 @@ class Recipe(ABC, Generic[InputsT]):
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Processes that work on the pixels; default: two, one where there is one processor or where memory is limited
-        (``ulimit -v``). The pixels do not depend on their number.
+        Processes that work on the pixels; default: two on Linux, one where there is one processor or where memory is
+        limited (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
     """
@@ -216,12 +217,12 @@ def _default_workers() -> int:
     """Return the number of workers that pays: that of the processors, two at most.
 
     From two on, what cannot be shared takes longer than what can. Where memory is limited it is one: a thread that has
-    no memory for its first line dies without a word that could be caught.
+    no memory for its first line dies without a word that could be caught. So it is beside Linux: libraries of macOS have
+    threads of their own, which a fork does not take along.
     """
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         return 1
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(processors, 2)
+    return min(len(os.sched_getaffinity(0)), 2) if sys.platform == "linux" else 1
 
 
 class BaseRecipe(Recipe[FrameSet]):
