@@ -128,8 +128,9 @@ def in_bands(
 
     if min(workers, len(bands)) > 1:
         with contextlib.suppress(OSError), _Queue(len(bands)) as queue, _Helpers() as helpers:
-            for _ in range(min(workers, len(bands)) - 1):
-                helpers.start(help_out, queue)
+            with contextlib.suppress(OSError):  # as many as there can be
+                for _ in range(min(workers, len(bands)) - 1):
+                    helpers.start(help_out, queue)
             do(queue)
             for got in helpers.results():
                 results.update(got)

@@ -87,6 +87,20 @@ def test_where_nothing_can_be_forked_this_process_does_it_all(monkeypatch, call)
     assert in_bands(lambda start, _: start, ONE_BY_ONE, 4) == list(range(20))
 
 
+def test_as_many_help_as_can_be_forked(monkeypatch):
+    fork, left = os.fork, [1, 2]
+
+    def forking():
+        if not left:
+            raise OSError(errno.EAGAIN, "none left")
+        left.pop()
+        return fork()
+
+    monkeypatch.setattr(workers_module.os, "fork", forking)
+    pids = in_bands(lambda start, _: time.sleep(0.01) or os.getpid(), ONE_BY_ONE, 10)
+    assert len(set(pids)) == 3
+
+
 def test_an_interruption_ends_all(tmp_path):
     here = os.getpid()
 

@@ -217,8 +217,8 @@ def _default_workers() -> int:
     """Return the number of workers that pays: that of the processors, two at most.
 
     From two on, what cannot be shared takes longer than what can. Where memory is limited it is one: a thread that has
-    no memory for its first line dies without a word that could be caught. So it is beside Linux: libraries of macOS have
-    threads of their own, which a fork does not take along.
+    no memory for its first line dies without a word that could be caught. So it is on other systems than Linux:
+    libraries of macOS have threads of their own, which a fork does not take along.
     """
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         return 1
