@@ -9,6 +9,7 @@ import mmap
 import os
 import pickle
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,7 +90,8 @@ def in_bands(
 
     This process is one of the workers; the others are forked from it, so that they know all that it knows without a
     copy or an import. Threads would spend as long waiting for the interpreter as they calculate. What becomes of a
-    worker does not matter: whatever it left undone is done here, and meets the same fault or none.
+    worker does not matter: whatever it left undone is done here, and meets the same fault or none. In a program with
+    threads this process works alone: a lock that another thread holds would stay locked in a fork for ever.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ def in_bands(
     def help_out(numbers: Iterable[int]) -> dict[int, ResultT]:
         return {number: work(*bands[number]) for number in numbers}
 
-    if min(workers, len(bands)) > 1:
+    if min(workers, len(bands)) > 1 and threading.active_count() == 1:
         with contextlib.suppress(OSError), _Queue(len(bands)) as queue, _Helpers() as helpers:
             with contextlib.suppress(OSError):  # as many as there can be
                 for _ in range(min(workers, len(bands)) - 1):

@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_where_nothing_can_be_forked_this_process_does_it_all(monkeypatch, call)
 
     monkeypatch.setattr(workers_module.os, call, none_left)
     assert in_bands(lambda start, _: start, ONE_BY_ONE, 4) == list(range(20))
+
+
+def test_beside_other_threads_nothing_is_forked():
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        assert set(in_bands(lambda start, _: os.getpid(), ONE_BY_ONE, 4)) == {os.getpid()}
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_as_many_help_as_can_be_forked(monkeypatch):
