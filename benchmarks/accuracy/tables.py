@@ -129,7 +129,7 @@ def as_rst(arranged: list[Table], command: str, seconds: float) -> str:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(heads)
-        writer.writerows(rows)
+        writer.writerows([r"\-" if cell == "-" else cell for cell in row] for row in rows)  # else it opens a list
         lines += [f".. csv-table:: {title}", "   :header-rows: 1", ""]
         lines += [f"   {line}" for line in text.getvalue().splitlines()] + [""]
     return "\n".join(lines)
