@@ -682,19 +682,11 @@ def test_a_frame_that_is_removed_while_it_is_read(night, at_second_read):
     night.refused("10-10-09.000.fits: cannot be read .No such file or directory.")
 
 
-@pytest.fixture
-def heeded():
-    """Heed SIGHUP, which whoever runs the tests under nohup has ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.mark.parametrize(
     ("signum", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "terminated")],
 )
-def test_sigint_sigterm_or_sighup(night, at_progress, heeded, signum, code, word):
+def test_sigint_sigterm_or_sighup(night, at_progress, signum, code, word):
     at_progress(lambda: signal.raise_signal(signum))
     night.refused(word, code=code)
     at_progress(lambda: signal.raise_signal(signum))
