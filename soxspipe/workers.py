@@ -90,14 +90,15 @@ def in_bands(
 
     This process is one of the workers; the others are forked from it, so that they know all that it knows without a
     copy or an import. Threads would spend as long waiting for the interpreter as they calculate. What becomes of a
-    worker does not matter: whatever it left undone is done here, and meets the same fault or none. In a program with
-    threads this process works alone: a lock that another thread holds would stay locked in a fork for ever.
+    worker does not matter: whatever it has not answered for is done here, and meets the same fault or none. In a
+    program with threads this process works alone: a lock that another thread holds would stay locked in a fork.
 
     Parameters
     ----------
     work : callable
         Called as ``work(start, stop)``; what it gives must not depend on other bands, and goes through a pipe.
-        Arrays that it fills must come from `shared_zeros`.
+        Arrays that it fills must come from `shared_zeros`, and may be filled twice: what it reads from them must
+        not be what it writes there.
     bands : iterable of (int, int)
         First row, and the one after the last.
     workers : int
@@ -128,17 +129,21 @@ def in_bands(
     def help_out(numbers: Iterable[int]) -> dict[int, ResultT]:
         return {number: work(*bands[number]) for number in numbers}
 
-    if min(workers, len(bands)) > 1 and threading.active_count() == 1:
-        with contextlib.suppress(OSError), _Queue(len(bands)) as queue, _Helpers() as helpers:
-            with contextlib.suppress(OSError):  # as many as there can be
-                for _ in range(min(workers, len(bands)) - 1):
-                    helpers.start(help_out, queue)
-            do(queue)
-            for got in helpers.results():
-                results.update(got)
-            if progress is not None:
-                progress(rows[-1])
+    workers = 1 if threading.active_count() > 1 else min(workers, len(bands))
+    with contextlib.ExitStack() as stack:
+        helpers = stack.enter_context(_Helpers())
+        queue: Iterable[int] = range(len(bands))
+        with contextlib.suppress(OSError):  # as many as there can be
+            if workers > 1:
+                queue = stack.enter_context(_Queue(len(bands)))
+            for _ in range(workers - 1):
+                helpers.start(help_out, queue)
+        do(queue)
+        for got in helpers.results():
+            results.update(got)
     do(number for number in range(len(bands)) if number not in results)
+    if progress is not None and workers > 1:
+        progress(rows[-1])  # another may have done the last
     return [results[number] for number in range(len(bands))]
 
 
@@ -197,12 +202,13 @@ class _Helpers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for pid, read in self._pipes.items():
-            os.close(read)
-            # the caller may have had all processes reaped by the system
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+        with stops_waiting():
+            for pid, read in self._pipes.items():
+                os.close(read)
+                # the caller may have had all processes reaped by the system
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
 
 
 def _help(

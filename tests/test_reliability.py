@@ -6,6 +6,7 @@ machine is exit code 1 and leaves as little.
 
 import errno
 import gzip
+import itertools
 import os
 import re
 import resource
@@ -709,10 +710,12 @@ def test_a_signal_after_the_last_word(night):
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_a_worker_that_is_killed(night, monkeypatch):
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_worker_that_is_killed(night, monkeypatch, done):
     expected, killed = planes_of(night.out), []
 
-    def die_at_work(_, numbers, *__):
+    def die_at_work(help_out, numbers, *_):
+        help_out(itertools.islice(numbers, done))  # what it fills is filled once more by who does not get its answer
         next(iter(numbers), None)  # which nobody else gets
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -77,7 +77,7 @@ class PixelReader:
             self._spool = None
 
     def unpack(self, workers: int = 1) -> None:
-        """Unpack all compressed images.
+        """Unpack all compressed images; the reader is closed when that fails.
 
         Parameters
         ----------
@@ -93,8 +93,12 @@ class PixelReader:
         """
         packed = [index for index, unit in enumerate(self.units) if unit.compression and index not in self._unpacked]
         if packed:
-            self._open_spool(self.units[packed[0]])
-            in_bands(lambda i, _: self._unpack(packed[i]), row_bands([(0, len(packed))], 1), workers)
+            self._open_spool(self.units[packed[0]])  # else each process would have its own
+            try:
+                in_bands(lambda i, _: self._unpack(packed[i]), row_bands([(0, len(packed))], 1), workers)
+            except BaseException:
+                self.close()
+                raise
             self._unpacked.update(packed)
 
     def read_rows(self, index: int, start: int, stop: int, columns: slice | None = None) -> np.ndarray:

@@ -93,12 +93,11 @@ def measure_background(
 
     def take_rows(start: int, stop: int) -> NDArray[np.float32]:
         rows, columns = slice(start, stop), slice(0, nx)
-        clean[rows] = levels.corrected(rows, columns)
-        total[rows] = levels.of(rows, columns)
-        return nan_medians(clean[rows])
+        smooth[rows] = levels.corrected(rows, columns)  # which is free until the first look
+        return nan_medians(smooth[rows])
 
     def take_blocks(start: int, stop: int) -> None:
-        clean[start:stop] -= rows[start:stop, None]
+        np.subtract(smooth[start:stop], rows[start:stop, None], out=clean[start:stop])
         medians[start // box : -(-stop // box)] = _block_medians(clean[start:stop], box)
 
     def first_look(start: int, stop: int) -> NDArray[np.float32]:
@@ -111,6 +110,7 @@ def measure_background(
 
     def draw(start: int, stop: int) -> None:
         smooth[start:stop] = surface.rows(start, stop)
+        total[start:stop] = levels.of(slice(start, stop), slice(0, nx))
         total[start:stop] += rows[start:stop, None]
         total[start:stop] += smooth[start:stop]
 

@@ -221,11 +221,12 @@ def clip_and_stack(
     def finish(start: int, stop: int) -> None:
         rows = slice(start, stop)
         _model_error(images, background, noise_model, region_level, common_error, rows, error[rows], quiet_error[rows])
-        level = noise_model.row(noise_model.level_e, start)
-        images.mean[rows] += level
-        background.total_e[rows] += level
 
     in_bands(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
+    for start, stop in noise_model.spans():
+        level = noise_model.row(noise_model.level_e, start)
+        images.mean[start:stop] += level
+        background.total_e[start:stop] += level
     rejected = np.concatenate([left.rejected for left in leftovers])
     log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
     return StackResult(
