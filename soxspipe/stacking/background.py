@@ -110,8 +110,7 @@ def measure_background(
 
     def draw(start: int, stop: int) -> None:
         smooth[start:stop] = surface.rows(start, stop)
-        total[start:stop] = levels.of(slice(start, stop), slice(0, nx))
-        total[start:stop] += rows[start:stop, None]
+        np.add(levels.of(slice(start, stop), slice(0, nx)), rows[start:stop, None], out=total[start:stop])
         total[start:stop] += smooth[start:stop]
 
     rows = _row_noise(np.concatenate(in_bands(take_rows, bands, workers)))
@@ -139,16 +138,21 @@ class _AmplifierLevels:
 
     def corrected(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Return a part of the image without what is known by now."""
-        span = self._span[rows]
+        span = self._spans(rows)
         part: NDArray[np.float32] = self._image[rows, columns] - self._parity[span, columns]
         part -= self._step[span, columns]
         return part
 
     def of(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Return parity and level of a part of the image."""
-        span = self._span[rows]
+        """Return parity and level of a part of the image; of rows that are all alike, one."""
+        span = self._spans(rows)
         part: NDArray[np.float32] = self._parity[span, columns] + self._step[span, columns]
         return part
+
+    def _spans(self, rows: slice) -> NDArray[np.intp]:
+        """Return the span of each of some rows, or the one that all of them lie in."""
+        span = self._span[rows]
+        return span[:1] if span.size and span[0] == span[-1] else span
 
     def measure_parity(self) -> None:
         """Take half the difference of odd and even columns, region by region."""
@@ -232,13 +236,13 @@ def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:
         return medians
     beyond = np.pad(medians, 1, mode="reflect", reflect_type="odd")
     ny, nx = medians.shape
-    pairs = np.array(
-        [
-            beyond[1 - y : 1 - y + ny, 1 - x : 1 - x + nx] + beyond[1 + y : 1 + y + ny, 1 + x : 1 + x + nx]
-            for y, x in ((0, 1), (1, 0), (1, 1), (1, -1))
-        ]
+    a, b, c, d = (
+        beyond[1 - y : 1 - y + ny, 1 - x : 1 - x + nx] + beyond[1 + y : 1 + y + ny, 1 + x : 1 + x + nx]
+        for y, x in ((0, 1), (1, 0), (1, 1), (1, -1))
     )
-    middle: NDArray[np.float32] = np.sort(pairs, axis=0)[1:3].sum(axis=0) / np.float32(4)
+    lower = np.maximum(np.minimum(a, b), np.minimum(c, d))
+    upper = np.minimum(np.maximum(a, b), np.maximum(c, d))
+    middle: NDArray[np.float32] = (lower + upper) / np.float32(4)
     return middle
 
 
@@ -297,5 +301,5 @@ def _beyond(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _median(values: NDArray[np.float32]) -> float:
     """Median of the finite values, 0 where there are none."""
-    median = float(np.nanmedian(values)) if values.size else 0.0
+    median = float(nan_medians(values.ravel())) if values.size else 0.0
     return median if np.isfinite(median) else 0.0

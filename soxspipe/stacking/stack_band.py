@@ -128,7 +128,7 @@ class BandStacker:
         samples = self._buffer.samples[:, : stop - start]
         with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
             self._read(samples, start, stop)
-            return self._combine(samples, self._buffer.ccds(stop - start), start, stop)
+            return self._combine(samples, self._buffer, start, stop)
 
     def _read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
         """Fill a band with samples above the level of their amplifier and frame, and note the saturated ones.
@@ -144,10 +144,11 @@ class BandStacker:
             frame -= levels[i]
         self.images.saturated[start:stop] = 2 * saturated >= self._n_frames
 
-    def _combine(self, samples: NDArray[np.float32], ccds: list[CCDData], start: int, stop: int) -> BandLeftovers:
+    def _combine(self, samples: NDArray[np.float32], buffer: _Buffer, start: int, stop: int) -> BandLeftovers:
         """Combine all pixels as they are, then once more those that the clip may change."""
         n_frames, images, nx = self._n_frames, self.images, samples.shape[2]
-        mean, std = _moments(ccds)
+        # with a mask of its own each: else the Combiner makes one
+        mean, std = _moments(buffer.ccds(samples, np.broadcast_to(False, samples.shape)))
         low, high = samples.min(axis=0), samples.max(axis=0)
         read_noise = self.model.row(self.model.read_noise_e, start)
         rows = slice(start, stop)
@@ -166,7 +167,7 @@ class BandStacker:
             )
         tile = max(FEW_SAMPLES // n_frames, FEW_PIXELS)
         tiles = [here[first : first + tile] for first in range(0, here.size, tile)]
-        settled = [self._settle(every[:, these], these, read_noise[these % nx], start) for these in tiles]
+        settled = [self._settle(every[:, these], these, read_noise[these % nx], buffer, start) for these in tiles]
 
         some = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
         difference = samples[0::2, some].mean(axis=0) - samples[1::2, some].mean(axis=0)
@@ -177,12 +178,17 @@ class BandStacker:
         )
 
     def _settle(
-        self, few: NDArray[np.float32], here: NDArray[np.intp], read_noise: NDArray[np.float32], start: int
+        self,
+        few: NDArray[np.float32],
+        here: NDArray[np.intp],
+        read_noise: NDArray[np.float32],
+        buffer: _Buffer,
+        start: int,
     ) -> tuple[NDArray[np.int32], int]:
         """Clip some pixels of a band exactly, fill them in; returns what was rejected, and how many have no data."""
         invalid = ~np.isfinite(few)
         result = self._clip_few(few, read_noise)
-        mean, std, kept = _kept_moments(few, result.rejected)
+        mean, std, kept = _kept_moments(buffer.ccds(few, result.rejected), result.rejected)
         at = start * self.stack.shape[1] + here
         for image, values in (
             (self.images.mean, mean),
@@ -226,17 +232,19 @@ class BandStacker:
 
 
 class _Buffer:
-    """Samples of one band of all frames, and the same as ccdproc wants them."""
+    """Samples of one band of all frames, and ccdproc's frames, which take twenty times as long to make as to fill."""
 
     def __init__(self, n_frames: int, band_rows: int, nx: int) -> None:
-        self.samples = np.empty((n_frames, band_rows, nx), np.float32)
-        self._ccds: list[CCDData] = []
+        from astropy import units
+        from astropy.nddata import CCDData
 
-    def ccds(self, n_rows: int) -> list[CCDData]:
-        """Return the first rows of each frame; the same objects for as long as the height stays."""
-        if not self._ccds or self._ccds[0].shape[0] != n_rows:
-            nothing = np.zeros((n_rows, self.samples.shape[2]), bool)  # else the Combiner makes one for each frame
-            self._ccds = [_ccd(frame[:n_rows], nothing) for frame in self.samples]
+        self.samples = np.empty((n_frames, band_rows, nx), np.float32)
+        self._ccds = [CCDData(frame, unit=units.electron) for frame in self.samples]
+
+    def ccds(self, samples: NDArray[np.float32], rejected: NDArray[np.bool_]) -> list[CCDData]:
+        """Return frames of these samples without the rejected ones, until the next call."""
+        for ccd, data, mask in zip(self._ccds, samples, rejected, strict=True):
+            ccd.data, ccd.mask = data, mask
         return self._ccds
 
 
@@ -272,22 +280,15 @@ def _moments(ccds: list[CCDData]) -> tuple[NDArray[np.float32], NDArray[np.float
 
 
 def _kept_moments(
-    samples: NDArray[np.float32], rejected: NDArray[np.bool_]
+    ccds: list[CCDData], rejected: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
     """Mean, standard deviation (ddof 0) and number of the samples kept, shape (frames, pixels)."""
     from ccdproc import Combiner
 
-    combined = Combiner(map(_ccd, samples, rejected), dtype=np.float32).average_combine()
+    combined = Combiner(ccds, dtype=np.float32).average_combine()
     kept = (~rejected).sum(axis=0)
     std = combined.uncertainty.array * np.sqrt(kept.astype(np.float32))
     return combined.data, std, kept.astype(np.uint16)
-
-
-def _ccd(frame: NDArray[np.float32], mask: NDArray[np.bool_]) -> CCDData:
-    from astropy import units
-    from astropy.nddata import CCDData
-
-    return CCDData(frame, unit=units.electron, mask=mask)
 
 
 def _without_furthest(
