@@ -19,7 +19,7 @@ from .stages import IMPORTS, REST, STAGES
 
 METER = Path(__file__).with_name("meter.py")
 #: A program that takes longer than this for a reduction is run once, unless something is promised of it, second.
-SLOW_S = 10.0
+SLOW_S = 60.0
 #: A program that would take longer is left out, and one that does is stopped, second.
 MOST_S, LIMIT_S = 120, 400
 #: Share of the machine's memory that a program may take.

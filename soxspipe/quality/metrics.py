@@ -201,7 +201,7 @@ def _counts(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], f
     """Bad pixels by kind."""
     hot, size = noise_map.count(HOT), codes.size
     false_share = min(1.0, size * 0.5 * math.erfc(facts.hot_sigma / math.sqrt(2)) / hot) if hot else math.nan
-    bad = np.flatnonzero(codes)
+    bad = np.flatnonzero(codes != 0)
     kinds = codes.ravel()[bad]
     hot_ones = bad[kinds & HOT > 0]
     rate = (stack.master.data.ravel()[hot_ones] - stack.background.total_e.ravel()[hot_ones]) / facts.exptime_s

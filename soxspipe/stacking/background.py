@@ -78,7 +78,8 @@ def measure_background(
     glow that runs across an amplifier would leave saw teeth. Medians of single columns are not removed: a bad
     column would hide (docs/method, section 4).
     """
-    clean, total, smooth = (shared_zeros(image.shape, np.float32, workers) for _ in range(3))
+    clean, smooth = (shared_zeros(image.shape, np.float32, workers) for _ in range(2))
+    total = clean  # which is done with when the total is drawn
     clean[...] = image
     if bad is not None:
         clean[bad] = np.nan

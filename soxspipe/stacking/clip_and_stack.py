@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 #: What a sample's distance from the median of its pixel may be measured in.
 SCALES = ("noise-model", "std", "mad")
-#: Samples that each worker holds at once, as they fit the cache. Of many frames it holds more, up to a limit for all
-#: workers: below so many rows what each call costs would count more than the cache. A sample takes some ten bytes.
+#: Samples that each worker holds at once: fewer pay for more calls, more gain nothing. Of many frames it holds more,
+#: as below so many rows each call costs more than its work, up to a limit for all workers, or for two where there is
+#: but one. A sample takes some ten bytes.
 BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 2**24, 16
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
@@ -248,7 +249,7 @@ def clip_and_stack(
 
 def _band_rows(row_samples: int, workers: int) -> int:
     """Rows for each worker to hold at once, of so many samples each."""
-    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // workers // row_samples), 1)
+    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // max(workers, 2) // row_samples), 1)
 
 
 def _model_error(

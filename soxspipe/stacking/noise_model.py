@@ -34,6 +34,9 @@ ODD_SCATTER = 4.0
 SCATTER_PIXELS = 2**14
 #: Values that the start of a clip is taken from.
 START_VALUES = 1024
+#: Values that tell where the median of more is, and the share of all on each side of it that are then sorted: five
+#: times the scatter of what so few tell.
+MEDIAN_VALUES, MEDIAN_REACH = 2**14, 0.02
 #: Values that are summed at once, so that they stay in the cache.
 CHUNK = 2**15
 #: Most values that are sorted for their median, and ranks on each side of a part's own median in which to look for that
@@ -394,8 +397,8 @@ def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
 
 def _plain_median(values: NDArray[Any]) -> float:
     """Median by the values close to it, of which there are few enough to sort; a sample of all tells which."""
-    few = np.sort(values[:: max(1, values.size // START_VALUES) | 1])
-    low, high = few[int(0.4 * few.size)], few[int(0.6 * few.size)]
+    few = np.sort(values[:: max(1, values.size // MEDIAN_VALUES) | 1])
+    low, high = (few[int((0.5 + side * MEDIAN_REACH) * few.size)] for side in (-1, 1))
     near = np.sort(values[(values >= low) & (values <= high)])
     below = np.count_nonzero(values < low)
     ranks = (values.size - 1) // 2 - below, values.size // 2 - below

@@ -3,7 +3,7 @@ import pytest
 
 from soxspipe.exceptions import InputError, TooFewPixelsError
 from soxspipe.stacking import ArrayStack, measure_noise
-from soxspipe.stacking.noise_model import clipped_moments, grouped_median
+from soxspipe.stacking.noise_model import clipped_moments, grouped_median, nan_medians
 
 
 def frames_of(n_frames, sigma, step=0.0, shape=(512, 512), seed=1, offsets=None, hot=0.02, cosmic=1e-3):
@@ -68,6 +68,33 @@ def test_grouped_median_lies_between_the_integers():
         values = np.round(rng.normal(centre, 0.8, 400000))
         assert grouped_median(values, 1.0) == pytest.approx(centre, abs=0.035)  # the plain median errs by 0.5
     assert grouped_median(np.array([1.0, 2.0, 9.0])) == 2.0
+
+
+@pytest.mark.parametrize("spread", ["even", "sorted", "two levels"])
+def test_medians_of_many_values_are_exact(spread):
+    values = np.random.default_rng(4).normal(size=100_001).astype(np.float32)
+    values = {"even": values, "sorted": np.sort(values), "two levels": np.sign(values)}[spread]
+    for some in (values, values[:-1]):
+        assert grouped_median(some) == np.median(some)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+@pytest.mark.parametrize("length", [1, 2, 10, 512, 513, 1001, 2048, 2106])
+@pytest.mark.parametrize(
+    ("kind", "share_bad"),
+    [("noise", 0.0), ("noise", 1e-3), ("noise", 0.3), ("noise", 1.0), ("slope", 0.01), ("step", 0.01)],
+)
+def test_medians_of_lines_are_exact(length, kind, share_bad):
+    rng = np.random.default_rng(length)
+    lines = rng.normal(size=(40, length)).astype(np.float32)
+    if kind == "slope":
+        lines += np.linspace(0, 50, length, dtype=np.float32)
+    if kind == "step":  # every other value: half of the parts are far above the others
+        lines[:, ::2] += 50
+    lines[rng.random(lines.shape) < share_bad] = np.nan
+    lines[3], lines[4, 1:] = np.inf, np.nan
+    np.testing.assert_array_equal(nan_medians(lines), np.nanmedian(lines, axis=1))
+    np.testing.assert_array_equal(nan_medians(lines.reshape(5, 8, length)), nan_medians(lines).reshape(5, 8))
 
 
 def test_clipped_moments():
