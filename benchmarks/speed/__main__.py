@@ -24,7 +24,7 @@ from .programs import HOW_TO_PEER, ONE_PROCESS, OURS, PEER, ROOT, SIRIL, Program
 from .promises import Results, check
 from .samples import MANY, Sample, large, many, nir, refused
 from .tables import machine, tables
-from .whole import measure_sample, measure_small, profile
+from .whole import measure_growth, measure_sample, measure_small, profile
 
 #: Numbers of frames of 2048 x 2048, and those of the quick run.
 NUMBERS, QUICK = (5, 10, 20, 25, 100, 200), (5, 10)
@@ -36,6 +36,8 @@ PROMISED = {10: (OURS, PEER), FOR_PEER: (OURS, PEER), 100: (OURS, SIRIL), 200: (
 IN_MEMORY, IN_MEMORY_QUICK = (10, 25, 100), (10,)
 #: Most frames in memory that stock ccdproc gets: it takes four times their memory, and a minute.
 CCDPROC_MOST = 25
+#: Numbers of frames between which time is to be linear.
+LINEAR = (10, 25, 100, 200)
 #: Frames of each reduction of the batch, and of the large sample.
 TEN = 10
 #: Runs of the start-up commands for each of the others, which take longer.
@@ -109,6 +111,8 @@ def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Re
             results.left_out.append(f"{MANY} frames: the disk has no room for them")
         else:
             measure(thousand, OURS, ONE_PROCESS, runs=0)
+        print("time against the number of frames", file=sys.stderr, flush=True)
+        results.growth = measure_growth([nir(data, n) for n in LINEAR], runs, scratch)
     batch = [Sample(f"batch {i}", all_frames.frames[TEN * i : TEN * (i + 1)], all_frames.arm) for i in range(3)]
     results.small = measure_small(batch, refused(data), runs if quick else SMALL_RUNS * runs, scratch)
     for n in IN_MEMORY_QUICK if quick else IN_MEMORY:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
+import numpy as np
+
 from .in_memory import COMBINER, GIVEN
 from .in_memory import TUNED as TUNED_IN_MEMORY
 from .programs import OURS, PEER, SIRIL
@@ -15,8 +17,6 @@ from .whole import DOCOPT, HELP, ONE, REFUSED, THREE, Timing, Timings, over
 
 #: What the bare stock Combiner counts, units of a sample.
 COMBINER_UNITS = 3.8
-#: Numbers of frames between which time is to be linear.
-LINEAR = (10, 200)
 
 
 @dataclass
@@ -27,6 +27,8 @@ class Results:
     ----------
     timings : dict
         Whole processes, by the label of the sample and the name of the program.
+    growth : dict
+        Reductions of several numbers of frames, by that number.
     in_memory : dict
         By number of frames: nanoseconds per sample of each way to stack them, one value a round.
     small : dict
@@ -38,6 +40,7 @@ class Results:
     """
 
     timings: Timings = field(default_factory=dict)
+    growth: dict[int, Timing] = field(default_factory=dict)
     in_memory: dict[int, dict[str, list[float]]] = field(default_factory=dict)
     small: dict[str, Timing] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
@@ -94,9 +97,23 @@ def slopes(seconds: Mapping[int, float]) -> dict[tuple[int, int], float]:
     return {(a, b): (seconds[b] - seconds[a]) / (b - a) / whole for a, b in pairwise(numbers)}
 
 
+def off_line(seconds: Mapping[int, float]) -> dict[int, float]:
+    """Return how far each time is from the straight line through the first and the last, as a part of that."""
+    numbers = sorted(seconds)
+    ends = numbers[0], numbers[-1]
+    line = np.interp(numbers, ends, [seconds[n] for n in ends])
+    return {n: seconds[n] / straight - 1 for n, straight in zip(numbers, line, strict=True)}
+
+
 def check(results: Results) -> list[Promise]:
     """Judge all promises."""
-    return [*_whole(results.timings), *_stack(results), *_growth(results.timings), *_small(results.small)]
+    return [
+        *_whole(results.timings),
+        *_stack(results),
+        *_memory(results.timings),
+        _linear(results.growth),
+        *_small(results.small),
+    ]
 
 
 def _whole(timings: Timings) -> Iterator[Promise]:
@@ -123,7 +140,7 @@ def _stack(results: Results) -> Iterator[Promise]:
         yield Promise(f"Tuned ccdproc.combine over clip_and_stack, one core, {n} frames", limit, value, at_least=True)
 
 
-def _growth(timings: Timings) -> Iterator[Promise]:
+def _memory(timings: Timings) -> Iterator[Promise]:
     ours = {int(label): timing for (label, name), timing in timings.items() if name == OURS and label.isdigit()}
     peaks = {n: timing.peak_mb for n, timing in sorted(ours.items())}
     detail = f"at N = {max(peaks, key=lambda n: peaks[n])}, of N = {', '.join(map(str, peaks))}" if peaks else ""
@@ -131,13 +148,16 @@ def _growth(timings: Timings) -> Iterator[Promise]:
     yield Promise(f"Peak memory, up to {MANY} frames", 400.0, most, unit="MB", detail=detail)
     grown = peaks[100] - peaks[10] if {10, 100} <= set(peaks) else None
     yield Promise("Growth of the peak from 10 to 100 frames", 60.0, grown, unit="MB")
-    inside = {n: timing.wall for n, timing in ours.items() if LINEAR[0] <= n <= LINEAR[1] and n != 20}
+
+
+def _linear(growth: Mapping[int, Timing]) -> Promise:
     off, said = None, ""
-    if set(LINEAR) <= set(inside):
-        relative = slopes(inside)
-        off = max(abs(slope - 1) for slope in relative.values())
-        said = ", ".join(f"{slope:.2f} from {a} to {b}" for (a, b), slope in relative.items())
-    yield Promise("Slope of time between neighbouring N over that from 10 to 200, off 1", 0.2, off, detail=said)
+    if growth:
+        seconds = {n: timing.wall for n, timing in growth.items()}
+        off = max(map(abs, off_line(seconds).values()))
+        relative = ", ".join(f"{slope:.2f} from {a} to {b}" for (a, b), slope in slopes(seconds).items())
+        said = f"slopes over that of the line: {relative}"
+    return Promise("Time off a straight line between 10 and 200 frames, part of it", 0.2, off, detail=said)
 
 
 def _small(small: Mapping[str, Timing]) -> Iterator[Promise]:

@@ -236,6 +236,32 @@ def measure_small(samples: Sequence[Sample], refused: Path, runs: int, scratch: 
     return found
 
 
+def measure_growth(samples: Sequence[Sample], runs: int, scratch: Path) -> dict[int, Timing]:
+    """Reduce sets of several sizes in turn: time against the number of frames, whatever the machine does meanwhile.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        The sets.
+    runs : int
+        Rounds.
+    scratch : Path
+        Folder for products, which are removed.
+    """
+    found = {sample.n: Timing() for sample in samples}
+    for round_ in range(runs + 1):
+        for sample in samples:
+            with tempfile.TemporaryDirectory(dir=scratch) as text:
+                folder = Path(text)
+                command = [sys.executable, "-m", "soxspipe", "mdark", sample.sof(folder / "darks.sof")]
+                run, fault = metered(Job(command, folder, environment=ours_environment()))
+            if fault:
+                raise RuntimeError(f"{sample.n} frames: {fault}")
+            if round_:  # the first fills the page cache
+                found[sample.n].add(run)
+    return found
+
+
 def profile(sample: Sample, runs: int, scratch: Path) -> dict[str, float]:
     """Reduce a sample some times, each by one process; return the median seconds of each stage, in order."""
     found: list[dict[str, float]] = []

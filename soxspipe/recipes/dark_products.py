@@ -43,7 +43,7 @@ def dark_frame(stack: StackResult, codes: NDArray[np.int32], geometry: Geometry)
     return CCDData(
         geometry.to_product(stack.master.data),
         unit=stack.master.unit,
-        uncertainty=StdDevUncertainty(geometry.to_product(stack.master.uncertainty.array)),
+        uncertainty=StdDevUncertainty(geometry.to_product(stack.master.uncertainty.array), copy=False),
         mask=flags != 0,
         flags=flags,
     )

@@ -293,4 +293,5 @@ def _as_ccddata(data: NDArray[np.float32], error: NDArray[np.float32]) -> CCDDat
     from astropy import units
     from astropy.nddata import CCDData, StdDevUncertainty
 
-    return CCDData(data, unit=units.electron, uncertainty=StdDevUncertainty(error), mask=np.isnan(data))
+    uncertainty = StdDevUncertainty(error, copy=False)
+    return CCDData(data, unit=units.electron, uncertainty=uncertainty, mask=np.isnan(data))

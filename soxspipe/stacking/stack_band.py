@@ -27,8 +27,6 @@ __all__ = ["BandLeftovers", "BandStacker", "Clip", "StackImages"]
 
 #: Every so many rows the halves of the stack are compared.
 HALVES_STRIDE = 8
-#: Share of doubtful pixels from which it pays to sort them first: a narrow clip, 3 sigma, leaves most in doubt.
-MEDIAN_SHARE = 1 / 16
 #: Samples of doubtful pixels that are clipped at once, and the fewest of these pixels: each call has its price.
 FEW_SAMPLES, FEW_PIXELS = 2**19, 2**11
 #: Rejected samples of a pixel that lie this close to each other, in sigmas, are a level, not cosmic rays.
@@ -161,7 +159,7 @@ class BandStacker:
 
         every = samples.reshape(n_frames, -1)
         here = np.flatnonzero(self._doubtful(mean, std, low, high, read_noise))
-        if self.clip.scale == "noise-model" and here.size > MEDIAN_SHARE * mean.size:
+        if self.clip.scale == "noise-model" and here.size:
             here = screen_by_median(
                 every, here, read_noise[here % nx], self.clip.sigma, self.model.shot_scale, self._reach.min()
             )

@@ -8,7 +8,7 @@ import pytest
 
 import benchmarks.speed
 from benchmarks.speed import stages
-from benchmarks.speed.promises import Promise, check, slopes, units
+from benchmarks.speed.promises import Promise, check, off_line, slopes, units
 from benchmarks.speed.promises import Results as Measured
 from benchmarks.speed.whole import Timing, over
 
@@ -28,6 +28,14 @@ def test_a_constant_does_not_make_time_less_linear():
 def test_slopes_show_where_time_bends():
     relative = slopes({10: 1.0, 20: 2.0, 30: 5.0})
     assert relative == pytest.approx({(10, 20): 0.5, (20, 30): 1.5})
+
+
+def test_time_that_bends_leaves_the_line():
+    assert max(map(abs, off_line({10: 3.1, 25: 3.25, 100: 4.0, 200: 5.0}).values())) == pytest.approx(0)
+    squares = off_line({n: 1.5 + 1e-4 * n**2 for n in (10, 25, 100, 200)})
+    assert min(squares.values()) == pytest.approx(-0.26, abs=0.01)
+    growth = {n: Timing([1.5 + 1e-4 * n**2], []) for n in (10, 25, 100, 200)}
+    assert [promise.holds for promise in check(Measured(growth=growth)) if promise.holds is not None] == [False]
 
 
 def test_ratios_are_taken_round_by_round():
