@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,6 +14,8 @@ from benchmarks.accuracy.figures import OTHER, OURS, THEORY, THIRD
 from . import programs
 from .promises import Results
 
+#: Numbers of frames closer than this factor have no room for two labels.
+CLOSE = 1.5
 #: Colour, sign and style of each line; this package first, and thicker.
 LINES = {
     programs.OURS: (OURS, "o", "-"),
@@ -44,7 +48,9 @@ def draw(results: Results, folder: Path) -> Path:
     for axes, label in zip(panels, ("wall time, s", "peak memory, MB"), strict=True):
         axes.set(xscale="log", yscale="log", xlabel="frames of 2048 x 2048", ylabel=label)
         numbers = sorted({int(label) for label, _ in results.timings if label.isdigit()})
-        axes.set_xticks(numbers, [str(n) for n in numbers])
+        # the larger of two neighbours stands for both where two would overlap
+        names = ["" if after < CLOSE * n else str(n) for n, after in pairwise([*numbers, math.inf])]
+        axes.set_xticks(numbers, names)
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.25)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
