@@ -230,7 +230,7 @@ class BandStacker:
 
 
 class _Buffer:
-    """Samples of one band of all frames, and ccdproc's frames, which take twenty times as long to make as to fill."""
+    """Samples of one band of all frames, and ccdproc's frames, which take ten times as long to make as to fill."""
 
     def __init__(self, n_frames: int, band_rows: int, nx: int) -> None:
         from astropy import units
