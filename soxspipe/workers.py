@@ -21,15 +21,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from .signals import STOPS, stops_waiting
 
-__all__ = ["at_once", "in_bands", "row_bands", "shared_zeros"]
+__all__ = ["Band", "at_once", "in_bands", "in_shares", "row_bands", "shared_zeros"]
 
+#: First row, and the one after the last.
+Band = tuple[int, int]
 ResultT = TypeVar("ResultT")
 
 #: Bytes of a number on its way through a pipe; and of all numbers, which a pipe takes without waiting for a reader.
 NUMBER_BYTES, PIPE_BYTES = 4, 4096
 
 
-def row_bands(spans: Iterable[tuple[int, int]], height: int) -> Iterator[tuple[int, int]]:
+def row_bands(spans: Iterable[Band], height: int) -> Iterator[Band]:
     """Cut row ranges into bands.
 
     Parameters
@@ -82,7 +84,7 @@ def shared_zeros(shape: Sequence[int], dtype: DTypeLike, workers: int) -> NDArra
 
 def in_bands(
     work: Callable[[int, int], ResultT],
-    bands: Iterable[tuple[int, int]],
+    bands: Iterable[Band],
     workers: int,
     progress: Callable[[int], None] | None = None,
 ) -> list[ResultT]:
@@ -100,7 +102,7 @@ def in_bands(
         Arrays that it fills must come from `shared_zeros`, and may be filled twice: what it reads from them must
         not be what it writes there.
     bands : iterable of (int, int)
-        First row, and the one after the last.
+        First row, and the one after the last; no two alike.
     workers : int
         Processes.
     progress : callable, optional
@@ -117,17 +119,61 @@ def in_bands(
         What ``work`` raised for any band; no other process is left at work.
     """
     bands = list(bands)
+    shares = in_shares(lambda mine: [(band, work(*band)) for band in mine], bands, workers, progress)
+    results = dict(itertools.chain.from_iterable(shares))
+    return [results[band] for band in bands]
+
+
+def in_shares(
+    work: Callable[[Iterator[Band]], ResultT],
+    bands: Iterable[Band],
+    workers: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[ResultT]:
+    """Work on bands as `in_bands` does, where a worker gains from knowing all that are its own.
+
+    Parameters
+    ----------
+    work : callable
+        Called once by each worker as ``work(bands)``, with an iterator that it must exhaust; what is true of the work
+        of `in_bands` is true of this one.
+    bands : iterable of (int, int)
+        First row, and the one after the last; no two alike.
+    workers : int
+        Processes.
+    progress : callable, optional
+        Called with the number of rows that are done, or that others work on.
+
+    Returns
+    -------
+    list
+        What ``work`` returned for each share of the bands; which they are, and how many, is left to chance.
+
+    Raises
+    ------
+    BaseException
+        What ``work`` raised; no other process is left at work.
+    """
+    bands = list(bands)
     rows = list(itertools.accumulate(stop - start for start, stop in bands))
-    results: dict[int, ResultT] = {}
+    shares: list[ResultT] = []
+    left = set(range(len(bands)))
 
-    def do(numbers: Iterable[int]) -> None:
-        for number in numbers:
-            results[number] = work(*bands[number])
-            if progress is not None:
-                progress(rows[number])
+    def share(numbers: Iterable[int], tell: Callable[[int], None] | None = None) -> tuple[list[int], ResultT]:
+        taken: list[int] = []
 
-    def help_out(numbers: Iterable[int]) -> dict[int, ResultT]:
-        return {number: work(*bands[number]) for number in numbers}
+        def mine() -> Iterator[Band]:
+            for number in numbers:
+                taken.append(number)
+                yield bands[number]
+                if tell is not None:
+                    tell(rows[number])
+
+        return taken, work(mine())
+
+    def add(taken: list[int], result: ResultT) -> None:
+        left.difference_update(taken)
+        shares.append(result)
 
     workers = 1 if threading.active_count() > 1 else min(workers, len(bands))
     with contextlib.ExitStack() as stack:
@@ -137,14 +183,15 @@ def in_bands(
             if workers > 1:
                 queue = stack.enter_context(_Queue(len(bands)))
             for _ in range(workers - 1):
-                helpers.start(help_out, queue)
-        do(queue)
+                helpers.start(share, queue)
+        add(*share(queue, progress))
         for got in helpers.results():
-            results.update(got)
-    do(number for number in range(len(bands)) if number not in results)
+            add(*got)
+    if left:
+        add(*share(sorted(left), progress))
     if progress is not None and workers > 1:
         progress(rows[-1])  # another may have done the last
-    return [results[number] for number in range(len(bands))]
+    return shares
 
 
 class _Queue:

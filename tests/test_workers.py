@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from soxspipe import workers as workers_module
-from soxspipe.workers import at_once, in_bands, row_bands, shared_zeros
+from soxspipe.workers import at_once, in_bands, in_shares, row_bands, shared_zeros
 
 ONE_BY_ONE = [(i, i + 1) for i in range(20)]
 
@@ -77,6 +77,36 @@ def test_what_a_worker_leaves_undone_is_done_here(end):
         return start
 
     assert in_bands(work, ONE_BY_ONE, 3) == list(range(20))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_band_is_in_one_share(workers):
+    def work(bands):
+        return os.getpid(), [(time.sleep(0.01), band)[1] for band in bands]
+
+    rows = []
+    pids, shares = zip(*in_shares(work, ONE_BY_ONE, workers, rows.append), strict=True)
+    assert len(pids) == len(set(pids)) == workers
+    assert sorted(band for share in shares for band in share) == ONE_BY_ONE
+    assert rows == sorted(rows)
+    assert rows[-1] == 20
+
+
+def test_a_share_whose_worker_is_gone_is_done_here():
+    here = os.getpid()
+
+    def work(bands):
+        mine = []
+        for band in bands:
+            time.sleep(0.01)
+            mine.append(band)
+            if os.getpid() != here and len(mine) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return mine
+
+    shares = in_shares(work, ONE_BY_ONE, 3)
+    assert [len(share) for share in shares][1:] == [6]
+    assert sorted(band for share in shares for band in share) == ONE_BY_ONE
 
 
 @pytest.mark.parametrize("call", ["pipe", "fork"])

@@ -94,8 +94,7 @@ def measure_background(
 
     def take_rows(start: int, stop: int) -> NDArray[np.float32]:
         rows, columns = slice(start, stop), slice(0, nx)
-        smooth[rows] = levels.corrected(rows, columns)  # which is free until the first look
-        return nan_medians(smooth[rows])
+        return nan_medians(levels.corrected(rows, columns, out=smooth[rows]))  # which is free until the first look
 
     def take_blocks(start: int, stop: int) -> None:
         np.subtract(smooth[start:stop], rows[start:stop, None], out=clean[start:stop])
@@ -106,8 +105,11 @@ def measure_background(
         return residual.ravel()[-start * nx % stride :: stride].copy()
 
     def second_look(start: int, stop: int) -> None:
-        clean[start:stop][np.abs(smooth[start:stop]) > outstanding] = np.nan
-        medians[start // box : -(-stop // box)] = _block_medians(clean[start:stop], box)
+        far = np.flatnonzero(np.abs(smooth[start:stop]) > outstanding)
+        clean[start:stop].reshape(-1)[far] = np.nan
+        spoilt = np.zeros(medians[start // box : -(-stop // box)].shape, bool)
+        spoilt[far // nx // box, far % nx // box] = True
+        medians[start // box : -(-stop // box)][spoilt] = _block_medians(clean[start:stop], box, spoilt)
 
     def draw(start: int, stop: int) -> None:
         smooth[start:stop] = surface.rows(start, stop)
@@ -137,10 +139,10 @@ class _AmplifierLevels:
         self._span = np.searchsorted(starts, np.arange(len(image)), side="right") - 1
         self._parity, self._step = np.zeros((2, len(starts), image.shape[1]), np.float32)
 
-    def corrected(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+    def corrected(self, rows: slice, columns: slice, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return a part of the image without what is known by now."""
         span = self._spans(rows)
-        part: NDArray[np.float32] = self._image[rows, columns] - self._parity[span, columns]
+        part: NDArray[np.float32] = np.subtract(self._image[rows, columns], self._parity[span, columns], out=out)
         part -= self._step[span, columns]
         return part
 
@@ -214,8 +216,8 @@ def _row_noise(medians: NDArray[np.float32]) -> NDArray[np.float32]:
     return noise
 
 
-def _block_medians(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
-    """Medians of blocks of pixels; NaN for a block without any."""
+def _block_medians(clean: NDArray[np.float32], box: int, which: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """Medians of all blocks of pixels, or of some as one row; NaN for a block without any."""
     ny, nx = clean.shape
     blocks_y, blocks_x = -(-ny // box), -(-nx // box)
     if (ny, nx) != (blocks_y * box, blocks_x * box):
@@ -223,7 +225,9 @@ def _block_medians(clean: NDArray[np.float32], box: int) -> NDArray[np.float32]:
         padded[:ny, :nx] = clean
         clean = padded
     tiles = clean.reshape(blocks_y, box, blocks_x, box).swapaxes(1, 2)
-    return nan_medians(tiles.reshape(blocks_y, blocks_x, box * box))
+    if which is not None:
+        tiles = tiles[which]
+    return nan_medians(tiles.reshape(*tiles.shape[:-2], box * box))
 
 
 def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -256,8 +260,8 @@ class _Surface:
 
     def __init__(self, medians: NDArray[np.float32], shape: tuple[int, int], box: int) -> None:
         ny, nx = shape
-        wide = _Surface._weighted(_beyond(medians.T), *_cubic(nx, box)).T
-        self._blocks = _beyond(np.ascontiguousarray(wide))
+        wide = self._weighted(_beyond(np.ascontiguousarray(medians.T)), *_cubic(nx, box))
+        self._blocks = _beyond(np.ascontiguousarray(wide.T))
         self._left, self._weights = _cubic(ny, box)
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -272,7 +276,7 @@ class _Surface:
         out *= weights[0][:, None]
         part = np.empty_like(out)
         for k in range(1, 4):
-            np.take(blocks, left + k, axis=0, out=part)
+            np.take(blocks, left + k, axis=0, out=part, mode="clip")  # other modes fill a copy of the output first
             part *= weights[k][:, None]
             out += part
         return out

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
-from ..workers import in_bands, row_bands, shared_zeros
+from ..workers import in_bands, in_shares, row_bands, shared_zeros
 from .background import Background, measure_background
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
@@ -68,7 +68,7 @@ class StackResult:
     n_frames : int
         Frames.
     rejected : ndarray of int32, shape (n, 2)
-        Frame and pixel (index into the flattened image) of each sample left out by the clip.
+        Frame and pixel (index into the flattened image) of each sample left out by the clip, by pixel.
     n_invalid : int
         Samples without data.
     half_difference : ndarray of float32, shape (n,), electron
@@ -203,10 +203,12 @@ def clip_and_stack(
     images = StackImages.empty(stack.shape, workers)
     band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
-    stack_band = BandStacker(stack, noise_model, clip, images, band_rows)
+    stack_bands = BandStacker(stack, noise_model, clip, images, band_rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
-        leftovers = in_bands(stack_band, bands, workers, None if progress is None else lambda rows: progress(rows, ny))
+        leftovers = in_shares(
+            stack_bands, bands, workers, None if progress is None else lambda rows: progress(rows, ny)
+        )
     background = measure_background(
         images.mean,
         noise_model.regions,
@@ -229,6 +231,7 @@ def clip_and_stack(
         images.mean[start:stop] += level
         background.total_e[start:stop] += level
     rejected = np.concatenate([left.rejected for left in leftovers])
+    rejected = rejected[np.lexsort(rejected.T)]  # whoever found them, and when
     log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
     return StackResult(
         master=_as_ccddata(images.mean, error),
@@ -243,7 +246,7 @@ def clip_and_stack(
         n_frames=n_frames,
         rejected=rejected,
         n_invalid=sum(left.n_invalid for left in leftovers),
-        half_difference=np.concatenate([left.half_difference for left in leftovers]),
+        half_difference=images.without_rejection(n_frames),
     )
 
 

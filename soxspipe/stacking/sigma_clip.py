@@ -79,22 +79,19 @@ def screen_by_scatter(
 
 def screen_by_median(
     samples: NDArray[np.float32],
-    pixels: NDArray[np.intp],
     read_noise_e: NDArray[np.float32],
     sigma: float,
     shot_scale: float = 1.0,
     nearest: float = np.inf,
-) -> NDArray[np.intp]:
-    """Find those of some pixels in which `clip_by_noise` might reject a sample: exactly, by their median.
+) -> NDArray[np.bool_]:
+    """Find the pixels in which `clip_by_noise` might reject a sample: exactly, by their median.
 
     Parameters
     ----------
-    samples : ndarray of float32, shape (frames, n), electron
-        Samples of many pixels.
-    pixels : ndarray of int, shape (m,)
-        Which of them to look at.
-    read_noise_e : ndarray of float32, shape (m,), electron
-        Noise of a single sample of those.
+    samples : ndarray of float32, shape (frames, pixels), electron
+        Samples of each pixel.
+    read_noise_e : ndarray of float32, shape (pixels,), electron
+        Noise of a single sample.
     sigma : float
         Clip.
     shot_scale : float
@@ -104,24 +101,26 @@ def screen_by_median(
 
     Returns
     -------
-    ndarray of int
-        The pixels that are left; those with NaN are among them.
+    ndarray of bool, shape (pixels,)
+        True for every pixel that is left; those with NaN are among them.
 
     Notes
     -----
     The median of a handful costs a sort, which NumPy does for contiguous samples in a few nanoseconds each.
     """
-    left = []
-    tile = max(1, TILE_SAMPLES // len(samples))
-    for start in range(0, pixels.size, tile):
-        here, noise = pixels[start : start + tile], read_noise_e[start : start + tile]
+    n, pixels = samples.shape
+    left = np.empty(pixels, bool)
+    tile = max(1, TILE_SAMPLES // n)
+    for start in range(0, pixels, tile):
+        here = slice(start, start + tile)
         ordered = np.sort(np.ascontiguousarray(samples[:, here].T), axis=1)  # NaN come last
-        low, high, n = ordered[:, 0], ordered[:, -1], len(samples)
+        low, high = ordered[:, 0], ordered[:, -1]
         median = np.float32(0.5) * (ordered[:, (n - 1) // 2] + ordered[:, n // 2])
-        reach = np.float32(sigma * (1.0 - 1e-5)) * np.sqrt(np.square(noise) + shot_scale * np.maximum(median, 0))
+        variance = np.square(read_noise_e[here]) + shot_scale * np.maximum(median, 0)
+        reach = np.float32(sigma * (1.0 - 1e-5)) * np.sqrt(variance)
         quiet = (high - median <= reach) & (median - low <= reach) & (high <= nearest) & (low >= -nearest)
-        left.append(here[~quiet])
-    return np.concatenate(left)
+        left[here] = ~quiet
+    return left
 
 
 def clip_by_noise(

@@ -1,14 +1,15 @@
-"""One band of rows of a stack: read, clip and combine."""
+"""Bands of rows of a stack: read, clip and combine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..workers import shared_zeros
+from ..workers import Band, shared_zeros
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .sigma_clip import (
@@ -53,6 +54,8 @@ class StackImages:
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
+    #: Mean of the odd minus mean of the even frames, in every eighth row.
+    half_difference: NDArray[np.float32]
 
     @classmethod
     def empty(cls, shape: tuple[int, int], workers: int) -> StackImages:
@@ -64,12 +67,17 @@ class StackImages:
             count=shared_zeros(shape, np.uint16, workers),
             ambiguous=shared_zeros(shape, bool, workers),
             saturated=shared_zeros(shape, bool, workers),
+            half_difference=shared_zeros((-(-shape[0] // HALVES_STRIDE), shape[1]), np.float32, workers),
         )
+
+    def without_rejection(self, n_frames: int) -> NDArray[np.float32]:
+        """Return the differences of the halves in pixels that lost none of so many samples."""
+        return self.half_difference[self.count[::HALVES_STRIDE] == n_frames]
 
 
 @dataclass(frozen=True)
 class BandLeftovers:
-    """What a band has beside its images.
+    """What bands have beside their images.
 
     Attributes
     ----------
@@ -77,13 +85,40 @@ class BandLeftovers:
         Frame and pixel (index into the flattened image) of each sample left out by the clip.
     n_invalid : int
         Samples without data.
-    half_difference : ndarray of float32, shape (n,), electron
-        Mean of the odd minus mean of the even frames, in every eighth row, pixels without rejection.
     """
 
     rejected: NDArray[np.int32]
     n_invalid: int
-    half_difference: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Doubtful:
+    """Pixels that a closer look is due to.
+
+    Attributes
+    ----------
+    samples : ndarray of float32, shape (frames, n), electron
+        Their samples.
+    at : ndarray of int, shape (n,)
+        Where they are in the flattened image.
+    read_noise : ndarray of float32, shape (n,), electron
+        Noise of a single sample.
+    """
+
+    samples: NDArray[np.float32]
+    at: NDArray[np.intp]
+    read_noise: NDArray[np.float32]
+
+    @classmethod
+    def joined(cls, some: list[_Doubtful]) -> _Doubtful:
+        return cls(
+            np.concatenate([each.samples for each in some], axis=1),
+            np.concatenate([each.at for each in some]),
+            np.concatenate([each.read_noise for each in some]),
+        )
+
+    def of(self, which: NDArray[np.bool_]) -> _Doubtful:
+        return _Doubtful(self.samples[:, which], self.at[which], self.read_noise[which])
 
 
 class BandStacker:
@@ -117,16 +152,31 @@ class BandStacker:
         }
         self._reach = np.float32(clip.frame_sigma) * model.frame_scatter_e.astype(np.float32)
         self._band_rows = band_rows
-        self._buffer: _Buffer | None = None
 
-    def __call__(self, start: int, stop: int) -> BandLeftovers:
-        """Stack rows ``start:stop``, in which every column keeps its amplifier."""
-        if self._buffer is None:  # not before the first band: each process has its own
-            self._buffer = _Buffer(self._n_frames, self._band_rows, self.stack.shape[1])
-        samples = self._buffer.samples[:, : stop - start]
+    def __call__(self, bands: Iterable[Band]) -> BandLeftovers:
+        """Stack bands of rows, in each of which every column keeps its amplifier.
+
+        What is doubtful in one band waits for that of others: to clip a few samples takes as long as to clip many.
+        """
+        buffer = _Buffer(self._n_frames, self._band_rows, self.stack.shape[1])
+        most = max(FEW_SAMPLES // self._n_frames, FEW_PIXELS)
+        waiting: list[_Doubtful] = []
+        settled = []
         with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
-            self._read(samples, start, stop)
-            return self._combine(samples, self._buffer, start, stop)
+            for start, stop in bands:
+                samples = buffer.samples[:, : stop - start]
+                self._read(samples, start, stop)
+                for some in self._combine(samples, buffer, start, stop, most):
+                    if waiting and sum(each.at.size for each in waiting) + some.at.size > most:
+                        settled.append(self._settle(_Doubtful.joined(waiting), buffer))
+                        waiting = []
+                    waiting.append(some)
+            if waiting:
+                settled.append(self._settle(_Doubtful.joined(waiting), buffer))
+        return BandLeftovers(
+            rejected=np.concatenate([np.empty((0, 2), np.int32), *(rejected for rejected, _ in settled)]),
+            n_invalid=sum(n_invalid for _, n_invalid in settled),
+        )
 
     def _read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
         """Fill a band with samples above the level of their amplifier and frame, and note the saturated ones.
@@ -140,54 +190,44 @@ class BandStacker:
             if full is not None:
                 saturated += full
             frame -= levels[i]
-        self.images.saturated[start:stop] = 2 * saturated >= self._n_frames
+        if saturated.any():
+            self.images.saturated[start:stop] = 2 * saturated >= self._n_frames
 
-    def _combine(self, samples: NDArray[np.float32], buffer: _Buffer, start: int, stop: int) -> BandLeftovers:
-        """Combine all pixels as they are, then once more those that the clip may change."""
+    def _combine(
+        self, samples: NDArray[np.float32], buffer: _Buffer, start: int, stop: int, most: int
+    ) -> Iterator[_Doubtful]:
+        """Combine all pixels of a band as they are; what the clip may change comes out, so many pixels at once."""
         n_frames, images, nx = self._n_frames, self.images, samples.shape[2]
         # with a mask of its own each: else the Combiner makes one
         mean, std = _moments(buffer.ccds(samples, np.broadcast_to(False, samples.shape)))
         low, high = samples.min(axis=0), samples.max(axis=0)
         read_noise = self.model.row(self.model.read_noise_e, start)
         rows = slice(start, stop)
-        noise, quiet_noise, count = images.noise[rows], images.quiet_noise[rows], images.count[rows]
-        np.multiply(std, np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)), out=noise)
-        _without_furthest(mean, std, low, high, n_frames, out=quiet_noise)
-        count[...] = n_frames
-
         images.mean[rows] = mean
-
+        np.multiply(std, np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)), out=images.noise[rows])
+        _without_furthest(mean, std, low, high, n_frames, out=images.quiet_noise[rows])
+        images.count[rows] = n_frames
+        some = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
+        difference = images.half_difference[-(-start // HALVES_STRIDE) : -(-stop // HALVES_STRIDE)]
+        np.subtract(samples[0::2, some].mean(axis=0), samples[1::2, some].mean(axis=0), out=difference)
         every = samples.reshape(n_frames, -1)
         here = np.flatnonzero(self._doubtful(mean, std, low, high, read_noise))
-        if self.clip.scale == "noise-model" and here.size:
-            here = screen_by_median(
-                every, here, read_noise[here % nx], self.clip.sigma, self.model.shot_scale, self._reach.min()
+        for first in range(0, here.size, most):
+            these = here[first : first + most]
+            yield _Doubtful(np.take(every, these, axis=1), start * nx + these, read_noise[these % nx])
+
+    def _settle(self, pixels: _Doubtful, buffer: _Buffer) -> tuple[NDArray[np.int32], int]:
+        """Clip some pixels exactly, fill them in; returns what was rejected, and how many samples have no data."""
+        if self.clip.scale == "noise-model":
+            pixels = pixels.of(
+                screen_by_median(
+                    pixels.samples, pixels.read_noise, self.clip.sigma, self.model.shot_scale, self._reach.min()
+                )
             )
-        tile = max(FEW_SAMPLES // n_frames, FEW_PIXELS)
-        tiles = [here[first : first + tile] for first in range(0, here.size, tile)]
-        settled = [self._settle(every[:, these], these, read_noise[these % nx], buffer, start) for these in tiles]
-
-        some = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
-        difference = samples[0::2, some].mean(axis=0) - samples[1::2, some].mean(axis=0)
-        return BandLeftovers(
-            rejected=np.concatenate([np.empty((0, 2), np.int32), *(rejected for rejected, _ in settled)]),
-            n_invalid=sum(n_invalid for _, n_invalid in settled),
-            half_difference=difference[count[some] == n_frames],
-        )
-
-    def _settle(
-        self,
-        few: NDArray[np.float32],
-        here: NDArray[np.intp],
-        read_noise: NDArray[np.float32],
-        buffer: _Buffer,
-        start: int,
-    ) -> tuple[NDArray[np.int32], int]:
-        """Clip some pixels of a band exactly, fill them in; returns what was rejected, and how many have no data."""
+        few, at, read_noise = pixels.samples, pixels.at, pixels.read_noise
         invalid = ~np.isfinite(few)
         result = self._clip_few(few, read_noise)
         mean, std, kept = _kept_moments(buffer.ccds(few, result.rejected), result.rejected)
-        at = start * self.stack.shape[1] + here
         for image, values in (
             (self.images.mean, mean),
             (self.images.noise, np.where(kept > 1, std * np.sqrt(kept / (kept - np.float32(1))), np.nan)),
