@@ -1,4 +1,9 @@
-"""Work on several processors: bands of rows, and works that have nothing to do with each other."""
+"""Work on several processors: bands of rows, and works that have nothing to do with each other.
+
+What makes a thousand short calls, as a band of many frames does, is for processes: threads would spend as long waiting
+for the interpreter as they calculate. What makes some long ones, as a band of one image does, is for threads: processes
+would have to share the image, and shared memory takes ten times as long to be had (docs/performance).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,10 @@ import pickle
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from math import prod
 from typing import Any, NoReturn, TypeVar
 
@@ -21,7 +28,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .signals import STOPS, stops_waiting
 
-__all__ = ["Band", "at_once", "in_bands", "in_shares", "row_bands", "shared_zeros"]
+__all__ = ["Band", "at_once", "in_processes", "in_shares", "in_threads", "row_bands", "shared_zeros"]
 
 #: First row, and the one after the last.
 Band = tuple[int, int]
@@ -52,7 +59,7 @@ def row_bands(spans: Iterable[Band], height: int) -> Iterator[Band]:
 
 
 def shared_zeros(shape: Sequence[int], dtype: DTypeLike, workers: int) -> NDArray[Any]:
-    """Make an array for `in_bands` to fill: its memory belongs to all processes that are forked from this one.
+    """Make an array for `in_processes` to fill: its memory belongs to all processes that are forked from this one.
 
     Parameters
     ----------
@@ -82,44 +89,48 @@ def shared_zeros(shape: Sequence[int], dtype: DTypeLike, workers: int) -> NDArra
     return np.frombuffer(memory, dtype, size).reshape(shape)
 
 
-def in_bands(
+def in_processes(
     work: Callable[[int, int], ResultT],
     bands: Iterable[Band],
     workers: int,
     progress: Callable[[int], None] | None = None,
 ) -> list[ResultT]:
-    """Work on bands, and return what they give in their order.
-
-    This process is one of the workers; the others are forked from it, so that they know all that it knows without a
-    copy or an import. Threads would spend as long waiting for the interpreter as they calculate. What becomes of a
-    worker does not matter: whatever it has not answered for is done here, and meets the same fault or none. In a
-    program with threads this process works alone: a lock that another thread holds would stay locked in a fork.
+    """Work on bands in processes, and return what they give in their order; see `in_shares`.
 
     Parameters
     ----------
     work : callable
-        Called as ``work(start, stop)``; what it gives must not depend on other bands, and goes through a pipe.
-        Arrays that it fills must come from `shared_zeros`, and may be filled twice: what it reads from them must
-        not be what it writes there.
-    bands : iterable of (int, int)
-        First row, and the one after the last; no two alike.
-    workers : int
-        Processes.
-    progress : callable, optional
-        Called with the number of rows that are done, or that others work on.
+        Called as ``work(start, stop)``; what it gives must not depend on other bands.
+    bands, workers, progress
+        See `in_shares`.
 
     Returns
     -------
     list
         What ``work`` returned for each band.
-
-    Raises
-    ------
-    BaseException
-        What ``work`` raised for any band; no other process is left at work.
     """
+    return _one_by_one(work, bands, workers, processes=True, progress=progress)
+
+
+def in_threads(work: Callable[[int, int], ResultT], bands: Iterable[Band], workers: int) -> list[ResultT]:
+    """Work on bands in threads, and return what they give in their order; see `in_processes`."""
+    return _one_by_one(work, bands, workers, processes=False)
+
+
+def _one_by_one(
+    work: Callable[[int, int], ResultT],
+    bands: Iterable[Band],
+    workers: int,
+    *,
+    processes: bool,
+    progress: Callable[[int], None] | None = None,
+) -> list[ResultT]:
     bands = list(bands)
-    shares = in_shares(lambda mine: [(band, work(*band)) for band in mine], bands, workers, progress)
+
+    def share(mine: Iterator[Band]) -> list[tuple[Band, ResultT]]:
+        return [(band, work(*band)) for band in mine]
+
+    shares = in_shares(share, bands, workers, processes=processes, progress=progress)
     results = dict(itertools.chain.from_iterable(shares))
     return [results[band] for band in bands]
 
@@ -128,21 +139,31 @@ def in_shares(
     work: Callable[[Iterator[Band]], ResultT],
     bands: Iterable[Band],
     workers: int,
+    *,
+    processes: bool,
     progress: Callable[[int], None] | None = None,
 ) -> list[ResultT]:
-    """Work on bands as `in_bands` does, where a worker gains from knowing all that are its own.
+    """Work on bands, each worker on those that it gets: the next whenever it asks for one.
+
+    This process is one of the workers. Others are threads of it, or processes forked from it, so that they know all
+    that it knows without a copy or an import. What becomes of such a process does not matter: whatever it has not
+    answered for is done here, and meets the same fault or none. In a program with threads nothing is forked: a lock
+    that another thread holds would stay locked in a fork.
 
     Parameters
     ----------
     work : callable
-        Called once by each worker as ``work(bands)``, with an iterator that it must exhaust; what is true of the work
-        of `in_bands` is true of this one.
+        Called once by each worker as ``work(bands)``, with an iterator that it must exhaust. What it gives goes through
+        a pipe where it comes from another process; arrays that it fills must come from `shared_zeros` then, and may be
+        filled twice: what it reads from them must not be what it writes there.
     bands : iterable of (int, int)
         First row, and the one after the last; no two alike.
     workers : int
-        Processes.
+        Threads or processes, this one included.
+    processes : bool
+        Whether other workers are processes.
     progress : callable, optional
-        Called with the number of rows that are done, or that others work on.
+        Called here with the number of rows that are done, or that others work on.
 
     Returns
     -------
@@ -152,12 +173,10 @@ def in_shares(
     Raises
     ------
     BaseException
-        What ``work`` raised; no other process is left at work.
+        What ``work`` raised; no other worker is left at work.
     """
     bands = list(bands)
     rows = list(itertools.accumulate(stop - start for start, stop in bands))
-    shares: list[ResultT] = []
-    left = set(range(len(bands)))
 
     def share(numbers: Iterable[int], tell: Callable[[int], None] | None = None) -> tuple[list[int], ResultT]:
         taken: list[int] = []
@@ -171,26 +190,58 @@ def in_shares(
 
         return taken, work(mine())
 
-    def add(taken: list[int], result: ResultT) -> None:
-        left.difference_update(taken)
-        shares.append(result)
-
-    workers = 1 if threading.active_count() > 1 else min(workers, len(bands))
-    with contextlib.ExitStack() as stack:
-        helpers = stack.enter_context(_Helpers())
-        queue: Iterable[int] = range(len(bands))
-        with contextlib.suppress(OSError):  # as many as there can be
-            if workers > 1:
-                queue = stack.enter_context(_Queue(len(bands)))
-            for _ in range(workers - 1):
-                helpers.start(share, queue)
-        add(*share(queue, progress))
-        for got in helpers.results():
-            add(*got)
-    if left:
-        add(*share(sorted(left), progress))
+    workers = min(workers, len(bands))
+    if workers < 2:
+        shares = [share(range(len(bands)), progress)]
+    elif processes:
+        shares = _shares_of_processes(share, len(bands), workers, progress)
+    else:
+        shares = _shares_of_threads(share, len(bands), workers, progress)
     if progress is not None and workers > 1:
         progress(rows[-1])  # another may have done the last
+    return [result for _, result in shares]
+
+
+def _shares_of_threads(
+    share: Callable[..., ResultT], n_bands: int, workers: int, tell: Callable[[int], None] | None
+) -> list[ResultT]:
+    """Have threads take numbers of bands from one queue."""
+    shares: list[ResultT] = []
+    ends = [None] * workers  # one for each
+    todo = deque([*range(n_bands), *ends])
+
+    def take(*told: Callable[[int], None] | None) -> None:
+        try:
+            shares.append(share(iter(todo.popleft, None), *told))
+        except BaseException:
+            todo.extendleft(ends)
+            raise
+
+    at_once(partial(take, tell), *[take] * (workers - 1), workers=workers)
+    return shares
+
+
+def _shares_of_processes(
+    share: Callable[..., tuple[list[int], ResultT]],
+    n_bands: int,
+    workers: int,
+    tell: Callable[[int], None] | None,
+) -> list[tuple[list[int], ResultT]]:
+    """Have processes take numbers of bands from one queue."""
+    shares = []
+    with contextlib.ExitStack() as stack:
+        helpers = stack.enter_context(_Helpers())
+        queue: Iterable[int] = range(n_bands)
+        if threading.active_count() == 1:
+            with contextlib.suppress(OSError):  # as many as there can be
+                queue = stack.enter_context(_Queue(n_bands))
+                for _ in range(workers - 1):
+                    helpers.start(share, queue)
+        shares.append(share(queue, tell))
+        shares += helpers.results()
+    left = set(range(n_bands)).difference(*(taken for taken, _ in shares))
+    if left:
+        shares.append(share(sorted(left), tell))
     return shares
 
 
@@ -228,7 +279,9 @@ class _Helpers:
         parent = os.getpid()
         read, write = os.pipe()
         try:
-            with stops_waiting() as waiting:
+            with stops_waiting() as waiting, warnings.catch_warnings():
+                # a thread of `at_once` that has done its work may not be gone yet; it holds nothing
+                warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
                 if not pid:
                     _help(help_out, _while_alive(parent, numbers), write, waiting)

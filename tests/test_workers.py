@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from soxspipe import workers as workers_module
-from soxspipe.workers import at_once, in_bands, in_shares, row_bands, shared_zeros
+from soxspipe.workers import at_once, in_processes, in_shares, in_threads, row_bands, shared_zeros
 
 ONE_BY_ONE = [(i, i + 1) for i in range(20)]
 
@@ -38,7 +38,7 @@ def test_results_come_in_the_order_of_the_bands_and_arrays_are_shared(workers):
         return os.getpid(), 10 * start + stop
 
     rows = []
-    pids, results = zip(*in_bands(work, ONE_BY_ONE, workers, rows.append), strict=True)
+    pids, results = zip(*in_processes(work, ONE_BY_ONE, workers, rows.append), strict=True)
     assert list(results) == [11 * i + 1 for i in range(20)]
     assert (squares == np.arange(20)[:, None] ** 2).all()
     assert rows == sorted(rows)
@@ -47,11 +47,11 @@ def test_results_come_in_the_order_of_the_bands_and_arrays_are_shared(workers):
 
 def test_more_bands_than_a_pipe_holds_numbers_of():
     bands = [(i, i + 1) for i in range(5000)]
-    assert in_bands(lambda start, _: start, bands, 2) == list(range(5000))
+    assert in_processes(lambda start, _: start, bands, 2) == list(range(5000))
 
 
 def test_results_larger_than_a_pipe_holds():
-    results = in_bands(lambda start, _: np.full(10**6, start), ONE_BY_ONE[:4], 2)
+    results = in_processes(lambda start, _: np.full(10**6, start), ONE_BY_ONE[:4], 2)
     assert [int(result.sum()) for result in results] == [0, 10**6, 2 * 10**6, 3 * 10**6]
 
 
@@ -63,7 +63,7 @@ def test_a_fault_in_one_band_is_raised(workers):
         return start
 
     with pytest.raises(ValueError, match="band 13"):
-        in_bands(work, ONE_BY_ONE, workers)
+        in_processes(work, ONE_BY_ONE, workers)
 
 
 @pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3), lambda: 1 / 0])
@@ -76,17 +76,19 @@ def test_what_a_worker_leaves_undone_is_done_here(end):
         time.sleep(0.01)
         return start
 
-    assert in_bands(work, ONE_BY_ONE, 3) == list(range(20))
+    assert in_processes(work, ONE_BY_ONE, 3) == list(range(20))
 
 
+@pytest.mark.parametrize("processes", [True, False])
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_every_band_is_in_one_share(workers):
+def test_every_band_is_in_one_share(workers, processes):
     def work(bands):
-        return os.getpid(), [(time.sleep(0.01), band)[1] for band in bands]
+        return (os.getpid(), threading.get_ident()), [(time.sleep(0.01), band)[1] for band in bands]
 
     rows = []
-    pids, shares = zip(*in_shares(work, ONE_BY_ONE, workers, rows.append), strict=True)
-    assert len(pids) == len(set(pids)) == workers
+    who, shares = zip(*in_shares(work, ONE_BY_ONE, workers, processes=processes, progress=rows.append), strict=True)
+    assert len(who) == len(set(who)) == workers
+    assert len({pid for pid, _ in who}) == (workers if processes else 1)
     assert sorted(band for share in shares for band in share) == ONE_BY_ONE
     assert rows == sorted(rows)
     assert rows[-1] == 20
@@ -104,9 +106,40 @@ def test_a_share_whose_worker_is_gone_is_done_here():
                 os.kill(os.getpid(), signal.SIGKILL)
         return mine
 
-    shares = in_shares(work, ONE_BY_ONE, 3)
+    shares = in_shares(work, ONE_BY_ONE, 3, processes=True)
     assert [len(share) for share in shares][1:] == [6]
     assert sorted(band for share in shares for band in share) == ONE_BY_ONE
+
+
+@pytest.mark.parametrize("workers", [1, 2, 50])
+def test_threads_give_results_in_the_order_of_the_bands(workers):
+    squares = np.zeros(20)
+
+    def work(start, stop):
+        time.sleep(0.01)
+        squares[start] = start**2
+        return threading.get_ident(), 10 * start + stop
+
+    who, results = zip(*in_threads(work, ONE_BY_ONE, workers), strict=True)
+    assert list(results) == [11 * i + 1 for i in range(20)]
+    assert (squares == np.arange(20) ** 2).all()
+    assert len(set(who)) > 1 or workers == 1
+    assert in_threads(work, [], workers) == []
+
+
+def test_a_fault_in_one_thread_is_raised_and_the_others_stop():
+    done = []
+
+    def work(start, _):
+        if start == 3:
+            raise ValueError("band 3")
+        time.sleep(0.01)
+        done.append(start)
+
+    with pytest.raises(ValueError, match="band 3"):
+        in_threads(work, ONE_BY_ONE, 3)
+    assert len(done) < 10
+    assert threading.active_count() == 1
 
 
 @pytest.mark.parametrize("call", ["pipe", "fork"])
@@ -115,7 +148,7 @@ def test_where_nothing_can_be_forked_this_process_does_it_all(monkeypatch, call)
         raise OSError(errno.EAGAIN, "none left")
 
     monkeypatch.setattr(workers_module.os, call, none_left)
-    assert in_bands(lambda start, _: start, ONE_BY_ONE, 4) == list(range(20))
+    assert in_processes(lambda start, _: start, ONE_BY_ONE, 4) == list(range(20))
 
 
 def test_beside_other_threads_nothing_is_forked():
@@ -123,7 +156,7 @@ def test_beside_other_threads_nothing_is_forked():
     thread = threading.Thread(target=ended.wait)
     thread.start()
     try:
-        assert set(in_bands(lambda start, _: os.getpid(), ONE_BY_ONE, 4)) == {os.getpid()}
+        assert set(in_processes(lambda start, _: os.getpid(), ONE_BY_ONE, 4)) == {os.getpid()}
     finally:
         ended.set()
         thread.join()
@@ -139,7 +172,7 @@ def test_as_many_help_as_can_be_forked(monkeypatch):
         return fork()
 
     monkeypatch.setattr(workers_module.os, "fork", forking)
-    pids = in_bands(lambda start, _: time.sleep(0.01) or os.getpid(), ONE_BY_ONE, 10)
+    pids = in_processes(lambda start, _: time.sleep(0.01) or os.getpid(), ONE_BY_ONE, 10)
     assert len(set(pids)) == 3
 
 
@@ -153,7 +186,7 @@ def test_an_interruption_ends_all(tmp_path):
         (tmp_path / f"{start}").touch()
 
     with pytest.raises(KeyboardInterrupt):
-        in_bands(work, ONE_BY_ONE, 3)
+        in_processes(work, ONE_BY_ONE, 3)
     left = len(list(tmp_path.iterdir()))
     time.sleep(0.4)
     assert len(list(tmp_path.iterdir())) == left
@@ -170,7 +203,7 @@ def test_a_signal_to_a_worker_runs_none_of_the_handlers_of_the_program(tmp_path,
                 os.kill(os.getpid(), number)
             return start
 
-        assert in_bands(work, ONE_BY_ONE, 2) == list(range(20))
+        assert in_processes(work, ONE_BY_ONE, 2) == list(range(20))
     finally:
         signal.signal(number, before)
     assert not told.exists()
@@ -188,7 +221,7 @@ def test_workers_do_not_outlive_who_started_them(tmp_path):
                 os.kill(boss, signal.SIGKILL)
             time.sleep(0.05)
 
-        in_bands(work, [(i, i + 1) for i in range(1000)], 3)
+        in_processes(work, [(i, i + 1) for i in range(1000)], 3)
     os.waitpid(middle, 0)
     pids = [int(path.name[3:]) for path in tmp_path.iterdir()]
     assert len(pids) == 3

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..exceptions import FrameError, InputError
-from ..workers import in_bands, row_bands
+from ..workers import in_processes, row_bands
 from .streams import Stream, changed, printable, truncated
 from .units import ImageUnit
 from .verify import Faults
@@ -130,7 +130,7 @@ class SumCheck:
                 return error
 
         sums = []
-        each = in_bands(add_up_one, row_bands([(0, len(files))], 1), self.workers)
+        each = in_processes(add_up_one, row_bands([(0, len(files))], 1), self.workers)
         for (units, label), result in zip(files, each, strict=True):
             if isinstance(result, InputError):
                 self.faults.take(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -18,7 +19,7 @@ import numpy as np
 from astropy.io import fits
 
 from ..exceptions import FrameError, ProductError, SoxspipeError
-from ..workers import in_bands, row_bands
+from ..workers import in_processes, row_bands
 from .headers import BLOCK, STORED, quiet
 from .streams import Stream, changed, fingerprint_of, open_regular, printable, truncated
 from .units import ImageUnit, read_frame, read_units
@@ -95,7 +96,7 @@ class PixelReader:
         if packed:
             self._open_spool(self.units[packed[0]])  # else each process would have its own
             try:
-                in_bands(lambda i, _: self._unpack(packed[i]), row_bands([(0, len(packed))], 1), workers)
+                in_processes(lambda i, _: self._unpack(packed[i]), row_bands([(0, len(packed))], 1), workers)
             except BaseException:
                 self.close()
                 raise
@@ -144,12 +145,12 @@ class PixelReader:
 
     def _read_plain(self, index: int, size: int, position: int) -> bytes:
         unit = self.units[index]
-        descriptor = self._files.pop(index, None)
+        descriptor = self._files.pop(index, None)  # which is nobody else's until it is put back
         if descriptor is None:
             if len(self._files) >= self._most_open:
-                os.close(self._files.popitem(last=False)[1])
+                with contextlib.suppress(KeyError):  # another thread took the last
+                    os.close(self._files.popitem(last=False)[1])
             descriptor = _reopen(unit)
-        self._files[index] = descriptor
         try:
             data = _read_at(descriptor, size, position)
             if fingerprint_of(os.fstat(descriptor)) != unit.fingerprint:
@@ -157,6 +158,9 @@ class PixelReader:
             return data
         except OSError as error:
             raise FrameError(f"{printable(unit.path)}: cannot be read ({error.strerror}): fetch it again") from error
+        finally:
+            if self._files.setdefault(index, descriptor) != descriptor:  # another thread read the same image
+                os.close(descriptor)
 
     def _unpack(self, index: int) -> None:
         """Unpack an image to its place; that another process does the same makes no difference."""

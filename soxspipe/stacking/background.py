@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..workers import in_bands, row_bands, shared_zeros
+from ..workers import in_threads, row_bands
 from .frame_stack import Regions
 from .noise_model import clipped_moments, nan_medians
 
@@ -66,7 +66,7 @@ def measure_background(
     bad : ndarray of bool, shape (ny, nx), optional
         Pixels to leave out.
     workers : int
-        Processes; the result does not depend on their number.
+        Threads; the result does not depend on their number.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def measure_background(
     glow that runs across an amplifier would leave saw teeth. Medians of single columns are not removed: a bad
     column would hide (docs/method, section 4).
     """
-    clean, smooth = (shared_zeros(image.shape, np.float32, workers) for _ in range(2))
+    clean, smooth = (np.empty(image.shape, np.float32) for _ in range(2))
     total = clean  # which is done with when the total is drawn
     clean[...] = image
     if bad is not None:
@@ -88,7 +88,7 @@ def measure_background(
         levels.measure_parity()
     levels.measure_steps()
     ny, nx = image.shape
-    medians = shared_zeros((-(-ny // box), -(-nx // box)), np.float32, workers)
+    medians = np.empty((-(-ny // box), -(-nx // box)), np.float32)
     bands = list(row_bands([(0, ny)], box * max(1, BAND_ROWS // box)))
     stride = max(1, clean.size // SCATTER_PIXELS) | 1
 
@@ -116,16 +116,16 @@ def measure_background(
         np.add(levels.of(slice(start, stop), slice(0, nx)), rows[start:stop, None], out=total[start:stop])
         total[start:stop] += smooth[start:stop]
 
-    rows = _row_noise(np.concatenate(in_bands(take_rows, bands, workers)))
-    in_bands(take_blocks, bands, workers)
+    rows = _row_noise(np.concatenate(in_threads(take_rows, bands, workers)))
+    in_threads(take_blocks, bands, workers)
     first = _without_clusters(np.where(np.isfinite(medians), medians, np.float32(_median(medians))))
     surface = _Surface(first, image.shape, box)
     # what stands out of a first look would pull its own background: a second look leaves it out
-    scatter = clipped_moments(np.concatenate(in_bands(first_look, bands, workers)))[1]
+    scatter = clipped_moments(np.concatenate(in_threads(first_look, bands, workers)))[1]
     outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
-    in_bands(second_look, bands, workers)
+    in_threads(second_look, bands, workers)
     surface = _Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
-    in_bands(draw, bands, workers)
+    in_threads(draw, bands, workers)
     return Background(total, smooth)
 
 

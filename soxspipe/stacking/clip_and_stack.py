@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
-from ..workers import in_bands, in_shares, row_bands, shared_zeros
+from ..workers import in_shares, in_threads, row_bands
 from .background import Background, measure_background
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
@@ -30,7 +30,9 @@ SCALES = ("noise-model", "std", "mad")
 #: Samples that each worker holds at once: fewer pay for more calls, more gain nothing. Of many frames it holds more,
 #: as below so many rows each call costs more than its work, up to a limit for all workers, or for two where there is
 #: but one. A sample takes some ten bytes.
-BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 2**24, 16
+BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**22, 2**24, 16
+#: Most frames that threads stack: of more, a band makes so many short calls that processes are faster.
+THREAD_FRAMES = 30
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -158,7 +160,7 @@ def clip_and_stack(
     band_rows : int, optional
         Rows that each worker holds at once; the result does not depend on it.
     workers : int
-        Processes; the result does not depend on their number.
+        Threads, or processes for many frames; the result does not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of rows.
 
@@ -200,14 +202,19 @@ def clip_and_stack(
         )
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
-    images = StackImages.empty(stack.shape, workers)
+    processes = n_frames > THREAD_FRAMES
+    images = StackImages.empty(stack.shape, workers if processes else 1)
     band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
     stack_bands = BandStacker(stack, noise_model, clip, images, band_rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
         leftovers = in_shares(
-            stack_bands, bands, workers, None if progress is None else lambda rows: progress(rows, ny)
+            stack_bands,
+            bands,
+            workers,
+            processes=processes,
+            progress=None if progress is None else lambda rows: progress(rows, ny),
         )
     background = measure_background(
         images.mean,
@@ -217,7 +224,7 @@ def clip_and_stack(
         bad=images.ambiguous,
         workers=workers,
     )
-    error, quiet_error = (shared_zeros(stack.shape, np.float32, workers) for _ in range(2))
+    error, quiet_error = (np.empty(stack.shape, np.float32) for _ in range(2))
     # the read noise holds the shot noise of its region's mean level: only the difference from that counts
     region_level = np.array([_mean_level(background.smooth_e[region]) for region in noise_model.regions])
 
@@ -225,7 +232,7 @@ def clip_and_stack(
         rows = slice(start, stop)
         _model_error(images, background, noise_model, region_level, common_error, rows, error[rows], quiet_error[rows])
 
-    in_bands(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
+    in_threads(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
     for start, stop in noise_model.spans():
         level = noise_model.row(noise_model.level_e, start)
         images.mean[start:stop] += level

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError
-from ..workers import in_bands, row_bands, shared_zeros
+from ..workers import in_threads, row_bands
 from .background import BAND_ROWS, Background, measure_background
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
@@ -111,7 +111,7 @@ def create_noise_map(
     noisy_minimum_frames : int
         Fewest frames to look for noisy pixels in.
     workers : int
-        Processes; the result does not depend on their number.
+        Threads; the result does not depend on their number.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def create_noise_map(
             data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box, workers=workers
         )
     scale = error if quiet_error is None else quiet_error
-    codes = shared_zeros(data.shape, np.int32, workers)
+    codes = np.empty(data.shape, np.int32)
     noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
     noisy_tested = noisy_tested and count is not None and quiet_noise is not None
 
@@ -176,7 +176,7 @@ def create_noise_map(
         if noisy_tested:
             centre, spread = clipped_moments(np.cbrt(variance_ratio(_null_sample)))
             noisiest = centre + noisy_pixel_sigma * spread
-    in_bands(judge, row_bands([(0, len(data))], BAND_ROWS), workers)
+    in_threads(judge, row_bands([(0, len(data))], BAND_ROWS), workers)
     result = NoiseMap(codes, width, noisy_tested)
     log.info(
         "%d hot, %d cold, %s noisy pixels; the quiet ones scatter by %.3f of their error",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
-from ..workers import in_bands, row_bands, shared_zeros
+from ..workers import in_processes, row_bands, shared_zeros
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
 
@@ -412,7 +412,7 @@ def fit_dark_rate(
             value -= _spread(level.drift_e, level.regions, start, stop, nx)
         _fit_band(time, value, error, codes, common_error_e, limits, (fit, slice(start, stop)))
 
-    in_bands(
+    in_processes(
         work, row_bands([(0, ny)], band_rows), workers, None if progress is None else lambda rows: progress(rows, ny)
     )
     log.info(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
-from ..workers import in_bands, row_bands
+from ..workers import in_processes, row_bands
 from .frame_stack import FrameStack, Regions, check_regions
 
 __all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise", "nan_medians"]
@@ -21,8 +21,8 @@ __all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise", "
 SAMPLE_PIXELS = 2**17
 #: Rows of the sample are taken in groups of this many.
 SAMPLE_ROWS = 4
-#: Frames that a worker looks at before it asks for others.
-FRAMES_AT_ONCE = 4
+#: Frames that a worker looks at before it asks for others; to look at so many takes no longer than to have a helper.
+FRAMES_AT_ONCE = 12
 #: Frames whose median image tells the bad pixels of the sample, and pairs that give the read noise.
 REFERENCE_FRAMES = 9
 NOISE_PAIRS = 10
@@ -189,7 +189,7 @@ def measure_noise(
             variances = [_half_variance(difference[pixels], stack.step_e) for pixels in members]
         return _Look(hashlib.blake2b(sample[few].tobytes()).digest(), offsets, scatter, variances)
 
-    looks = [one for some in in_bands(look, row_bands([(0, n_frames)], FRAMES_AT_ONCE), workers) for one in some]
+    looks = [one for some in in_processes(look, row_bands([(0, n_frames)], FRAMES_AT_ONCE), workers) for one in some]
     _check_digests(stack.names, [look.digest for look in looks])
     offsets = np.array([look.offsets for look in looks])
     for name, finite in zip(stack.names, np.isfinite(offsets).all(axis=1), strict=True):

@@ -16,7 +16,7 @@ from soxspipe.exceptions import FrameError, ProductError
 from soxspipe.frames import reader as reader_module
 from soxspipe.frames import units as units_module
 from soxspipe.frames.reader import ImageUnit, PixelReader, printable, read_frame, read_units, same_pixels
-from soxspipe.workers import in_bands, row_bands
+from soxspipe.workers import in_processes, in_threads, row_bands
 
 
 def block(cards: list[str]) -> bytes:
@@ -219,7 +219,8 @@ def test_five_hundred_frames_with_64_descriptors(make_frame):
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_processes_share_a_reader(make_frame, pack, monkeypatch):
+@pytest.mark.parametrize("work_in", [in_processes, in_threads])
+def test_workers_share_a_reader(make_frame, pack, monkeypatch, work_in):
     monkeypatch.setattr(reader_module, "_most_open", lambda: 2)
     plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdefgh")]
     units = [read_frame(pack(path, "gz") if i % 3 else path) for i, path in enumerate(plain)]
@@ -230,8 +231,8 @@ def test_processes_share_a_reader(make_frame, pack, monkeypatch):
         return {(i, int(value)) for i, start in pairs for value in np.unique(reader.read_rows(i, start, start + 2))}
 
     with PixelReader(units) as reader:
-        reader.read_rows(1, 0, 1)  # unpacked by this process; the others come later, in each process
-        seen = in_bands(read, [(seed, seed + 1) for seed in range(12)], 3)
+        reader.read_rows(1, 0, 1)  # unpacked by this worker; the others come later, in each
+        seen = work_in(read, [(seed, seed + 1) for seed in range(12)], 3)
         np.testing.assert_array_equal(reader.read_rows(1, 3, 5), fits.getdata(plain[1])[3:5])
     assert set().union(*seen) == {(i, i) for i in range(8)}
 
@@ -251,7 +252,7 @@ def test_several_processes_unpack_each_image_once(make_frame, pack, tmp_path, mo
     with PixelReader([*units, read_frame(plain[5])]) as reader:
         reader.read_rows(3, 0, 1)
         reader.unpack(3)
-        levels = in_bands(lambda i, _: reader.read_rows(i, 0, 40).mean(), row_bands([(0, 6)], 1), 3)
+        levels = in_processes(lambda i, _: reader.read_rows(i, 0, 40).mean(), row_bands([(0, 6)], 1), 3)
     assert levels == [0, 1, 2, 3, 4, 5]
     assert sorted(done.read_text().split()) == list("01234")
 
