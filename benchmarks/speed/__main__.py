@@ -36,8 +36,10 @@ PROMISED = {10: (OURS, PEER), FOR_PEER: (OURS, PEER), 100: (OURS, SIRIL), 200: (
 IN_MEMORY, IN_MEMORY_QUICK = (10, 25, 100), (10,)
 #: Most frames in memory that stock ccdproc gets: it takes four times their memory, and a minute.
 CCDPROC_MOST = 25
-#: Numbers of frames between which time is to be linear.
-LINEAR = (10, 25, 100, 200)
+#: Numbers of frames between which time is to be linear, and runs for each of the others: differences are what counts.
+LINEAR, GROWTH_RUNS = (10, 25, 100, 200), 3
+#: Numbers of frames whose reduction is taken apart, and those of the quick run.
+STAGED, STAGED_QUICK = (10, 25, 100), (10,)
 #: Frames of each reduction of the batch, and of the large sample.
 TEN = 10
 #: Runs of the start-up commands for each of the others, which take longer.
@@ -55,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             folder.mkdir(parents=True, exist_ok=True)
         data = data.resolve()
         if options.what == "profile":
-            stages = profile(nir(data, TEN), options.runs, scratch)
-            for table in tables(Results(stages=stages), [], []):
+            results = Results(stages={n: profile(nir(data, n), options.runs, scratch) for n in STAGED})
+            for table in tables(results, [], []):
                 print(as_text(table))
             return 0
         results, todo = _measure(options, data, scratch)
@@ -112,7 +114,7 @@ def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Re
         else:
             measure(thousand, OURS, ONE_PROCESS, runs=0)
         print("time against the number of frames", file=sys.stderr, flush=True)
-        results.growth = measure_growth([nir(data, n) for n in LINEAR], runs, scratch)
+        results.growth = measure_growth([nir(data, n) for n in LINEAR], GROWTH_RUNS * runs, scratch)
     batch = [Sample(f"batch {i}", all_frames.frames[TEN * i : TEN * (i + 1)], all_frames.arm) for i in range(3)]
     results.small = measure_small(batch, refused(data), runs if quick else SMALL_RUNS * runs, scratch)
     for n in IN_MEMORY_QUICK if quick else IN_MEMORY:
@@ -123,7 +125,7 @@ def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Re
             [*command, *["ccdproc"] * (n <= CCDPROC_MOST)], cwd=ROOT, stdout=subprocess.PIPE, check=True
         )
         results.in_memory[n] = json.loads(done.stdout)
-    results.stages = profile(nir(data, TEN), runs, scratch)
+    results.stages = {n: profile(nir(data, n), runs, scratch) for n in (STAGED_QUICK if quick else STAGED)}
     return results, todo
 
 

@@ -11,6 +11,7 @@ from .in_memory import COMBINER, GIVEN
 from .in_memory import TUNED as TUNED_IN_MEMORY
 from .programs import OURS, PEER, SIRIL
 from .samples import MANY
+from .stages import BESIDE, STACK
 from .whole import DOCOPT, HELP, ONE, REFUSED, THREE, Timing, Timings, over
 
 #: What the bare stock Combiner counts, units of a sample.
@@ -32,7 +33,7 @@ class Results:
     small : dict
         Start-up and batch.
     stages : dict
-        Seconds of each stage of one reduction.
+        By number of frames: seconds of each stage of one reduction.
     left_out : list of str
         What was not measured, and why.
     """
@@ -41,7 +42,7 @@ class Results:
     growth: dict[int, Timing] = field(default_factory=dict)
     in_memory: dict[int, dict[str, list[float]]] = field(default_factory=dict)
     small: dict[str, Timing] = field(default_factory=dict)
-    stages: dict[str, float] = field(default_factory=dict)
+    stages: dict[int, dict[str, float]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
 
@@ -102,6 +103,7 @@ def check(results: Results) -> list[Promise]:
         *_stack(results),
         *_memory(results.timings),
         _linear(results.growth),
+        *_stages(results.stages),
         *_small(results.small),
     ]
 
@@ -147,6 +149,13 @@ def _linear(growth: Mapping[int, Timing]) -> Promise:
         off = max(abs(slope - 1) for slope in relative.values())
         said = ", ".join(f"{slope:.2f} from {a} to {b}" for (a, b), slope in relative.items())
     return Promise("Slope of time between neighbouring N over that from 10 to 200, off 1", 0.2, off, detail=said)
+
+
+def _stages(stages: Mapping[int, Mapping[str, float]]) -> Iterator[Promise]:
+    for n, seconds in stages.items():
+        stack, beside = (sum(seconds[stage] for stage in part) for part in (STACK, BESIDE))
+        promise = f"Noise model, background, figures and writing over the stack, one process, {n} frames"
+        yield Promise(promise, 1.0, beside / stack, detail=f"{beside:.2f} s and {stack:.2f} s")
 
 
 def _small(small: Mapping[str, Timing]) -> Iterator[Promise]:

@@ -19,24 +19,29 @@ from pathlib import Path
 from typing import Any
 
 IMPORTS, REST = "imports", "the rest"
+NOISE, BACKGROUND, FIGURES, WRITING = "noise model", "local background", "quality figures", "write the product"
+READING, COMBINING, CLIPPING = "read and convert pixels", "mean and scatter: Combiner", "clip, noise, errors"
 #: Stage, module and name of what is watched, in the order of the table. Time within a watched function that another
 #: watched one uses is that of the other.
 STAGES = (
     ("verify the set", "soxspipe.frames.set_of_files", "collect_frames"),
-    ("noise model", "soxspipe.stacking", "measure_noise"),
-    ("read and convert pixels", "soxspipe.frames.prepare", "PreparedFrames.read"),
-    ("mean and scatter: Combiner", "ccdproc", "Combiner.__init__"),
-    ("mean and scatter: Combiner", "ccdproc", "Combiner.average_combine"),
-    ("clip, noise, errors", "soxspipe.stacking", "clip_and_stack"),
-    ("local background", "soxspipe.stacking.background", "measure_background"),
+    (NOISE, "soxspipe.stacking", "measure_noise"),
+    (READING, "soxspipe.frames.prepare", "PreparedFrames.read"),
+    (COMBINING, "ccdproc", "Combiner.__init__"),
+    (COMBINING, "ccdproc", "Combiner.average_combine"),
+    (CLIPPING, "soxspipe.stacking", "clip_and_stack"),
+    (BACKGROUND, "soxspipe.stacking.background", "measure_background"),
     ("bad pixels", "soxspipe.stacking", "create_noise_map"),
-    ("quality figures", "soxspipe.quality.metrics", "dark_metrics"),
-    ("write the product", "soxspipe.recipes.dark_products", "dark_files"),
-    ("write the product", "soxspipe.frames.products", "Product.add_fits"),
-    ("write the product", "soxspipe.frames.products", "Product.add_json"),
-    ("write the product", "soxspipe.frames.products", "Product.add_text"),
-    ("write the product", "soxspipe.frames.products", "Product.commit"),
+    (FIGURES, "soxspipe.quality.metrics", "dark_metrics"),
+    (WRITING, "soxspipe.recipes.dark_products", "dark_files"),
+    (WRITING, "soxspipe.frames.product_headers", "data_md5"),
+    (WRITING, "soxspipe.frames.products", "Product.add_fits"),
+    (WRITING, "soxspipe.frames.products", "Product.add_json"),
+    (WRITING, "soxspipe.frames.products", "Product.add_text"),
+    (WRITING, "soxspipe.frames.products", "Product.commit"),
 )
+#: What is the stack, and what together is to cost less.
+STACK, BESIDE = (READING, COMBINING, CLIPPING), (NOISE, BACKGROUND, FIGURES, WRITING)
 
 
 class Watch:

@@ -37,10 +37,10 @@ def tables(results: Results, promises: Sequence[Promise], programs: Sequence[Pro
         rows = [[name, f"{timing.wall:.3f}", f"{timing.cpu:.3f}"] for name, timing in results.small.items()]
         made.append(("Start-up and batch", ("Command", "Wall, s", "CPU, s"), rows))
     if results.stages:
-        total = sum(results.stages.values())
-        rows = [[stage, f"{value:.3f}", f"{100 * value / total:.0f} %"] for stage, value in results.stages.items()]
-        rows.append(["all", f"{total:.3f}", "100 %"])
-        made.append(("Stages of one reduction", ("Stage", "Seconds", "Share"), rows))
+        stages = dict.fromkeys(stage for seconds in results.stages.values() for stage in seconds)
+        rows = [[stage, *(f"{seconds[stage]:.3f}" for seconds in results.stages.values())] for stage in stages]
+        rows.append(["all", *(f"{sum(seconds.values()):.3f}" for seconds in results.stages.values())])
+        made.append(("Stages of one reduction, s", ("Stage", *map(str, results.stages)), rows))
     if results.left_out:
         made.append(("Not measured", ("What, and why",), [[line] for line in results.left_out]))
     return made

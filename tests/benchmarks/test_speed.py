@@ -38,6 +38,14 @@ def test_time_that_bends_is_not_linear():
         assert [promise.holds for promise in check(Measured(growth=growth)) if promise.holds is not None] == [holds]
 
 
+def test_what_is_beside_the_stack_is_to_cost_less():
+    seconds = dict.fromkeys((*stages.STACK, *stages.BESIDE), 1.0)
+    ten, many = seconds, seconds | {stages.READING: 3.0}  # three seconds and four, five and four
+    promises = [promise for promise in check(Measured(stages={10: ten, 100: many})) if promise.value is not None]
+    assert [promise.value for promise in promises] == [pytest.approx(4 / 3), pytest.approx(4 / 5)]
+    assert [promise.holds for promise in promises] == [False, True]
+
+
 def test_ratios_are_taken_round_by_round():
     # medians of each alone would give 0.5
     timings = {("10", "a"): Timing([1.0, 8.0, 1.0], []), ("10", "b"): Timing([2.0, 4.0, 0.5], [])}
