@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -150,8 +152,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--runs is {options.runs}, expected 1 or more")
     if options.output is None and not options.quick:
         options.output = ROOT / "docs"
-    if options.peer_python is not None and peer_version(options.peer_python) is None:
-        parser.error(f"{options.peer_python} has no soxspipe: {HOW_TO_PEER}")
+    if options.peer_python is not None:
+        if peer_version(options.peer_python) is None:
+            parser.error(f"{options.peer_python} has no soxspipe: {HOW_TO_PEER}")
+        # programs run in folders of their own; a link is not followed, as it tells Python its environment
+        options.peer_python = os.path.abspath(shutil.which(options.peer_python) or options.peer_python)
     if not Path("/proc/self/smaps_rollup").exists():
         parser.error("memory is measured by /proc: run it on Linux")
     return options
