@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from .figures import draw
-from .peers import INSTALL, PEER_VERSION, peer_version
+from .peers import INSTALL, PEER_VERSION, with_soxspipe
 from .promises import check
 from .run import run
 from .tables import as_rst, as_text, tables
@@ -54,8 +54,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         options.output = Path(__file__).parents[2] / "docs"
     if options.peer_python is None:
         print(f"soxspipe {PEER_VERSION} is left out. To compare with it: {INSTALL}", file=sys.stderr)
-    elif peer_version(options.peer_python) is None:
+    elif (python := with_soxspipe(options.peer_python)) is None:
         parser.error(f"{options.peer_python} has no soxspipe. To install it: {INSTALL}")
+    else:
+        options.peer_python = python
     return options
 
 

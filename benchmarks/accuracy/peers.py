@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,14 @@ def peer_version(python: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def with_soxspipe(python: str) -> str | None:
+    """Return the absolute path of a Python that has soxspipe, None when it has none: it will run in other folders.
+
+    A link is not followed, as it tells Python its environment.
+    """
+    return os.path.abspath(shutil.which(python) or python) if peer_version(python) else None
 
 
 def by_peer(darks: Darks, python: str) -> Reduction | None:

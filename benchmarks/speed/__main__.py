@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.accuracy.peers import peer_version
+from benchmarks.accuracy.peers import with_soxspipe
 from benchmarks.accuracy.tables import as_rst, as_text
 
 from .figures import draw
@@ -153,10 +151,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.output is None and not options.quick:
         options.output = ROOT / "docs"
     if options.peer_python is not None:
-        if peer_version(options.peer_python) is None:
+        if (python := with_soxspipe(options.peer_python)) is None:
             parser.error(f"{options.peer_python} has no soxspipe: {HOW_TO_PEER}")
-        # programs run in folders of their own; a link is not followed, as it tells Python its environment
-        options.peer_python = os.path.abspath(shutil.which(options.peer_python) or options.peer_python)
+        options.peer_python = python
     if not Path("/proc/self/smaps_rollup").exists():
         parser.error("memory is measured by /proc: run it on Linux")
     return options

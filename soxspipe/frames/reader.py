@@ -40,7 +40,8 @@ class PixelReader:
 
     Plain files are read in place, with few of them open at a time. A compressed image is unpacked once, by `unpack`
     or when it is first asked for, to its place in a temporary file without a name: bands stay cheap, memory
-    stays flat, and nothing is left on disk however the program ends. Forked processes may read on, each by itself.
+    stays flat, and nothing is left on disk however the program ends. Threads may read at the same time, and forked
+    processes on, each by itself.
 
     Parameters
     ----------

@@ -44,8 +44,8 @@ class soxs_mdark(BaseRecipe):
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Processes that work on the pixels; default: two on Linux, one where there is one processor or where memory is
-        limited (``ulimit -v``). The pixels do not depend on their number.
+        Threads or processes that work on the pixels; default: two on Linux, one where there is one processor or where
+        memory is limited (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
 

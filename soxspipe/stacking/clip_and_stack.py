@@ -216,6 +216,9 @@ def clip_and_stack(
             processes=processes,
             progress=None if progress is None else lambda rows: progress(rows, ny),
         )
+    rejected = _by_pixel(np.concatenate([left.rejected for left in leftovers]), n_frames)
+    n_invalid = sum(left.n_invalid for left in leftovers)
+    del leftovers  # of a thousand frames they are as large as an image
     background = measure_background(
         images.mean,
         noise_model.regions,
@@ -237,8 +240,6 @@ def clip_and_stack(
         level = noise_model.row(noise_model.level_e, start)
         images.mean[start:stop] += level
         background.total_e[start:stop] += level
-    rejected = np.concatenate([left.rejected for left in leftovers])
-    rejected = rejected[np.lexsort(rejected.T)]  # whoever found them, and when
     log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
     return StackResult(
         master=_as_ccddata(images.mean, error),
@@ -252,7 +253,7 @@ def clip_and_stack(
         background=background,
         n_frames=n_frames,
         rejected=rejected,
-        n_invalid=sum(left.n_invalid for left in leftovers),
+        n_invalid=n_invalid,
         half_difference=images.without_rejection(n_frames),
     )
 
@@ -260,6 +261,16 @@ def clip_and_stack(
 def _band_rows(row_samples: int, workers: int) -> int:
     """Rows for each worker to hold at once, of so many samples each."""
     return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // max(workers, 2) // row_samples), 1)
+
+
+def _by_pixel(rejected: NDArray[np.int32], n_frames: int) -> NDArray[np.int32]:
+    """Sort samples, in place, whoever found them and when: by pixel, and by frame within it."""
+    keys = rejected[:, 1].astype(np.int64)
+    keys *= n_frames
+    keys += rejected[:, 0]
+    keys.sort()
+    np.divmod(keys, n_frames, out=(rejected[:, 1], rejected[:, 0]), casting="same_kind")
+    return rejected
 
 
 def _model_error(

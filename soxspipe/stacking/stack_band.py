@@ -28,8 +28,8 @@ __all__ = ["BandLeftovers", "BandStacker", "Clip", "StackImages"]
 
 #: Every so many rows the halves of the stack are compared.
 HALVES_STRIDE = 8
-#: Samples of doubtful pixels that are clipped at once, and the fewest of these pixels: each call has its price.
-FEW_SAMPLES, FEW_PIXELS = 2**19, 2**11
+#: Samples of doubtful pixels that are clipped at once: each call has its price.
+FEW_SAMPLES = 2**19
 #: Rejected samples of a pixel that lie this close to each other, in sigmas, are a level, not cosmic rays.
 AGREE_SIGMA = 2.0
 
@@ -159,7 +159,7 @@ class BandStacker:
         What is doubtful in one band waits for that of others: to clip a few samples takes as long as to clip many.
         """
         buffer = _Buffer(self._n_frames, self._band_rows, self.stack.shape[1])
-        most = max(FEW_SAMPLES // self._n_frames, FEW_PIXELS)
+        most = max(FEW_SAMPLES // self._n_frames, 1)
         waiting: list[_Doubtful] = []
         settled = []
         with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant

@@ -68,13 +68,13 @@ def test_errors_are_right_and_hot_pixels_keep_their_value():
 def test_neither_the_height_of_the_bands_nor_the_number_of_workers_matters(scale, monkeypatch):
     frames, _, _ = noisy_frames()
     whole = clip_and_stack(frames, scale=scale, band_rows=256)
-    monkeypatch.setattr("soxspipe.stacking.stack_band.FEW_SAMPLES", 1)
     most = len(frames)
     for band_rows, workers, threads, few in (
         (1, 1, most, 2**11), (7, 2, most, 5), (7, 2, 0, 5), (100, 3, 0, 100), (None, 2, most, 3),
     ):  # fmt: skip
         monkeypatch.setattr(sys.modules["soxspipe.stacking.clip_and_stack"], "THREAD_FRAMES", threads)
-        monkeypatch.setattr("soxspipe.stacking.stack_band.FEW_PIXELS", few)  # clipped together, from one band or many
+        # so many are clipped together, from one band or many
+        monkeypatch.setattr("soxspipe.stacking.stack_band.FEW_SAMPLES", few * most)
         banded = clip_and_stack(frames, scale=scale, band_rows=band_rows, workers=workers)
         for name in ("noise", "quiet_noise", "count", "ambiguous"):
             np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
