@@ -41,7 +41,8 @@ def peer_version(python: str) -> str | None:
     """Return the version of soxspipe in an environment, None when there is none."""
     script = "from importlib.metadata import version; print(version('soxspipe'))"
     try:
-        done = subprocess.run([python, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+        # isolated: what was installed from this folder may have left its version here
+        done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
