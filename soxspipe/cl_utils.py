@@ -63,7 +63,7 @@ Options:
                      product and in the working directory
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
-  --workers=N        threads or processes that work on the pixels (2, where there are two processors)
+  --workers=N        threads or processes for the pixels (2, where there are two processors)
   -q, --quiet        errors only
   -v, --verbose      parameters and a line for each step; -v -v also shows tracebacks
   -h, --help         print this text
