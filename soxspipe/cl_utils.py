@@ -12,9 +12,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .exceptions import CommandLineError, ProductExistsError
+from .exceptions import CommandLineError, ProductExistsError, SoxspipeError
 from .terminal import Stopped, Terminal, deliver, escaped, fault_lines, stoppable
 from .version import __version__
 
@@ -63,7 +64,8 @@ Options:
                      product and in the working directory
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
-  --workers=N        threads or processes for the pixels (2, where there are two processors)
+  --workers=N        threads or processes for the pixels, or of several reductions one for each
+                     (2, where there are two processors)
   -q, --quiet        errors only
   -v, --verbose      parameters and a line for each step; -v -v also shows tracebacks
   -h, --help         print this text
@@ -267,20 +269,44 @@ def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         from .fundamentals_adapter import load_settings
 
         settings = load_settings(_path(options["--settings"], "--settings"))
-    workers = _workers(options["--workers"])
-    documents: list[dict[str, Any]] = []
-    codes = []
-    for frames in reductions:
+    from .batch import Outcome, outcomes
+    from .workers import default_workers
+
+    workers = _workers(options["--workers"]) or default_workers()
+
+    def failed(error: Exception) -> Outcome:
+        nothing: dict[str, Any] = {"product": None, "files": {}, "qc": [], "warnings": []}
+        return Outcome(nothing | {"errors": list(fault_lines(error))}, terminal.report(error))
+
+    def reduce(number: int, workers: int) -> Outcome:
+        frames = reductions[number]
         try:
-            document = _document(_reduce(command, frames, output, options["--overwrite"], settings, workers, terminal))
-            if not options["--json"]:
-                deliver(document["product"])
+            product = _reduce(command, frames, output, options["--overwrite"], settings, workers, terminal)
+            return Outcome(_document(product), 0)
         except Exception as error:  # noqa: BLE001 - the others are finished whatever happens to one
-            codes.append(terminal.report(error))
-            document = {"product": None, "files": {}, "qc": [], "warnings": [], "errors": list(fault_lines(error))}
-        else:
-            codes.append(0)
-        documents.append(document)
+            return failed(error)
+
+    def reduce_aside(number: int, workers: int) -> Outcome:
+        with terminal.kept() as page:
+            outcome = reduce(number, workers)
+        return replace(outcome, said=page.getvalue())
+
+    def lost(number: int, reason: str) -> Outcome:
+        frames = reductions[number]
+        name = frames if isinstance(frames, str) else frames[0]
+        return failed(SoxspipeError(f"{name}: {reason}: where memory is short, choose --workers=1"))
+
+    documents, codes = [], []
+    with contextlib.closing(outcomes(reduce, reduce_aside, lost, len(reductions), workers)) as all_of_them:
+        for outcome in all_of_them:
+            terminal.stream.write(outcome.said)
+            documents.append(outcome.document)
+            codes.append(outcome.code)
+            if not outcome.code and not options["--json"]:
+                try:
+                    deliver(outcome.document["product"])
+                except OSError as error:
+                    codes[-1] = terminal.report(error)
     if options["--json"] and (len(codes) > 1 or not any(codes)):
         import json
 

@@ -113,6 +113,18 @@ class Terminal(logging.StreamHandler[TextIO]):
             self.bar.clear()
         super().emit(record)
 
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[io.StringIO]:
+        """Keep what would be written, for whoever may write; nobody watches it meanwhile."""
+        page, stream, watched = io.StringIO(), self.stream, self.watched
+        self.setStream(page)
+        self.watched = False
+        try:
+            yield page
+        finally:
+            self.setStream(stream)
+            self.watched = watched
+
     def report(self, error: Exception) -> int:
         """Write what an exception says, one line a fault, and return the exit code for it."""
         *faults, last = fault_lines(error)

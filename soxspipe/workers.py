@@ -13,7 +13,9 @@ import itertools
 import mmap
 import os
 import pickle
+import resource
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -28,7 +30,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .signals import STOPS, stops_waiting
 
-__all__ = ["Band", "at_once", "in_processes", "in_shares", "in_threads", "row_bands", "shared_zeros"]
+__all__ = ["Band", "at_once", "default_workers", "in_processes", "in_shares", "in_threads", "row_bands", "shared_zeros"]
 
 #: First row, and the one after the last.
 Band = tuple[int, int]
@@ -36,6 +38,18 @@ ResultT = TypeVar("ResultT")
 
 #: Bytes of a number on its way through a pipe; and of all numbers, which a pipe takes without waiting for a reader.
 NUMBER_BYTES, PIPE_BYTES = 4, 4096
+
+
+def default_workers() -> int:
+    """Return the number of workers that pays: that of the processors, two at most.
+
+    From two on, what cannot be shared takes longer than what can. Where memory is limited it is one: a thread that has
+    no memory for its first line dies without a word that could be caught. So it is on other systems than Linux:
+    libraries of macOS have threads of their own, which a fork does not take along.
+    """
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        return 1
+    return min(len(os.sched_getaffinity(0)), 2) if sys.platform == "linux" else 1
 
 
 def row_bands(spans: Iterable[Band], height: int) -> Iterator[Band]:

@@ -17,12 +17,14 @@ import types
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 import soxspipe
 from soxspipe import cl_utils, fundamentals_adapter
 from soxspipe.exceptions import FrameError, ProductError, SettingsError
 from soxspipe.settings import Settings, default_settings_text
 from soxspipe.version import __version__
+from soxspipe.workers import default_workers
 
 ROOT = Path(soxspipe.__file__).parent.parent
 SMALL = ("--shape=128x128", "--frames=5", "--exptime=10")
@@ -168,7 +170,8 @@ def test_defaults_and_options_of_mdark(fake_recipes, here, capsys):
     options = ["--output=out dir", "--settings=my.yaml", "--workers=3", "--overwrite"]
     assert cl_utils.main(["mdark", "a.sof", *options]) == 0
     first, second = fake_recipes.calls
-    assert first == {"frames": "a.sof", "settings": None, "output": ".", "overwrite": False, "workers": None}
+    rest = {"settings": None, "output": ".", "overwrite": False, "workers": default_workers()}
+    assert first == {"frames": "a.sof", **rest}
     assert second["settings"] == Settings.load("my.yaml")
     rest = {"output": "out dir", "overwrite": True, "workers": 3}
     assert second == {"frames": "a.sof", "settings": second["settings"], **rest}
@@ -186,7 +189,7 @@ def test_a_number_of_workers_that_is_none(fake_recipes, capsys, number):
 def test_inputs_that_are_reductions_of_their_own(fake_recipes, here, capsys):
     Path("night.fits").mkdir()
     arguments = ["one.fits", "b.SOF", "two.fits.gz", "night.fits", "a.sof", "--", "-three.fits"]
-    assert cl_utils.main(["mdark", *arguments]) == 0
+    assert cl_utils.main(["mdark", "--workers=1", *arguments]) == 0
     frames = [call["frames"] for call in fake_recipes.calls]
     assert frames == [["one.fits", "two.fits.gz", "-three.fits"], "b.SOF", "night.fits", "a.sof"]
 
@@ -278,6 +281,41 @@ def test_json_of_several_reductions_is_a_list_in_their_order(fake_recipes, capsy
     assert second == {"product": None, "files": {}, "qc": [], "warnings": [], "errors": ["x", "y"]}
 
 
+@pytest.mark.parametrize("flags", [[], ["-v", "-v"], ["--json"], ["-q"]])
+def test_several_processes_say_what_one_would(flags, fake_recipes, monkeypatch, capsys):
+    monkeypatch.setattr(fundamentals_adapter, "elapsed_words", lambda start_s, end_s: "12s")
+    fake_recipes.raises = {"a.sof": FrameError("bad"), "d.sof": SettingsError("d.sof: is empty"), "f.sof": OSError("o")}
+    names = [f"{letter}.sof" for letter in "abcdefgh"]
+    page = {}
+    for workers in (1, 2, 3, 20):
+        assert cl_utils.main(["mdark", *names, *flags, f"--workers={workers}"]) == 1
+        out, err = capsys.readouterr()
+        # of a traceback the lines of files lead through another function
+        page[workers] = out, [line for line in err.splitlines() if not line.startswith(" ")]
+    assert page[1] == page[2] == page[3] == page[20]
+    assert len(page[1][0].split()) >= 5
+
+
+def test_a_reduction_whose_process_dies_is_told_and_the_others_are_finished(fake_recipes, monkeypatch, capsys):
+    make = fake_recipes.soxs_mdark.produce_product
+    parent = os.getpid()
+
+    def die_of_it(recipe):
+        if recipe.name in {"b.sof", "['x.fits', 'y.fits']"}:
+            assert os.getpid() != parent
+            os.kill(os.getpid(), signal.SIGKILL)
+        return make(recipe)
+
+    monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", die_of_it)
+    assert cl_utils.main(["mdark", "a.sof", "b.sof", "x.fits", "c.sof", "y.fits", "--workers=2", "-q"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "a.fits\nc.fits\n"
+    assert err.splitlines() == [
+        f"soxspipe: error: {name}: its process was ended by SIGKILL: where memory is short, choose --workers=1"
+        for name in ("b.sof", "x.fits")
+    ]
+
+
 def test_verbosity(fake_recipes, monkeypatch, capsys):
     monkeypatch.setattr(fundamentals_adapter, "elapsed_words", lambda start_s, end_s: "12s")
     fake_recipes.raises = {"bad.sof": FrameError("bad")}
@@ -332,7 +370,7 @@ class soxs_mdark:
             raise ValueError("odd")
         if self.frames == "waits.sof":
             try:
-                print("ready", flush=True)
+                os.write(1, b"ready\\n")
                 time.sleep(30)
             finally:
                 time.sleep(0.3)
@@ -369,6 +407,15 @@ def test_signals_stop_a_fake_recipe_after_its_cleaning_up(signum, code, word, he
         process.send_signal(signum)  # impatience does not break the cleaning up
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (code, "", f"soxspipe: error: {word}\n")
+    assert (here / "cleaned").exists()
+
+
+def test_signals_stop_all_processes_after_their_cleaning_up(here):
+    with fake_run("mdark", "first.sof", "waits.sof", "waits.sof", "other.sof", "--workers=2", cwd=here) as process:
+        assert [process.stdout.readline() for _ in range(3)] == ["first.sof.fits\n", "ready\n", "ready\n"]
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (143, "", "soxspipe: error: terminated\n")
     assert (here / "cleaned").exists()
 
 
@@ -576,6 +623,29 @@ def test_mdark_from_end_to_end(darks, here, capsys):
     assert out == f"{document['product']}\n"
     assert "minimum-frames" in err
     assert "reduced in" in err
+
+
+def test_several_reductions_give_the_same_files_beside_each_other(darks, here):
+    lines = darks.read_text().splitlines()
+    sofs = []
+    for i in range(3):  # all frames but one, and so with a first frame, or errors, of their own
+        sofs.append(darks.parent / f"{i}.sof")
+        sofs[i].write_text("\n".join(lines[:i] + lines[i + 1 :]) + "\n")
+    sofs[2].write_text("\n".join(lines[2:]) + "\n")
+    pages = {}
+    for workers in ("1", "2"):
+        run = command("mdark", *map(str, sofs), f"--output={workers}", f"--workers={workers}", cwd=here)
+        assert run.returncode == 0, run.stderr
+        pages[workers] = run.stdout.replace(f"{workers}/", ""), run.stderr
+    assert pages["1"] == pages["2"]
+    names = sorted(path.name for path in Path("1").iterdir())
+    assert names == sorted(path.name for path in Path("2").iterdir())
+    assert len(names) == 3 * 4
+    for name in pages["1"][0].split():
+        one, two = (fits.open(f"{folder}/{name}") for folder in "12")
+        with one, two:
+            assert one[0].header["DATAMD5"] == two[0].header["DATAMD5"]
+            assert fits.FITSDiff(one, two, ignore_keywords=["DATE", "CHECKSUM", "DATASUM"]).identical
 
 
 def test_warnings_of_a_reduction_are_told_once(darks, here):

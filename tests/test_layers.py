@@ -33,6 +33,7 @@ RANKS = {
     "soxspipe.frames": 3,
     "soxspipe.recipes": 4,
     "soxspipe.terminal": 5,
+    "soxspipe.batch": 5,
     "soxspipe.fundamentals_adapter": 5,
     "soxspipe.cl_utils": 5,
     "soxspipe.__main__": 5,
@@ -42,12 +43,16 @@ ROOMS = ("soxspipe.stacking", "soxspipe.instruments", "soxspipe.frames", "soxspi
 
 COMMAND_LINE = {"soxspipe.cl_utils", "soxspipe.terminal", "soxspipe.__main__"}
 
+#: Who forks processes.
+FORKING = {"soxspipe.workers", "soxspipe.batch"}
+
 #: Packages and modules that only some modules may import, at whatever place.
 ONLY_IN = {
     "fundamentals": {"soxspipe.fundamentals_adapter"},
     "soxspipe.fundamentals_adapter": {"soxspipe.cl_utils"},
     "soxspipe.cl_utils": {"soxspipe.__main__"},
     "soxspipe.terminal": {"soxspipe.cl_utils"},
+    "soxspipe.batch": {"soxspipe.cl_utils"},
     "soxspipe.__main__": set(),
     "docopt": {"soxspipe.cl_utils"},
     "tqdm": {"soxspipe.terminal"},
@@ -179,7 +184,7 @@ def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
             assert called not in {"print", "exit", "quit", "sys.exit", "input"}, node.lineno
             assert called not in {"logging.basicConfig", "logging.StreamHandler"}, node.lineno
             # a forked process has to
-            assert called not in {"os._exit", "signal.signal"} or name == "soxspipe.workers", node.lineno
+            assert called not in {"os._exit", "signal.signal"} or name in FORKING, node.lineno
             assert not called.startswith(("sys.stdout.", "sys.stderr.")), node.lineno
 
 

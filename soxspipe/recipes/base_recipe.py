@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +19,7 @@ from ..frames.set_of_files import FrameSet, collect_frames
 from ..quality.table import QualityTable
 from ..settings import ArmSettings, Settings
 from ..version import __version__
-from ..workers import at_once
+from ..workers import at_once, default_workers
 from .run_log import run_log
 
 if TYPE_CHECKING:
@@ -140,7 +138,7 @@ class Recipe(ABC, Generic[InputsT]):
         self.settings = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
         self.output_dir = Path(output_dir)
         self.overwrite = overwrite
-        self.workers = _default_workers() if workers is None else workers
+        self.workers = default_workers() if workers is None else workers
         self.progress = progress
 
     @property
@@ -211,18 +209,6 @@ class Recipe(ABC, Generic[InputsT]):
         """Each parameter with the default of this arm beside it."""
         defaults = self.parameters(Settings.load(None).for_arm(arm))
         return {name: (value, defaults[name]) for name, value in self.parameters(settings).items()}
-
-
-def _default_workers() -> int:
-    """Return the number of workers that pays: that of the processors, two at most.
-
-    From two on, what cannot be shared takes longer than what can. Where memory is limited it is one: a thread that has
-    no memory for its first line dies without a word that could be caught. So it is on other systems than Linux:
-    libraries of macOS have threads of their own, which a fork does not take along.
-    """
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        return 1
-    return min(len(os.sched_getaffinity(0)), 2) if sys.platform == "linux" else 1
 
 
 class BaseRecipe(Recipe[FrameSet]):

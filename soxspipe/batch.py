@@ -1,0 +1,194 @@
+"""Several reductions: in this process, one after the other, or in processes beside each other."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import selectors
+import signal
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
+
+from .signals import stops_waiting
+
+__all__ = ["Outcome", "outcomes"]
+
+#: Bytes of an answer that are read at once.
+READ_BYTES = 2**16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is left of a reduction when its pixels are gone.
+
+    Attributes
+    ----------
+    document : dict
+        What JSON tells of it.
+    code : int
+        Its exit code.
+    said : str
+        What is still to be written to standard error.
+    """
+
+    document: dict[str, Any]
+    code: int
+    said: str = ""
+
+
+def outcomes(
+    reduce: Callable[[int, int], Outcome],
+    reduce_aside: Callable[[int, int], Outcome],
+    lost: Callable[[int, str], Outcome],
+    n: int,
+    workers: int,
+) -> Generator[Outcome]:
+    """Do several reductions, and give what comes of them in their order, each as soon as it is known.
+
+    They are done in this process until one succeeds: what it imports, those that are forked from this process have.
+    The others are done in processes beside each other, a new one for each, so that no reduction suffers from what
+    another left behind. In a program with threads nothing is forked: a lock that another thread holds would stay
+    locked.
+
+    Parameters
+    ----------
+    reduce : callable
+        Called here as ``reduce(number, workers)``, with numbers from zero.
+    reduce_aside : callable
+        The same in a process of its own, which says nothing by itself.
+    lost : callable
+        Called here as ``lost(number, reason)`` for a reduction whose process died.
+    n : int
+        Number of reductions.
+    workers : int
+        Processes in all. Of more than reductions are left, each of these gets several.
+
+    Yields
+    ------
+    Outcome
+    """
+    todo = deque(range(n))
+    succeeded = False
+    while todo and not (succeeded and min(len(todo), workers) > 1 and threading.active_count() == 1):
+        outcome = reduce(todo.popleft(), workers)
+        succeeded |= outcome.code == 0
+        yield outcome
+    share = max(1, workers // max(1, len(todo)))
+    known: dict[int, Outcome] = {}
+    with _Processes() as processes:
+        for number in tuple(todo):
+            while number not in known:
+                while todo and len(processes) < workers:
+                    if not processes.start(todo[0], partial(reduce_aside, todo[0], share)):
+                        break
+                    todo.popleft()
+                if len(processes):
+                    ended, answer = processes.next()
+                    known[ended] = lost(ended, answer) if isinstance(answer, str) else answer
+                else:  # not one could be had
+                    known[number] = reduce(todo.popleft(), workers)
+            yield known.pop(number)
+
+
+@dataclass
+class _Process:
+    """A reduction at work, and as much of its answer as has come."""
+
+    number: int
+    pid: int
+    answer: bytearray
+
+
+class _Processes:
+    """Forked processes, each with a pipe through which its answer comes; none outlives this context."""
+
+    def __init__(self) -> None:
+        self._pipes = selectors.DefaultSelector()
+
+    def __len__(self) -> int:
+        return len(self._at_work())
+
+    def _at_work(self) -> list[selectors.SelectorKey]:
+        return list(self._pipes.get_map().values())
+
+    def start(self, number: int, work: Callable[[], Outcome]) -> bool:
+        """Fork a process that does a work, and tell whether it could be had."""
+        gc.freeze()  # to look at what was imported would make a copy of it
+        try:
+            read, write = os.pipe()
+        except OSError:
+            return False
+        try:
+            with stops_waiting() as waiting, warnings.catch_warnings():
+                # a thread of `at_once` that has done its work may not be gone yet; it holds nothing
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+                if not pid:
+                    _live(work, write, [read, *(key.fd for key in self._at_work())], waiting)
+                self._pipes.register(read, selectors.EVENT_READ, _Process(number, pid, bytearray()))
+        except OSError:
+            os.close(read)
+            return False
+        finally:
+            os.close(write)
+            gc.unfreeze()
+        return True
+
+    def next(self) -> tuple[int, Outcome | str]:
+        """Wait for one to end; return its number, and what it gave or why it gave nothing."""
+        while True:
+            for key, _ in self._pipes.select():
+                process: _Process = key.data
+                part = os.read(key.fd, READ_BYTES)
+                process.answer += part
+                if part:
+                    continue
+                self._pipes.unregister(key.fd)
+                os.close(key.fd)
+                code = _exit_code(process.pid)
+                try:
+                    return process.number, pickle.loads(process.answer)
+                except (EOFError, pickle.UnpicklingError):
+                    how = f"by {signal.Signals(-code).name}" if code < 0 else "before it was done"
+                    return process.number, f"its process was ended {how}"
+
+    def __enter__(self) -> _Processes:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        keys = self._at_work()
+        for key in keys:  # each cleans up, as this process would
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(key.data.pid, signal.SIGTERM)
+        for key in keys:
+            os.close(key.fd)
+            _exit_code(key.data.pid)
+        self._pipes.close()
+
+
+def _exit_code(pid: int) -> int:
+    """Wait for a process, and return its exit code, or minus the signal that ended it."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:  # the caller may have had all processes reaped by the system
+        return 0
+
+
+def _live(work: Callable[[], Outcome], pipe: int, others: list[int], waiting: set[signal.Signals]) -> NoReturn:
+    """Live as a forked process: nothing of what the program would do at its end is done here too."""
+    try:
+        for other in others:
+            os.close(other)
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+        answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
+        with os.fdopen(pipe, "wb") as stream:
+            stream.write(answer)
+    finally:
+        os._exit(0)
