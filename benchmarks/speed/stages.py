@@ -34,7 +34,6 @@ STAGES = (
     ("bad pixels", "soxspipe.stacking", "create_noise_map"),
     (FIGURES, "soxspipe.quality.metrics", "dark_metrics"),
     (WRITING, "soxspipe.recipes.dark_products", "dark_files"),
-    (WRITING, "soxspipe.frames.product_headers", "data_md5"),
     (WRITING, "soxspipe.frames.products", "Product.add_fits"),
     (WRITING, "soxspipe.frames.products", "Product.add_json"),
     (WRITING, "soxspipe.frames.products", "Product.add_text"),

@@ -9,7 +9,6 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -288,8 +287,3 @@ class ProductFile:
     ending: str
     category: str
     hdus: fits.HDUList
-
-    @cached_property
-    def md5(self) -> str:
-        """MD5 of all its data units; worked out once."""
-        return data_md5(self.hdus)

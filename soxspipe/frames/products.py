@@ -10,15 +10,15 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from astropy.io import fits
-
 from ..exceptions import InputError, ProductError, ProductExistsError
 from ..signals import stops_waiting
-from .product_headers import data_md5, set_card
+from ..workers import at_once
+from .product_headers import ProductFile, data_md5, set_card
 
 __all__ = ["Product"]
 
@@ -93,32 +93,51 @@ class Product:
                     f"{path}: the product exists already and was left alone: choose another folder, or --overwrite"
                 )
 
-    def add_fits(self, role: str, ending: str, hdus: fits.HDUList, md5: str | None = None) -> None:
-        """Write a FITS file with checksums under its temporary name.
+    def add_fits(self, files: Sequence[ProductFile], workers: int = 1) -> None:
+        """Write FITS files with check sums under their temporary names.
+
+        DATAMD5, which takes as long as writing, is worked out meanwhile and entered at last.
 
         Parameters
         ----------
-        role : str
-            What the file is to this product, e.g. ``'master dark'``.
-        ending : str
-            What follows the stem in its name.
-        hdus : astropy.io.fits.HDUList
-            Its contents; DATAMD5 and PIPEFILE are set here.
-        md5 : str, optional
-            MD5 of its data units, where it is known.
+        files : sequence of ProductFile
+            Roles, names and contents; DATAMD5 and PIPEFILE are set here.
+        workers : int
+            Threads.
         """
-        set_card(hdus[0].header, "PIPEFILE", self.stem + ending, "name of this file")
-        set_card(hdus[0].header, "DATAMD5", md5 or data_md5(hdus), "MD5 of all data units")
-        with self._new_file(role, ending) as file:
-            hdus.writeto(file, checksum=True, output_verify="exception")
+        digests: dict[str, str] = {}
+
+        def digest(file: ProductFile) -> None:
+            digests[file.ending] = data_md5(file.hdus)
+
+        works = [partial(work, file) for work in (self._write, digest) for file in files]
+        at_once(*works, workers=workers)
+        for file in files:
+            self._enter_md5(file, digests[file.ending])
+
+    def _write(self, file: ProductFile) -> None:
+        header = file.hdus[0].header
+        set_card(header, "PIPEFILE", self.stem + file.ending, "name of this file")
+        set_card(header, *_md5_card("0" * 32))  # room for it
+        with self._new_file(file.role, file.ending) as stream:
+            file.hdus.writeto(stream, checksum=True, output_verify="exception")
+
+    def _enter_md5(self, file: ProductFile, md5: str) -> None:
+        hdu = file.hdus[0]
+        set_card(hdu.header, *_md5_card(md5))
+        hdu.add_checksum()
+        with self._faults(), self._temporary(self.stem + file.ending).open("r+b") as stream:
+            stream.write(hdu.header.tostring().encode("ascii"))
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def add_text(self, role: str, ending: str, text: str) -> None:
-        """Write a text file under its temporary name; see `add_fits`."""
+        """Write a text file under its temporary name."""
         with self._new_file(role, ending) as file:
             file.write(text.encode("utf-8", "backslashreplace"))
 
     def add_json(self, role: str, ending: str, document: Any) -> None:
-        """Write a JSON file under its temporary name; see `add_fits`."""
+        """Write a JSON file under its temporary name."""
         self.add_text(role, ending, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
     def commit(self) -> dict[str, Path]:
@@ -247,6 +266,10 @@ class Product:
         elif error.errno is None and " requested and " in reason:  # numpy, which does not say why
             reason = "a file could be written in part only (disk, quota or size limit)"
         return ProductError(f"{self.folder}: {reason}: {state}")
+
+
+def _md5_card(md5: str) -> tuple[str, str, str]:
+    return "DATAMD5", md5, "MD5 of all data units"
 
 
 def _names_in(journal: Path, stem: str) -> list[str]:

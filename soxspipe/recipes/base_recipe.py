@@ -8,7 +8,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -19,7 +18,7 @@ from ..frames.set_of_files import FrameSet, collect_frames
 from ..quality.table import QualityTable
 from ..settings import ArmSettings, Settings
 from ..version import __version__
-from ..workers import at_once, default_workers
+from ..workers import default_workers
 from .run_log import run_log
 
 if TYPE_CHECKING:
@@ -190,10 +189,7 @@ class Recipe(ABC, Generic[InputsT]):
                     if file is output.files[0]:
                         add_qc(header, output.qc)
                     file.hdus[0].header.extend(header, end=True)
-                at_once(
-                    *(partial(product.add_fits, file.role, file.ending, file.hdus, file.md5) for file in output.files),
-                    workers=self.workers,
-                )
+                product.add_fits(output.files, self.workers)
                 output.frame.header = output.files[0].hdus[0].header
                 product.add_json(
                     "qc",

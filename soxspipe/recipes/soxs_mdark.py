@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkFacts, 
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
-from ..workers import at_once
 from .base_recipe import BaseRecipe, RecipeOutput
 from .dark_products import dark_files, dark_frame
 
@@ -113,12 +111,7 @@ class soxs_mdark(BaseRecipe):
         codes = _pixel_codes(stack, noise_map, prepared.static_bad)
         frame = dark_frame(stack, codes, frames.geometry)
         files = dark_files(frame, stack, frames, prepared, self.category)
-        facts = _facts(frames, prepared, limits.hot_pixel_sigma)
-        metrics = at_once(
-            partial(dark_metrics, stack, noise_map, codes, facts),
-            *(partial(getattr, file, "md5") for file in files),
-            workers=self.workers,
-        )
+        metrics = dark_metrics(stack, noise_map, codes, _facts(frames, prepared, limits.hot_pixel_sigma))
         return RecipeOutput(frame, QualityTable(metrics, _ranges(frames, settings)), files)
 
 

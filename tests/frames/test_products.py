@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import ProductError, ProductExistsError
-from soxspipe.frames.product_headers import data_md5, set_card
+from soxspipe.frames.product_headers import ProductFile, data_md5, set_card
 from soxspipe.frames.products import Product
 
 
@@ -22,7 +22,7 @@ def hdus_of(value):
 def three_files(folder, value):
     """Return a product that is ready to be committed."""
     product = Product(folder, "stem", overwrite=True)
-    product.add_fits("main", ".fits", hdus_of(value))
+    product.add_fits([ProductFile("main", ".fits", "", hdus_of(value))])
     product.add_text("log", ".log", str(value))
     product.add_json("qc", "_qc.json", value)
     return product
@@ -63,7 +63,7 @@ def test_cards_are_legal_whatever_the_value(value, stored):
 
 def test_files_appear_whole_and_together(tmp_path):
     with Product(tmp_path / "new" / "folder", "stem") as product:
-        product.add_fits("main", ".fits", hdus_of(1))
+        product.add_fits([ProductFile("main", ".fits", "", hdus_of(1))])
         product.add_text("log", ".log", "lines\n")
         assert [path.name[0] for path in product.folder.iterdir()] == [".", "."]
         files = product.commit()
@@ -76,7 +76,7 @@ def test_files_appear_whole_and_together(tmp_path):
 
 def _fail_after_writing(folder):
     with Product(folder, "stem") as product:
-        product.add_fits("main", ".fits", hdus_of(1))
+        product.add_fits([ProductFile("main", ".fits", "", hdus_of(1))])
         raise KeyError("a fault while the product is made")
 
 
@@ -88,12 +88,12 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 def test_exists(tmp_path):
     with Product(tmp_path, "stem") as product:
-        product.add_fits("main", ".fits", hdus_of(1))
+        product.add_fits([ProductFile("main", ".fits", "", hdus_of(1))])
         product.commit()
     with pytest.raises(ProductExistsError):
         Product(tmp_path, "stem")
     with Product(tmp_path, "stem", overwrite=True) as product:
-        product.add_fits("main", ".fits", hdus_of(2))
+        product.add_fits([ProductFile("main", ".fits", "", hdus_of(2))])
         product.commit()
     assert fits.getdata(tmp_path / "stem.fits")[0, 0] == 2
 
@@ -132,7 +132,7 @@ def test_signals_wait_while_files_get_their_names(tmp_path, monkeypatch, overwri
         return replace(self, target)
 
     with Product(tmp_path, "stem", overwrite=overwrite) as product:
-        product.add_fits("main", ".fits", hdus_of(1))
+        product.add_fits([ProductFile("main", ".fits", "", hdus_of(1))])
         product.add_text("log", ".log", "lines")
         product.add_text("qc", "_qc.json", "{}")
         monkeypatch.setattr(Path, "replace", tell_to_stop)
@@ -267,7 +267,7 @@ def test_what_reaches_the_disk_in_which_order(tmp_path, monkeypatch):
     with three_files(tmp_path, 1) as product:
         product.commit()
     names = ["stem.log", "stem_qc.json", "stem.fits"]
-    files = [("sync", "-")] * 3
+    files = [("sync", "-")] * 4  # the FITS file once more when its MD5 is known
     renames = [("rename", name) for name in names]
     assert done == [*files, ("sync", ".journal"), ("sync", "-"), *renames, ("sync", "-"), ("unlink", "")]
 
@@ -308,7 +308,7 @@ def test_without_locks_the_process_tells_who_is_alive(tmp_path, monkeypatch):
 def test_two_writers_in_one_process_do_not_share_files(tmp_path):
     first, second = (Product(tmp_path, "stem") for _ in range(2))
     for product, value in ((first, 1), (second, 2)):
-        product.add_fits("main", ".fits", hdus_of(value))
+        product.add_fits([ProductFile("main", ".fits", "", hdus_of(value))])
         product.add_json("qc", "_qc.json", value)
     with first, second:
         first.commit()
