@@ -68,7 +68,7 @@ def outcomes(
     n : int
         Number of reductions.
     workers : int
-        Processes in all. Of more than reductions are left, each of these gets several.
+        Processes in all; where they are more than the reductions left, each of these gets several.
 
     Yields
     ------
@@ -80,8 +80,10 @@ def outcomes(
         outcome = reduce(todo.popleft(), workers)
         succeeded |= outcome.code == 0
         yield outcome
-    share = max(1, workers // max(1, len(todo)))
-    known: dict[int, Outcome] = {}
+    if not todo:
+        return
+    share = max(1, workers // len(todo))
+    known: dict[int, Outcome | str] = {}
     with _Processes() as processes:
         for number in tuple(todo):
             while number not in known:
@@ -91,10 +93,11 @@ def outcomes(
                     todo.popleft()
                 if len(processes):
                     ended, answer = processes.next()
-                    known[ended] = lost(ended, answer) if isinstance(answer, str) else answer
+                    known[ended] = answer
                 else:  # not one could be had
                     known[number] = reduce(todo.popleft(), workers)
-            yield known.pop(number)
+            told = known.pop(number)
+            yield lost(number, told) if isinstance(told, str) else told
 
 
 @dataclass
@@ -120,7 +123,6 @@ class _Processes:
 
     def start(self, number: int, work: Callable[[], Outcome]) -> bool:
         """Fork a process that does a work, and tell whether it could be had."""
-        gc.freeze()  # to look at what was imported would make a copy of it
         try:
             read, write = os.pipe()
         except OSError:
@@ -138,7 +140,6 @@ class _Processes:
             return False
         finally:
             os.close(write)
-            gc.unfreeze()
         return True
 
     def next(self) -> tuple[int, Outcome | str]:
@@ -156,13 +157,16 @@ class _Processes:
                 try:
                     return process.number, pickle.loads(process.answer)
                 except (EOFError, pickle.UnpicklingError):
-                    how = f"by {signal.Signals(-code).name}" if code < 0 else "before it was done"
-                    return process.number, f"its process was ended {how}"
+                    return process.number, _what_happened(code)
 
     def __enter__(self) -> _Processes:
+        # tracebacks that astropy keeps while it is imported hold all that was below them on the stack, pixels too
+        gc.collect()
+        gc.freeze()  # to look for garbage among what is shared would make copies of it
         return self
 
     def __exit__(self, *exception: object) -> None:
+        gc.unfreeze()
         keys = self._at_work()
         for key in keys:  # each cleans up, as this process would
             with contextlib.suppress(ProcessLookupError):
@@ -179,6 +183,13 @@ def _exit_code(pid: int) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:  # the caller may have had all processes reaped by the system
         return 0
+
+
+def _what_happened(code: int) -> str:
+    """Say why a process with this exit code gave no answer."""
+    if code == -signal.SIGKILL:
+        return "its process was killed: where memory is short, choose --workers=1"
+    return f"its process was ended by signal {-code}" if code < 0 else "its process ended before it was done"
 
 
 def _live(work: Callable[[], Outcome], pipe: int, others: list[int], waiting: set[signal.Signals]) -> NoReturn:

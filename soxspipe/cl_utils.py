@@ -294,12 +294,12 @@ def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     def lost(number: int, reason: str) -> Outcome:
         frames = reductions[number]
         name = frames if isinstance(frames, str) else frames[0]
-        return failed(SoxspipeError(f"{name}: {reason}: where memory is short, choose --workers=1"))
+        return failed(SoxspipeError(f"{name}: {reason}"))
 
     documents, codes = [], []
     with contextlib.closing(outcomes(reduce, reduce_aside, lost, len(reductions), workers)) as all_of_them:
         for outcome in all_of_them:
-            terminal.stream.write(outcome.said)
+            terminal.say(outcome.said)
             documents.append(outcome.document)
             codes.append(outcome.code)
             if not outcome.code and not options["--json"]:

@@ -21,8 +21,9 @@ def stops_waiting() -> Iterator[set[signal.Signals]]:
     set of signal.Signals
         Those that waited before.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # which handles those that came just before
         yield {signal.Signals(number) for number in before}
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

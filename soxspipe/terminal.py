@@ -125,6 +125,12 @@ class Terminal(logging.StreamHandler[TextIO]):
             self.setStream(stream)
             self.watched = watched
 
+    def say(self, text: str) -> None:
+        """Write what was kept; like a log line, it is no fault where it cannot be written."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(text)
+            self.flush()
+
     def report(self, error: Exception) -> int:
         """Write what an exception says, one line a fault, and return the exit code for it."""
         *faults, last = fault_lines(error)

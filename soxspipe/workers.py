@@ -298,7 +298,7 @@ class _Helpers:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
                 if not pid:
-                    _help(help_out, _while_alive(parent, numbers), write, waiting)
+                    _help(help_out, _while_alive(parent, numbers), write, [read, *self._pipes.values()], waiting)
                 self._pipes[pid] = read
         except OSError:
             os.close(read)
@@ -326,10 +326,16 @@ class _Helpers:
 
 
 def _help(
-    help_out: Callable[[Iterable[int]], object], numbers: Iterable[int], pipe: int, waiting: set[signal.Signals]
+    help_out: Callable[[Iterable[int]], object],
+    numbers: Iterable[int],
+    pipe: int,
+    read_by_parent: Iterable[int],
+    waiting: set[signal.Signals],
 ) -> NoReturn:
     """Live as a helper: nothing of what the program would do at its end, or on a signal, is done here too."""
     try:
+        for other in read_by_parent:  # so that nobody reads, and nothing waits to be read, when the parent is gone
+            os.close(other)
         for stop in STOPS:
             if signal.getsignal(stop) is not signal.SIG_IGN:
                 signal.signal(stop, signal.SIG_DFL)

@@ -9,6 +9,7 @@ import pytest
 
 from soxspipe import batch
 from soxspipe.batch import Outcome
+from soxspipe.workers import in_processes
 
 
 def unexpected(number, reason):
@@ -83,6 +84,8 @@ def test_a_process_that_dies_is_lost_alone():
             os.kill(os.getpid(), signal.SIGKILL)
         if number == 3:
             os._exit(0)
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGRTMIN + 1)
         return reduced(number, workers)
 
     def lost(number, reason):
@@ -91,8 +94,56 @@ def test_a_process_that_dies_is_lost_alone():
     given = documents(6, 2, aside=aside, lost=lost)
     assert [document["number"] for document in given] == list(range(6))
     assert [document.get("reason") for document in given] == [
-        None, None, "its process was ended by SIGKILL", "its process was ended before it was done", None, None,
+        None, None, "its process was killed: where memory is short, choose --workers=1",
+        "its process ended before it was done",
+        f"its process was ended by signal {signal.SIGRTMIN + 1}", None,
     ]  # fmt: skip
+
+
+def test_what_was_lost_is_told_in_its_order():
+    """Which `lost` prints, so that it must not be asked before."""
+    told = []
+
+    def aside(number, workers):
+        if number == 2:
+            os._exit(0)
+        time.sleep(0.3)
+        return reduced(number, workers)
+
+    def lost(number, reason):
+        told.append(number)
+        return Outcome({}, 1)
+
+    for number, _ in enumerate(batch.outcomes(reduced, aside, lost, 3, 2)):
+        assert (2 in told) == (number == 2)
+
+
+def test_a_helper_does_not_outlive_a_process_that_dies():
+    """It would hold the pipe through which the answer was to come, and the program would wait for ever."""
+
+    def aside(number, workers):
+        parent = os.getpid()
+
+        def work(start, stop):
+            if os.getpid() == parent:
+                time.sleep(0.2)
+                os.kill(parent, signal.SIGKILL)
+            time.sleep(0.4)
+            return b"x" * 200_000  # more than a pipe holds
+
+        return in_processes(work, [(0, 1), (1, 2)], 2) if number == 1 else reduced(number, workers)
+
+    def too_long(*_):
+        raise AssertionError("it waits")
+
+    handler = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(20)
+    try:
+        given = documents(3, 4, aside=aside, lost=lambda number, reason: Outcome({"number": number}, 1))
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, handler)
+    assert [document["number"] for document in given] == [0, 1, 2]
 
 
 def test_an_answer_longer_than_a_pipe_holds():

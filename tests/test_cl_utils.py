@@ -311,7 +311,7 @@ def test_a_reduction_whose_process_dies_is_told_and_the_others_are_finished(fake
     out, err = capsys.readouterr()
     assert out == "a.fits\nc.fits\n"
     assert err.splitlines() == [
-        f"soxspipe: error: {name}: its process was ended by SIGKILL: where memory is short, choose --workers=1"
+        f"soxspipe: error: {name}: its process was killed: where memory is short, choose --workers=1"
         for name in ("b.sof", "x.fits")
     ]
 
@@ -455,6 +455,16 @@ def test_a_reader_who_leaves_is_no_fault(here):
         os.close(theirs)
         assert process.communicate(timeout=20)[1] == ""
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_log_lines_that_cannot_be_written_are_no_fault(here):
+    names = [f"{letter}.sof" for letter in "abcd"]
+    with open("/dev/full", "w") as full:
+        for workers in ("1", "2"):
+            with fake_run("mdark", *names, "-v", f"--workers={workers}", stderr=full, cwd=here) as process:
+                out, _ = process.communicate(timeout=20)
+            assert (process.returncode, out.split()) == (0, [f"{name}.fits" for name in names])
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")

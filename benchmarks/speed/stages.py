@@ -7,6 +7,7 @@ the rest. It imports little itself, so that the imports of the reduction can be 
 from __future__ import annotations
 
 import builtins
+import gc
 import importlib
 import json
 import sys
@@ -149,6 +150,7 @@ def main() -> int:
     sof, result, *options = sys.argv[1:]
     code = watched(watch, ["mdark", sof, "--output=.", *options])
     Path(result).write_text(json.dumps(watch.stop()))
+    gc.freeze()  # as the program itself ends
     return code
 
 
