@@ -22,6 +22,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe import cl_utils, terminal, workers
+from soxspipe.frames.products import Product
 from soxspipe.frames.reader import PixelReader
 
 from .frames.conftest import pack_lzw, pack_tiles
@@ -708,6 +709,31 @@ def test_a_signal_after_the_last_word(night):
     """
     run = process("-c", textwrap.dedent(script))
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_one_of_several_reductions_is_killed(night, monkeypatch):
+    sofs = []
+    for first in range(3):  # each begins with another frame, and so has a name of its own
+        sofs.append(Path(f"{first}.sof"))
+        sofs[first].write_text("".join(f"{frame} DARK_NIR\n" for frame in night.frames[first:]))
+    commit = Product.commit
+
+    def die_of_the_second(product):
+        if product.stem.startswith("20260301T1005"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return commit(product)
+
+    night.options = ("--output=several", "--workers=2")
+    with monkeypatch.context() as patches:
+        patches.setattr(Product, "commit", die_of_the_second)
+        code, out, lines = night.run(*sofs)
+    assert (code, len(out)) == (1, 2)
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert errors == ["error: 1.sof: its process was killed: where memory is short, choose --workers=1"]
+    assert len(contents(Path("several"))) == 2 * 4 + 4  # those that it could not remove
+    code, out, _ = night.run(sofs[1])
+    assert (code, len(out)) == (0, 1)
+    assert len(contents(Path("several"))) == 3 * 4
 
 
 @pytest.mark.parametrize("done", [0, 1, 2])
