@@ -635,6 +635,23 @@ def test_mdark_from_end_to_end(darks, here, capsys):
     assert "reduced in" in err
 
 
+def test_no_pixels_are_left_when_a_reduction_is_done(darks, here):
+    """Whether or not Python has looked for garbage: the next reduction needs the memory."""
+    script = """
+    import gc, sys
+    from soxspipe.cl_utils import main
+    code = main(sys.argv[1:])
+    left = [type(o).__name__ for o in gc.get_objects() if str(type(o).__module__).startswith("soxspipe.stacking")]
+    print(code, *sorted(set(left) & {"StackResult", "NoiseMap", "Background"}))
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = ["mdark", str(darks), "--workers=1", "-q"]
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *arguments], capture_output=True, text=True, env=environment
+    )
+    assert run.stdout.splitlines()[1:] == ["0"], run.stdout + run.stderr
+
+
 def test_several_reductions_give_the_same_files_beside_each_other(darks, here):
     lines = darks.read_text().splitlines()
     sofs = []

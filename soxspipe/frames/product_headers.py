@@ -21,12 +21,12 @@ from .origin import Origin
 __all__ = [
     "ProductFile",
     "add_qc",
+    "as_stored",
     "card_text",
     "data_md5",
     "image_hdu",
     "product_header",
     "product_stem",
-    "read_only",
     "set_card",
 ]
 
@@ -40,8 +40,6 @@ KEPT = re.compile(
 CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
 #: No word of a file name is longer, whatever a header says.
 LONGEST_WORD = 40
-#: Rows that are digested at once, in the byte order of the file.
-MD5_ROWS = 128
 #: Longest card that fits one record.
 CARD = 80
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
@@ -203,13 +201,6 @@ def _iso(mjd: float) -> str:
     return (MJD_EPOCH + timedelta(days=mjd)).isoformat(timespec="milliseconds").removesuffix("+00:00")
 
 
-def read_only(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a view that cannot be written to: of any other array astropy swaps the bytes in place while it writes."""
-    view = data.view()
-    view.flags.writeable = False
-    return view
-
-
 def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.PrimaryHDU | fits.ImageHDU:
     """Make one plane of a product, with the keywords that say what it is.
 
@@ -226,7 +217,7 @@ def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.Pri
     -------
     astropy.io.fits.PrimaryHDU or ImageHDU
     """
-    hdu = fits.PrimaryHDU(read_only(data)) if name == "FLUX" else fits.ImageHDU(read_only(data))
+    hdu = fits.PrimaryHDU(data) if name == "FLUX" else fits.ImageHDU(data)
     set_card(hdu.header, "EXTNAME", name)
     if unit:
         set_card(hdu.header, "BUNIT", unit, "unit of the pixels")
@@ -247,24 +238,32 @@ def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.Pri
     return hdu
 
 
+def as_stored(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> None:
+    """Bring pixels to what stands in the file, big-endian and unsigned integers shifted, in arrays of their own.
+
+    Astropy would do so for every sum and every write: in place, where an array can be written to, and then back.
+    """
+    for hdu in hdus:
+        if hdu.data is None:
+            continue
+        data = hdu.data
+        if data.dtype.kind == "u" and data.dtype.itemsize > 1:
+            half = 1 << (8 * data.dtype.itemsize - 1)
+            data = (data ^ data.dtype.type(half)).view(f"i{data.dtype.itemsize}")
+            hdu.data = data.astype(data.dtype.newbyteorder(">"))
+            hdu.header["BSCALE"], hdu.header["BZERO"] = 1, half
+        else:
+            hdu.data = data.astype(data.dtype.newbyteorder(">"))
+
+
 def data_md5(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> str:
-    """MD5 of all data units with their padding, as ESO's DATAMD5 has it."""
+    """MD5 of all data units with their padding, as ESO's DATAMD5 has it; the pixels are `as_stored`."""
     digest = hashlib.md5(usedforsecurity=False)
     for hdu in hdus:
         if hdu.data is not None:
-            for start in range(0, len(hdu.data), MD5_ROWS):
-                digest.update(np.ascontiguousarray(_stored(hdu.data[start : start + MD5_ROWS])).data)
+            digest.update(np.ascontiguousarray(hdu.data).data)
             digest.update(bytes(-hdu.data.nbytes % 2880))
     return digest.hexdigest()
-
-
-def _stored(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return pixels as they stand in the file: big-endian, unsigned integers shifted."""
-    if data.dtype.kind == "u" and data.dtype.itemsize > 1:
-        half = 1 << (8 * data.dtype.itemsize - 1)
-        signed = (data ^ data.dtype.type(half)).view(f"i{data.dtype.itemsize}")
-        return signed.astype(signed.dtype.newbyteorder(">"))
-    return data.astype(data.dtype.newbyteorder(">"), copy=False)
 
 
 @dataclass(frozen=True)

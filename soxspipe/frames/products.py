@@ -18,7 +18,7 @@ from typing import Any
 from ..exceptions import InputError, ProductError, ProductExistsError
 from ..signals import stops_waiting
 from ..workers import at_once
-from .product_headers import ProductFile, data_md5, set_card
+from .product_headers import ProductFile, as_stored, data_md5, set_card
 
 __all__ = ["Product"]
 
@@ -110,6 +110,8 @@ class Product:
         def digest(file: ProductFile) -> None:
             digests[file.ending] = data_md5(file.hdus)
 
+        for file in files:
+            as_stored(file.hdus)
         works = [partial(work, file) for work in (self._write, digest) for file in files]
         at_once(*works, workers=workers)
         for file in files:

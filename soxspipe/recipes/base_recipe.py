@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -122,6 +123,8 @@ class Recipe(ABC, Generic[InputsT]):
     kind: ClassVar[str]
     #: What its category begins with.
     category: ClassVar[str]
+    #: Packages that it works with and that take long to import: those of a refused input are spared.
+    imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -180,6 +183,9 @@ class Recipe(ABC, Generic[InputsT]):
             for name, (value, default) in parameters.items():
                 log.info("parameter %s = %s (default %s)", name, value, default)
             with Product(self.output_dir, product_stem(origin, self.kind), overwrite=self.overwrite) as product:
+                # not in `process`: astropy keeps tracebacks of its import, and these all variables that it runs below
+                for package in self.imports:
+                    import_module(package)
                 output = self.process(frames, settings)
                 warnings = frames.warnings + output.qc.warnings
                 for line in warnings:

@@ -9,7 +9,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..frames.prepare import PreparedFrames
-from ..frames.product_headers import ProductFile, image_hdu, read_only, set_card
+from ..frames.product_headers import ProductFile, image_hdu, set_card
 from ..frames.set_of_files import FrameSet
 from ..instruments.detectors import Geometry
 from ..stacking import StackResult
@@ -83,9 +83,7 @@ def dark_files(
     _describe(master[0].header, frames, prepared)
     return [
         ProductFile("master dark", ".fits", category, master),
-        ProductFile(
-            "bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(read_only(frame.flags))])
-        ),
+        ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(frame.flags)])),
     ]
 
 

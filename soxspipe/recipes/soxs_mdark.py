@@ -57,6 +57,7 @@ class soxs_mdark(BaseRecipe):
     name = "soxs_mdark"
     kind = "MDARK"
     category = "MASTER_DARK"
+    imports = ("ccdproc",)
 
     def minimum_frames(self, settings: ArmSettings) -> int:
         """Return the fewest darks to work with."""
@@ -68,8 +69,6 @@ class soxs_mdark(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master dark from verified frames."""
-        import ccdproc  # noqa: F401 - before anything large is in memory, which it would keep from being given back
-
         clip, limits = settings.soxs_mdark, settings.create_noise_map
         with PreparedFrames(frames, self.workers) as prepared:
             noise_model = measure_noise(

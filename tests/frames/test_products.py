@@ -1,3 +1,5 @@
+import hashlib
+import io
 import json
 import os
 import socket
@@ -11,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import ProductError, ProductExistsError
-from soxspipe.frames.product_headers import ProductFile, data_md5, set_card
+from soxspipe.frames.product_headers import ProductFile, as_stored, data_md5, image_hdu, set_card
 from soxspipe.frames.products import Product
 
 
@@ -71,7 +73,30 @@ def test_files_appear_whole_and_together(tmp_path):
     assert sorted(path.name for path in product.folder.iterdir()) == ["stem.fits", "stem.log"]
     with fits.open(files["main"], checksum=True) as hdus:
         assert hdus[0].header["PIPEFILE"] == "stem.fits"
-        assert hdus[0].header["DATAMD5"] == data_md5(hdus_of(1))
+        stored = np.full((64, 64), 1, ">f4").tobytes() + bytes(-64 * 64 * 4 % 2880)
+        assert hdus[0].header["DATAMD5"] == hashlib.md5(stored).hexdigest()
+
+
+def test_what_stands_in_the_file_and_the_pixels_that_it_came_from():
+    """Whoever holds the pixels finds them as they were; what is digested are the bytes of the file."""
+    planes = {"FLUX": np.float32([[1.5, np.nan]]), "QUAL": np.int32([[2, -3]]), "NCOMBINE": np.uint16([[0, 65535]])}
+    before = {name: plane.copy() for name, plane in planes.items()}
+    hdus = fits.HDUList([image_hdu(name, plane) for name, plane in planes.items()])
+    as_stored(hdus)
+    digest, file = data_md5(hdus), io.BytesIO()
+    hdus.writeto(file, checksum=True)
+    for name, plane in planes.items():
+        np.testing.assert_array_equal(plane, before[name])
+        assert not np.shares_memory(plane, hdus[name].data)
+    units = b""
+    file.seek(0)
+    with fits.open(file, checksum=True) as again:
+        for hdu in again:
+            np.testing.assert_array_equal(hdu.data, before[hdu.name])
+            assert hdu.data.dtype.newbyteorder("=") == before[hdu.name].dtype
+            info = hdu.fileinfo()
+            units += file.getvalue()[info["datLoc"] :][: info["datSpan"]]
+    assert digest == hashlib.md5(units).hexdigest()
 
 
 def _fail_after_writing(folder):
