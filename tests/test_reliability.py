@@ -730,7 +730,8 @@ def test_one_of_several_reductions_is_killed(night, monkeypatch):
     assert (code, len(out)) == (1, 2)
     errors = [line for line in lines if line.startswith("error: ")]
     assert errors == ["error: 1.sof: its process was killed: where memory is short, choose --workers=1"]
-    assert len(contents(Path("several"))) == 2 * 4 + 4  # those that it could not remove
+    # files that it could not remove are hidden, unless the third removed them when it came later
+    assert len([name for name in contents(Path("several")) if not name.startswith(".")]) == 2 * 4
     code, out, _ = night.run(sofs[1])
     assert (code, len(out)) == (0, 1)
     assert len(contents(Path("several"))) == 3 * 4
