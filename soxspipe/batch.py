@@ -78,7 +78,10 @@ def outcomes(
     succeeded = False
     while todo and not (succeeded and min(len(todo), workers) > 1 and threading.active_count() == 1):
         outcome = reduce(todo.popleft(), workers)
-        succeeded |= outcome.code == 0
+        if todo and outcome.code == 0 and not succeeded:
+            succeeded = True
+            # tracebacks that astropy keeps of its import keep all variables that it ran below, and so the first product
+            gc.collect()
         yield outcome
     if not todo:
         return
@@ -160,8 +163,6 @@ class _Processes:
                     return process.number, _what_happened(code)
 
     def __enter__(self) -> _Processes:
-        # tracebacks that astropy keeps while it is imported hold all that was below them on the stack, pixels too
-        gc.collect()
         gc.freeze()  # to look for garbage among what is shared would make copies of it
         return self
 

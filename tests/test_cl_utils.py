@@ -635,21 +635,53 @@ def test_mdark_from_end_to_end(darks, here, capsys):
     assert "reduced in" in err
 
 
-def test_no_pixels_are_left_when_a_reduction_is_done(darks, here):
-    """Whether or not Python has looked for garbage: the next reduction needs the memory."""
+@pytest.mark.parametrize("command_", ["mdark", "dark-current"])
+def test_what_a_recipe_works_with_is_gone_when_it_is_done(command_, darks, here, capsys):
+    """Whether or not Python has looked for garbage: to write the product needs memory, and so does the next one."""
     script = """
     import gc, sys
     from soxspipe.cl_utils import main
     code = main(sys.argv[1:])
-    left = [type(o).__name__ for o in gc.get_objects() if str(type(o).__module__).startswith("soxspipe.stacking")]
-    print(code, *sorted(set(left) & {"StackResult", "NoiseMap", "Background"}))
+    left = {type(o).__name__ for o in gc.get_objects() if str(type(o).__module__).startswith("soxspipe.")}
+    print(code, *sorted(left & {"StackResult", "NoiseMap", "Background", "DarkRate"}))
     """
+    inputs = [str(darks)]
+    if command_ == "dark-current":
+        assert cl_utils.main(["simulate", "longer", *SMALL[:2], "--exptime=40", "-q"]) == 0
+        capsys.readouterr()
+        assert cl_utils.main(["mdark", str(darks), "longer", "--workers=1", "-q"]) == 0
+        inputs = capsys.readouterr().out.split()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = ["mdark", str(darks), "--workers=1", "-q"]
+    arguments = [command_, *inputs, "--workers=1", "--output=made", "-q"]
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), *arguments], capture_output=True, text=True, env=environment
     )
     assert run.stdout.splitlines()[1:] == ["0"], run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_product_is_left_when_the_next_is_made(workers, darks, here):
+    script = """
+    import gc, sys
+    from soxspipe import cl_utils, recipes
+    make = recipes.soxs_mdark.produce_product
+    def look(recipe):
+        left = sum(type(o).__name__ in ("RecipeProduct", "ProductFile") for o in gc.get_objects())
+        print("left", left, file=sys.stderr)
+        return make(recipe)
+    recipes.soxs_mdark.produce_product = look
+    cl_utils.main(sys.argv[1:])
+    """
+    sofs = []
+    for i in range(3):
+        sofs.append(f"{i}.sof")
+        Path(sofs[i]).write_text("\n".join(f"{darks.parent}/{line}" for line in darks.read_text().splitlines()[i:]))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = ["mdark", *sofs, f"--workers={workers}"]
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *arguments], capture_output=True, text=True, env=environment
+    )
+    assert [line for line in run.stderr.splitlines() if "left" in line] == ["left 0"] * 3, run.stderr
 
 
 def test_several_reductions_give_the_same_files_beside_each_other(darks, here):

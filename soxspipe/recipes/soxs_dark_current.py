@@ -63,6 +63,7 @@ class soxs_dark_current(Recipe[MasterSet]):
     name = "soxs_dark_current"
     kind = "DRATE"
     category = "DARK_RATE"
+    imports = ("astropy.nddata",)
 
     def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
         """Return the parameters that decide the result, by the names that the settings file gives them."""
