@@ -9,14 +9,14 @@ import pickle
 import selectors
 import signal
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from .signals import stops_waiting
+from .workers import forked
 
 __all__ = ["Outcome", "outcomes"]
 
@@ -90,9 +90,11 @@ def outcomes(
     with _Processes() as processes:
         for number in tuple(todo):
             while number not in known:
-                while todo and len(processes) < workers:
-                    if not processes.start(todo[0], partial(reduce_aside, todo[0], share)):
-                        break
+                while (
+                    todo
+                    and len(processes) < workers
+                    and processes.start(todo[0], partial(reduce_aside, todo[0], share))
+                ):
                     todo.popleft()
                 if len(processes):
                     ended, answer = processes.next()
@@ -126,23 +128,12 @@ class _Processes:
 
     def start(self, number: int, work: Callable[[], Outcome]) -> bool:
         """Fork a process that does a work, and tell whether it could be had."""
-        try:
-            read, write = os.pipe()
-        except OSError:
-            return False
-        try:
-            with stops_waiting() as waiting, warnings.catch_warnings():
-                # a thread of `at_once` that has done its work may not be gone yet; it holds nothing
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-                if not pid:
-                    _live(work, write, [read, *(key.fd for key in self._at_work())], waiting)
-                self._pipes.register(read, selectors.EVENT_READ, _Process(number, pid, bytearray()))
-        except OSError:
-            os.close(read)
-            return False
-        finally:
-            os.close(write)
+        with stops_waiting() as waiting:
+            try:
+                pid, read = forked(work, [key.fd for key in self._at_work()], waiting)
+            except OSError:
+                return False
+            self._pipes.register(read, selectors.EVENT_READ, _Process(number, pid, bytearray()))
         return True
 
     def next(self) -> tuple[int, Outcome | str]:
@@ -191,16 +182,3 @@ def _what_happened(code: int) -> str:
     if code == -signal.SIGKILL:
         return "its process was killed: where memory is short, choose --workers=1"
     return f"its process was ended by signal {-code}" if code < 0 else "its process ended before it was done"
-
-
-def _live(work: Callable[[], Outcome], pipe: int, others: list[int], waiting: set[signal.Signals]) -> NoReturn:
-    """Live as a forked process: nothing of what the program would do at its end is done here too."""
-    try:
-        for other in others:
-            os.close(other)
-        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
-        answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
-        with os.fdopen(pipe, "wb") as stream:
-            stream.write(answer)
-    finally:
-        os._exit(0)

@@ -30,7 +30,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from .signals import STOPS, stops_waiting
 
-__all__ = ["Band", "at_once", "default_workers", "in_processes", "in_shares", "in_threads", "row_bands", "shared_zeros"]
+__all__ = [
+    "Band",
+    "at_once",
+    "default_workers",
+    "forked",
+    "in_processes",
+    "in_shares",
+    "in_threads",
+    "row_bands",
+    "shared_zeros",
+]
 
 #: First row, and the one after the last.
 Band = tuple[int, int]
@@ -290,21 +300,10 @@ class _Helpers:
 
     def start(self, help_out: Callable[[Iterable[int]], object], numbers: Iterable[int]) -> None:
         """Fork a process that helps out."""
-        parent = os.getpid()
-        read, write = os.pipe()
-        try:
-            with stops_waiting() as waiting, warnings.catch_warnings():
-                # a thread of `at_once` that has done its work may not be gone yet; it holds nothing
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-                if not pid:
-                    _help(help_out, _while_alive(parent, numbers), write, [read, *self._pipes.values()], waiting)
-                self._pipes[pid] = read
-        except OSError:
-            os.close(read)
-            raise
-        finally:
-            os.close(write)
+        work = partial(_help, help_out, _while_alive(os.getpid(), numbers))
+        with stops_waiting() as waiting:
+            pid, read = forked(work, self._pipes.values(), waiting)
+            self._pipes[pid] = read
 
     def results(self) -> Iterator[Any]:
         """Wait for what each process gives; one that failed gives nothing."""
@@ -325,31 +324,70 @@ class _Helpers:
                     os.waitpid(pid, 0)
 
 
-def _help(
-    help_out: Callable[[Iterable[int]], object],
-    numbers: Iterable[int],
-    pipe: int,
-    read_by_parent: Iterable[int],
-    waiting: set[signal.Signals],
-) -> NoReturn:
-    """Live as a helper: nothing of what the program would do at its end, or on a signal, is done here too."""
-    try:
-        for other in read_by_parent:  # so that nobody reads, and nothing waits to be read, when the parent is gone
-            os.close(other)
-        for stop in STOPS:
-            if signal.getsignal(stop) is not signal.SIG_IGN:
-                signal.signal(stop, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
-        answer = pickle.dumps(help_out(numbers), pickle.HIGHEST_PROTOCOL)
-        with os.fdopen(pipe, "wb") as stream:
-            stream.write(answer)
-    finally:
-        os._exit(0)
+def _help(help_out: Callable[[Iterable[int]], ResultT], numbers: Iterable[int]) -> ResultT:
+    """Help out in a process that a signal just ends: nothing is left to clean up."""
+    for stop in STOPS:
+        if signal.getsignal(stop) is not signal.SIG_IGN:
+            signal.signal(stop, signal.SIG_DFL)
+    return help_out(numbers)
 
 
 def _while_alive(parent: int, numbers: Iterable[int]) -> Iterator[int]:
     """Take numbers for as long as there is someone who wants to know."""
     return itertools.takewhile(lambda _: os.getppid() == parent, numbers)
+
+
+def forked(work: Callable[[], object], read_by_parent: Iterable[int], waiting: set[signal.Signals]) -> tuple[int, int]:
+    """Fork a process that does one work and ends; nothing of what the program would do at its end is done there too.
+
+    Parameters
+    ----------
+    work : callable
+        What it gives comes back pickled.
+    read_by_parent : iterable of int
+        Pipes of earlier processes, which the new one closes: it must not be one of their readers.
+    waiting : set of signal.Signals
+        Signals that wait in the new process too, as `stops_waiting` gives them. The caller lets stops wait until it has
+        noted what this returns.
+
+    Returns
+    -------
+    pid : int
+        The process.
+    read : int
+        Pipe through which its answer comes; one that dies gives none, or a part.
+
+    Raises
+    ------
+    OSError
+        When there can be no more processes.
+    """
+    read, write = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            # a thread of `at_once` that has done its work may not be gone yet; it holds nothing
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            _live(work, write, [read, *read_by_parent], waiting)
+    except OSError:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    return pid, read
+
+
+def _live(work: Callable[[], object], pipe: int, unused: Iterable[int], waiting: set[signal.Signals]) -> NoReturn:
+    try:
+        for other in unused:  # so that nobody reads, and nothing waits to be read, when the parent is gone
+            os.close(other)
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+        answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
+        with os.fdopen(pipe, "wb") as stream:
+            stream.write(answer)
+    finally:
+        os._exit(0)
 
 
 def at_once(first: Callable[[], ResultT], *others: Callable[[], object], workers: int) -> ResultT:

@@ -101,7 +101,7 @@ def test_a_process_that_dies_is_lost_alone():
 
 
 def test_what_was_lost_is_told_in_its_order():
-    """Which `lost` prints, so that it must not be asked before."""
+    """`lost` writes to the terminal: it must not be asked before the turn of its reduction."""
     told = []
 
     def aside(number, workers):
@@ -212,7 +212,7 @@ def test_a_program_with_threads_is_not_forked():
         thread.join()
 
 
-def test_without_a_child_to_wait_for(monkeypatch):
+def test_without_a_child_to_wait_for():
     handler = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps them
     try:
         assert [document["number"] for document in documents(4, 2)] == list(range(4))

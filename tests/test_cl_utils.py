@@ -374,7 +374,7 @@ class soxs_mdark:
                 time.sleep(30)
             finally:
                 time.sleep(0.3)
-                Path("cleaned").touch()
+                Path(f"cleaned by {os.getpid()}").touch()
         for done in range(1, 4):
             if self.progress:
                 self.progress(done, 3)
@@ -407,7 +407,7 @@ def test_signals_stop_a_fake_recipe_after_its_cleaning_up(signum, code, word, he
         process.send_signal(signum)  # impatience does not break the cleaning up
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (code, "", f"soxspipe: error: {word}\n")
-    assert (here / "cleaned").exists()
+    assert len(list(here.glob("cleaned by *"))) == 1
 
 
 def test_signals_stop_all_processes_after_their_cleaning_up(here):
@@ -416,7 +416,7 @@ def test_signals_stop_all_processes_after_their_cleaning_up(here):
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (143, "", "soxspipe: error: terminated\n")
-    assert (here / "cleaned").exists()
+    assert len(list(here.glob("cleaned by *"))) == 2
 
 
 def on_a_terminal(*arguments, **environment):

@@ -43,9 +43,6 @@ ROOMS = ("soxspipe.stacking", "soxspipe.instruments", "soxspipe.frames", "soxspi
 
 COMMAND_LINE = {"soxspipe.cl_utils", "soxspipe.terminal", "soxspipe.__main__"}
 
-#: Who forks processes.
-FORKING = {"soxspipe.workers", "soxspipe.batch"}
-
 #: Packages and modules that only some modules may import, at whatever place.
 ONLY_IN = {
     "fundamentals": {"soxspipe.fundamentals_adapter"},
@@ -184,7 +181,7 @@ def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
             assert called not in {"print", "exit", "quit", "sys.exit", "input"}, node.lineno
             assert called not in {"logging.basicConfig", "logging.StreamHandler"}, node.lineno
             # a forked process has to
-            assert called not in {"os._exit", "signal.signal"} or name in FORKING, node.lineno
+            assert called not in {"os._exit", "signal.signal"} or name == "soxspipe.workers", node.lineno
             assert not called.startswith(("sys.stdout.", "sys.stderr.")), node.lineno
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
-import numpy as np
-
 from .in_memory import COMBINER, GIVEN
 from .in_memory import TUNED as TUNED_IN_MEMORY
 from .programs import OURS, PEER, SIRIL
@@ -98,13 +96,6 @@ def slopes(seconds: Mapping[int, float]) -> dict[tuple[int, int], float]:
     return {(a, b): (seconds[b] - seconds[a]) / (b - a) / whole for a, b in pairwise(numbers)}
 
 
-def off_line(seconds: Mapping[int, float]) -> dict[int, float]:
-    """Return how far, as a part of it, each time is off the straight line from the first to the last."""
-    numbers = sorted(seconds)
-    lines = np.interp(numbers, [numbers[0], numbers[-1]], [seconds[numbers[0]], seconds[numbers[-1]]])
-    return {n: float(seconds[n] / line - 1) for n, line in zip(numbers, lines, strict=True)}
-
-
 def check(results: Results) -> list[Promise]:
     """Judge all promises."""
     return [
@@ -155,11 +146,11 @@ def _linear(growth: Mapping[int, Timing]) -> Promise:
     off, said = None, ""
     if growth:
         seconds = {n: timing.wall for n, timing in growth.items()}
-        off = max(map(abs, off_line(seconds).values()))
-        said = "; slopes between neighbours over that of the line: "
-        said += ", ".join(f"{slope:.2f} from {a} to {b}" for (a, b), slope in slopes(seconds).items())
-        said = ", ".join(f"{wall:.2f} s of {n}" for n, wall in seconds.items()) + said
-    return Promise("Time off the straight line from that of 10 to that of 200 frames", 0.2, off, detail=said)
+        relative = slopes(seconds)
+        off = max(abs(slope - 1) for slope in relative.values())
+        said = ", ".join(f"{slope:.2f} from {a} to {b}" for (a, b), slope in relative.items())
+        said += "; " + ", ".join(f"{wall:.2f} s of {n}" for n, wall in seconds.items())
+    return Promise("Slope of time between neighbouring N over that from 10 to 200, off 1", 0.2, off, detail=said)
 
 
 def _stages(stages: Mapping[int, Mapping[str, float]]) -> Iterator[Promise]:

@@ -8,7 +8,7 @@ import pytest
 
 import benchmarks.speed
 from benchmarks.speed import stages
-from benchmarks.speed.promises import Promise, check, off_line, slopes, units
+from benchmarks.speed.promises import Promise, check, slopes, units
 from benchmarks.speed.promises import Results as Measured
 from benchmarks.speed.whole import Timing, over
 
@@ -28,10 +28,6 @@ def test_a_constant_does_not_make_time_less_linear():
 def test_slopes_show_where_time_bends():
     relative = slopes({10: 1.0, 20: 2.0, 30: 5.0})
     assert relative == pytest.approx({(10, 20): 0.5, (20, 30): 1.5})
-
-
-def test_how_far_times_are_off_a_line():
-    assert off_line({10: 1.0, 20: 2.2, 30: 3.0, 50: 4.0}) == pytest.approx({10: 0, 20: 2.2 / 1.75 - 1, 30: 0.2, 50: 0})
 
 
 def test_time_that_bends_is_not_linear():
