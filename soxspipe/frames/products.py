@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..exceptions import InputError, ProductError, ProductExistsError
 from ..signals import stops_waiting
@@ -96,7 +96,8 @@ class Product:
     def add_fits(self, files: Sequence[ProductFile], workers: int = 1) -> None:
         """Write FITS files with check sums under their temporary names.
 
-        DATAMD5, which takes as long as writing, is worked out meanwhile and entered at last.
+        DATAMD5, which takes longer than writing, is worked out and entered while the pixels are on their way to the
+        disk.
 
         Parameters
         ----------
@@ -112,26 +113,26 @@ class Product:
 
         for file in files:
             as_stored(file.hdus)
-        works = [partial(work, file) for work in (self._write, digest) for file in files]
-        at_once(*works, workers=workers)
-        for file in files:
-            self._enter_md5(file, digests[file.ending])
+        with contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(self._new_file(file.role, file.ending)) for file in files]
+            writing = [partial(self._write, *each) for each in zip(files, streams, strict=True)]
+            at_once(*writing, *[partial(digest, file) for file in files], workers=workers)
+            for file, stream in zip(files, streams, strict=True):
+                self._enter_md5(file, digests[file.ending], stream)
 
-    def _write(self, file: ProductFile) -> None:
+    def _write(self, file: ProductFile, stream: IO[bytes]) -> None:
         header = file.hdus[0].header
         set_card(header, "PIPEFILE", self.stem + file.ending, "name of this file")
         set_card(header, *_md5_card("0" * 32))  # room for it
-        with self._new_file(file.role, file.ending) as stream:
-            file.hdus.writeto(stream, checksum=True, output_verify="exception")
+        file.hdus.writeto(stream, checksum=True, output_verify="exception")
+        _begin_sync(stream)
 
-    def _enter_md5(self, file: ProductFile, md5: str) -> None:
+    def _enter_md5(self, file: ProductFile, md5: str, stream: IO[bytes]) -> None:
         hdu = file.hdus[0]
         set_card(hdu.header, *_md5_card(md5))
         hdu.add_checksum()
-        with self._faults(), self._temporary(self.stem + file.ending).open("r+b") as stream:
-            stream.write(hdu.header.tostring().encode("ascii"))
-            stream.flush()
-            os.fsync(stream.fileno())
+        stream.seek(0)
+        stream.write(hdu.header.tostring().encode("ascii"))
 
     def add_text(self, role: str, ending: str, text: str) -> None:
         """Write a text file under its temporary name."""
@@ -175,7 +176,7 @@ class Product:
         return self.folder / f".{name}.{writer or self._writer}.tmp"
 
     @contextlib.contextmanager
-    def _new_file(self, role: str, ending: str) -> Iterator[Any]:
+    def _new_file(self, role: str, ending: str) -> Iterator[IO[bytes]]:
         self._waiting[role] = self.stem + ending
         with self._faults(), self._temporary(self.stem + ending).open("wb") as file:
             yield file
@@ -301,6 +302,14 @@ def _locked(path: Path) -> Iterator[tuple[int, bool]]:
         yield folder, alone
     finally:
         os.close(folder)
+
+
+def _begin_sync(file: IO[bytes]) -> None:
+    """Have what was written brought to the disk while this program goes on."""
+    file.flush()
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # only advice: what is not on the disk yet is not dropped but sent there
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync(folder: int) -> None:
