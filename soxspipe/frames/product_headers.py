@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from ..quality.table import QCValue
 from ..version import __version__
@@ -238,22 +240,40 @@ def image_hdu(name: str, data: np.ndarray[Any, Any], unit: str = "") -> fits.Pri
     return hdu
 
 
-def as_stored(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> None:
-    """Bring pixels to what stands in the file, big-endian and unsigned integers shifted, in arrays of their own.
+@contextlib.contextmanager
+def as_stored(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> Iterator[None]:
+    """Hold pixels as they stand in a file: big-endian, and unsigned integers shifted.
 
-    Astropy would do so for every sum and every write: in place, where an array can be written to, and then back.
+    Where it can be done in place it is, and undone at the end: copies would take as much memory as all images. Astropy
+    would do so too, but for every sum and every write.
+
+    Parameters
+    ----------
+    hdus : iterable of astropy.io.fits.PrimaryHDU or ImageHDU
+        Some may share their pixels.
     """
-    for hdu in hdus:
-        if hdu.data is None:
-            continue
-        data = hdu.data
-        if data.dtype.kind == "u" and data.dtype.itemsize > 1:
-            half = 1 << (8 * data.dtype.itemsize - 1)
-            data = (data ^ data.dtype.type(half)).view(f"i{data.dtype.itemsize}")
-            hdu.data = data.astype(data.dtype.newbyteorder(">"))
-            hdu.header["BSCALE"], hdu.header["BZERO"] = 1, half
-        else:
-            hdu.data = data.astype(data.dtype.newbyteorder(">"))
+    planes = [(hdu, hdu.data) for hdu in hdus if hdu.data is not None]
+    swapped: dict[int, NDArray[Any]] = {}
+    try:
+        for hdu, data in planes:
+            stored = data.dtype.newbyteorder(">")
+            if data.dtype.kind == "u" and data.dtype.itemsize > 1:
+                half = 1 << (8 * data.dtype.itemsize - 1)
+                shifted = (data ^ data.dtype.type(half)).view(f"i{data.dtype.itemsize}")
+                hdu.data = shifted.astype(shifted.dtype.newbyteorder(">"))
+                hdu.header["BSCALE"], hdu.header["BZERO"] = 1, half
+            elif stored != data.dtype and data.flags.writeable:
+                if data.ctypes.data not in swapped:
+                    swapped[data.ctypes.data] = data.byteswap(inplace=True)
+                hdu.data = data.view(stored)
+            else:
+                hdu.data = data.astype(stored)
+        yield
+    finally:
+        for data in swapped.values():
+            data.byteswap(inplace=True)
+        for hdu, data in planes:
+            hdu.data = data
 
 
 def data_md5(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> str:

@@ -111,9 +111,7 @@ class Product:
         def digest(file: ProductFile) -> None:
             digests[file.ending] = data_md5(file.hdus)
 
-        for file in files:
-            as_stored(file.hdus)
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, as_stored([hdu for file in files for hdu in file.hdus]):
             streams = [stack.enter_context(self._new_file(file.role, file.ending)) for file in files]
             writing = [partial(self._write, *each) for each in zip(files, streams, strict=True)]
             at_once(*writing, *[partial(digest, file) for file in files], workers=workers)

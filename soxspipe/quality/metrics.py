@@ -78,7 +78,7 @@ class DarkFacts:
     orient: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
 
 
-def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], facts: DarkFacts) -> list[QCValue]:
+def dark_metrics(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) -> list[QCValue]:
     """Measure the QC values of a master dark.
 
     Parameters
@@ -86,9 +86,7 @@ def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int3
     stack : StackResult
         The stacked frames.
     noise_map : NoiseMap
-        Its hot, cold and noisy pixels.
-    codes : ndarray of int32, shape (ny, nx)
-        All pixel codes; 0 is good.
+        Its hot, cold and noisy pixels, with all other codes.
     facts : DarkFacts
         Exposure, times, temperatures.
 
@@ -96,14 +94,14 @@ def dark_metrics(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int3
     -------
     list of QCValue
     """
-    good = codes == 0
+    good = noise_map.codes == 0
     values = stack.master.data[good]
     mean, std = clipped_moments(values)
     return [
         *_levels(stack, values, good, facts, mean, std),
         *_noise(stack, noise_map, std, facts),
         *_structure(stack, good, facts),
-        *_counts(stack, noise_map, codes, facts),
+        *_counts(stack, noise_map, facts),
         *_circumstances(stack, noise_map, facts),
     ]
 
@@ -197,14 +195,12 @@ def _slope(image: NDArray[np.float32], seen: NDArray[np.bool_], axis: int) -> fl
     return float((where * profile).sum() / np.square(where).sum()) if where.size > 1 else math.nan
 
 
-def _counts(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], facts: DarkFacts) -> list[QCValue]:
+def _counts(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) -> list[QCValue]:
     """Bad pixels by kind."""
-    hot, size = noise_map.count(HOT), codes.size
+    hot, size = noise_map.count(HOT), noise_map.codes.size
     false_share = min(1.0, size * 0.5 * math.erfc(facts.hot_sigma / math.sqrt(2)) / hot) if hot else math.nan
-    bad = np.flatnonzero(codes != 0)
-    kinds = codes.ravel()[bad]
-    hot_ones = bad[kinds & HOT > 0]
-    rate = (stack.master.data.ravel()[hot_ones] - stack.background.total_e.ravel()[hot_ones]) / facts.exptime_s
+    hot_ones = np.flatnonzero(noise_map.codes & HOT)
+    rate = (stack.master.data.ravel()[hot_ones] - stack.background.at(hot_ones)) / facts.exptime_s
     error = stack.master.uncertainty.array
     floor = HOT_LEVEL_ERRORS * float(np.nanmedian(error.ravel()[::ERROR_STRIDE])) / facts.exptime_s
     absolute = [
@@ -220,8 +216,8 @@ def _counts(stack: StackResult, noise_map: NoiseMap, codes: NDArray[np.int32], f
         QCValue("COLDPIX NUM", noise_map.count(COLD), "", "cold or dead pixels"),
         QCValue("NOISYPIX NUM", noise_map.count(NOISY) if noise_map.noisy_tested else None, "", "noisy pixels"),
         QCValue("NOISYPIX TESTED", noise_map.noisy_tested, "", "F: too few frames to look for noisy pixels"),
-        QCValue("AMBIGPIX NUM", int(np.count_nonzero(kinds & AMBIGUOUS)), "", "ambiguous pixels"),
-        QCValue("SATPIX NUM", int(np.count_nonzero(kinds & SATURATED)), "", "pixels saturated in most frames"),
+        QCValue("AMBIGPIX NUM", noise_map.count(AMBIGUOUS), "", "ambiguous pixels"),
+        QCValue("SATPIX NUM", noise_map.count(SATURATED), "", "pixels saturated in most frames"),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -106,11 +107,12 @@ class soxs_mdark(BaseRecipe):
             noisy_minimum_frames=limits.noisy_minimum_frames,
             workers=self.workers,
         )
-        stack = stack.without_quiet_planes()
-        codes = _pixel_codes(stack, noise_map, prepared.static_bad)
-        frame = dark_frame(stack, codes, frames.geometry)
+        stack = stack.without("quiet_noise", "quiet_error")
+        noise_map = _with_all_codes(noise_map, stack, prepared.static_bad)
+        stack = stack.without("ambiguous", "saturated")
+        frame = dark_frame(stack, noise_map.codes, frames.geometry)
         files = dark_files(frame, stack, frames, prepared, self.category)
-        metrics = dark_metrics(stack, noise_map, codes, _facts(frames, prepared, limits.hot_pixel_sigma))
+        metrics = dark_metrics(stack, noise_map, _facts(frames, prepared, limits.hot_pixel_sigma))
         return RecipeOutput(frame, QualityTable(metrics, _ranges(frames, settings)), files)
 
 
@@ -146,12 +148,12 @@ def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
     return ranges
 
 
-def _pixel_codes(stack: StackResult, noise_map: NoiseMap, static_bad: NDArray[np.bool_] | None) -> NDArray[np.int32]:
-    """All codes of a pixel added up; 0 is good."""
+def _with_all_codes(noise_map: NoiseMap, stack: StackResult, static_bad: NDArray[np.bool_] | None) -> NoiseMap:
+    """Add all other codes to those of the noise map."""
     codes = noise_map.codes.copy()
     codes[stack.ambiguous] |= AMBIGUOUS
     codes[stack.saturated] |= SATURATED
     if static_bad is not None:
         codes[static_bad] |= STATIC
     codes[stack.count == 0] |= NO_DATA
-    return codes
+    return replace(noise_map, codes=codes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +30,61 @@ SCATTER_PIXELS = 2**16
 class Background:
     """The level of good pixels, from their neighbours.
 
+    What varies along one axis only is kept as that. All parts together are drawn where they are asked for: an image of
+    them would be one more in memory.
+
     Attributes
     ----------
-    total_e : ndarray of float32, shape (ny, nx), electron
-        Steps between amplifiers, column parity, single rows and smooth part together.
     smooth_e : ndarray of float32, shape (ny, nx), electron
-        The smooth part alone: dark signal and glow, up to a constant.
+        The smooth part: dark signal and glow, up to a constant.
+    rows_e : ndarray of float32, shape (ny,), electron
+        Single rows.
+    columns_e : ndarray of float32, shape (spans, nx), electron
+        Steps between amplifiers and column parity; the amplifiers of a span of rows are alike.
+    level_e : ndarray of float32, shape (spans, nx), electron
+        What the image was measured above.
+    first_rows : ndarray of int, shape (spans,)
+        Where each span begins.
     """
 
-    total_e: NDArray[np.float32]
     smooth_e: NDArray[np.float32]
+    rows_e: NDArray[np.float32]
+    columns_e: NDArray[np.float32]
+    level_e: NDArray[np.float32]
+    first_rows: NDArray[np.intp]
+
+    @property
+    def total_e(self) -> NDArray[np.float32]:
+        """All parts together, electron: an array of shape (ny, nx)."""
+        return self.rows(0, len(self.rows_e))
+
+    def above(self, level_e: NDArray[np.float32]) -> Background:
+        """Return the same of an image to which a level was added, shape (spans, nx)."""
+        return replace(self, level_e=level_e)
+
+    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return all parts together of rows ``start:stop``, electron."""
+        rows = np.arange(start, stop)
+        span = _spans(self.first_rows, rows)
+        total: NDArray[np.float32] = self.columns_e[span] + self.rows_e[rows, None]
+        total += self.smooth_e[start:stop]
+        total += self.level_e[span]
+        return total
+
+    def at(self, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return all parts together of some pixels, indices into the flattened image, electron."""
+        row, column = np.divmod(pixels, self.smooth_e.shape[1])
+        span = np.searchsorted(self.first_rows, row, side="right") - 1
+        total: NDArray[np.float32] = self.columns_e[span, column] + self.rows_e[row]
+        total += self.smooth_e.ravel()[pixels]
+        total += self.level_e[span, column]
+        return total
+
+
+def _spans(first_rows: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the span of each of some rows, or the one that all of them lie in."""
+    span = np.searchsorted(first_rows, rows, side="right") - 1
+    return span[:1] if span.size and span[0] == span[-1] else span
 
 
 def measure_background(
@@ -79,7 +124,6 @@ def measure_background(
     column would hide (docs/method, section 4).
     """
     clean, smooth = (np.empty(image.shape, np.float32) for _ in range(2))
-    total = clean  # which is done with when the total is drawn
     clean[...] = image
     if bad is not None:
         clean[bad] = np.nan
@@ -113,8 +157,6 @@ def measure_background(
 
     def draw(start: int, stop: int) -> None:
         smooth[start:stop] = surface.rows(start, stop)
-        np.add(levels.of(slice(start, stop), slice(0, nx)), rows[start:stop, None], out=total[start:stop])
-        total[start:stop] += smooth[start:stop]
 
     rows = _row_noise(np.concatenate(in_threads(take_rows, bands, workers)))
     in_threads(take_blocks, bands, workers)
@@ -126,7 +168,8 @@ def measure_background(
     in_threads(second_look, bands, workers)
     surface = _Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
     in_threads(draw, bands, workers)
-    return Background(total, smooth)
+    columns = levels.parity_e + levels.step_e
+    return Background(smooth, rows, columns, np.zeros_like(columns), levels.first_rows)
 
 
 class _AmplifierLevels:
@@ -135,27 +178,20 @@ class _AmplifierLevels:
     def __init__(self, image: NDArray[np.float32], regions: Regions) -> None:
         self._image = image
         self._regions = regions
-        starts = sorted({rows.start for rows, _ in regions})
-        self._span = np.searchsorted(starts, np.arange(len(image)), side="right") - 1
-        self._parity, self._step = np.zeros((2, len(starts), image.shape[1]), np.float32)
+        self.first_rows = np.array(sorted({rows.start for rows, _ in regions}))
+        self.parity_e, self.step_e = np.zeros((2, len(self.first_rows), image.shape[1]), np.float32)
 
     def corrected(self, rows: slice, columns: slice, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return a part of the image without what is known by now."""
-        span = self._spans(rows)
-        part: NDArray[np.float32] = np.subtract(self._image[rows, columns], self._parity[span, columns], out=out)
-        part -= self._step[span, columns]
+        span = _spans(self.first_rows, np.arange(rows.start, rows.stop))
+        part: NDArray[np.float32] = np.subtract(self._image[rows, columns], self.parity_e[span, columns], out=out)
+        part -= self.step_e[span, columns]
         return part
 
-    def of(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Return parity and level of a part of the image; of rows that are all alike, one."""
-        span = self._spans(rows)
-        part: NDArray[np.float32] = self._parity[span, columns] + self._step[span, columns]
-        return part
-
-    def _spans(self, rows: slice) -> NDArray[np.intp]:
-        """Return the span of each of some rows, or the one that all of them lie in."""
-        span = self._span[rows]
-        return span[:1] if span.size and span[0] == span[-1] else span
+    def _of(self, region: tuple[slice, slice]) -> tuple[slice, slice]:
+        """Return where the parity and the step of a region are."""
+        first, last = np.searchsorted(self.first_rows, [region[0].start, region[0].stop])
+        return slice(first, last), region[1]
 
     def measure_parity(self) -> None:
         """Take half the difference of odd and even columns, region by region."""
@@ -164,9 +200,7 @@ class _AmplifierLevels:
             even, odd = block[::4, : block.shape[1] // 2 * 2 : 2], block[::4, 1::2]
             # each pair of columns by its own median, so that a bad column among them does not count
             half = np.float32(0.5 * _median(nan_medians((odd - even).T)))
-            self._parity[self._span[rows.start] : self._span[rows.stop - 1] + 1, columns] = np.where(
-                np.arange(block.shape[1]) % 2, half, -half
-            )
+            self.parity_e[self._of((rows, columns))] = np.where(np.arange(block.shape[1]) % 2, half, -half)
 
     def measure_steps(self) -> None:
         """Bring every region to the level of the first, across the edges that they share."""
@@ -177,8 +211,7 @@ class _AmplifierLevels:
                 step = 0.0 if not placed else self._step_of(region, placed)
                 if step is None:
                     continue
-                rows, columns = region
-                self._step[self._span[rows.start] : self._span[rows.stop - 1] + 1, columns] = step
+                self.step_e[self._of(region)] = step
                 placed.append(region)
                 waiting.remove(region)
                 break

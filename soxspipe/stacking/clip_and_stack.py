@@ -96,10 +96,9 @@ class StackResult:
         """Samples left out by the clip."""
         return len(self.rejected)
 
-    def without_quiet_planes(self) -> StackResult:
-        """Return the same without the two planes that only the search for bad pixels needs: a tenth of the memory."""
-        nothing = np.empty((0, 0), np.float32)
-        return replace(self, quiet_noise=nothing, quiet_error=nothing)
+    def without(self, *images: str) -> StackResult:
+        """Return the same without images, by name, that nobody needs any more: each holds on to memory."""
+        return replace(self, **{name: getattr(self, name)[:0, :0].copy() for name in images})
 
 
 def clip_and_stack(
@@ -236,10 +235,9 @@ def clip_and_stack(
         _model_error(images, background, noise_model, region_level, common_error, rows, error[rows], quiet_error[rows])
 
     in_threads(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
-    for start, stop in noise_model.spans():
-        level = noise_model.row(noise_model.level_e, start)
-        images.mean[start:stop] += level
-        background.total_e[start:stop] += level
+    level = np.array([noise_model.row(noise_model.level_e, start) for start, _ in noise_model.spans()])
+    for (start, stop), row in zip(noise_model.spans(), level, strict=True):
+        images.mean[start:stop] += row
     log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
     return StackResult(
         master=_as_ccddata(images.mean, error),
@@ -250,7 +248,7 @@ def clip_and_stack(
         ambiguous=images.ambiguous,
         saturated=images.saturated,
         noise_model=noise_model,
-        background=background,
+        background=background.above(level),
         n_frames=n_frames,
         rejected=rejected,
         n_invalid=n_invalid,
@@ -297,7 +295,7 @@ def _model_error(
         quiet += np.square(common_error[rows])
     np.sqrt(quiet, out=quiet)
     error[...] = quiet
-    excess = images.mean[rows] - background.total_e[rows]
+    excess = images.mean[rows] - background.rows(rows.start, rows.stop)
     own = np.flatnonzero(excess > EXCESS_SIGMA * quiet)
     own_variance = (variance.ravel()[own] + shot_scale * excess.ravel()[own]) / count.ravel()[own]
     if common_error is not None:

@@ -40,7 +40,7 @@ class NoiseMap:
     Attributes
     ----------
     codes : ndarray of int32, shape (ny, nx)
-        Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy); 0 is good.
+        Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy), and what else a recipe adds; 0 is good.
     null_width : float
         Width of the good pixels' distance from their neighbours, in units of their error: 1 when the
         errors are right.
@@ -144,8 +144,14 @@ def create_noise_map(
     noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
     noisy_tested = noisy_tested and count is not None and quiet_noise is not None
 
-    def distance(view: _View) -> NDArray[Any]:
-        return (view(data) - view(background.total_e)) / view(scale)
+    # pixels for the width of the null distribution; an even stride would see one column parity only
+    stride = max(1, data.size // NULL_SAMPLE) | 1
+
+    def null_sample(image: NDArray[Any]) -> NDArray[Any]:
+        return image.ravel()[::stride]
+
+    def distance(view: _View, level: NDArray[np.float32]) -> NDArray[Any]:
+        return (view(data) - level) / view(scale)
 
     def variance_ratio(view: _View) -> NDArray[Any]:
         assert count is not None
@@ -162,7 +168,7 @@ def create_noise_map(
 
         here = rows(codes)
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = distance(rows)
+            z = distance(rows, background.rows(start, stop))
             np.multiply(z > hot_pixel_sigma * width, np.int32(HOT), out=here)
             here[z < -cold_pixel_sigma * width] |= COLD
             if noisy_tested:
@@ -172,9 +178,9 @@ def create_noise_map(
                 here.reshape(-1)[near[np.cbrt(ratio.ravel()[near]) > noisiest]] |= NOISY
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        width = clipped_moments(distance(_null_sample))[1]
+        width = clipped_moments(distance(null_sample, background.at(np.arange(0, data.size, stride))))[1]
         if noisy_tested:
-            centre, spread = clipped_moments(np.cbrt(variance_ratio(_null_sample)))
+            centre, spread = clipped_moments(np.cbrt(variance_ratio(null_sample)))
             noisiest = centre + noisy_pixel_sigma * spread
     in_threads(judge, row_bands([(0, len(data))], BAND_ROWS), workers)
     result = NoiseMap(codes, width, noisy_tested)
@@ -186,8 +192,3 @@ def create_noise_map(
         width,
     )
     return result
-
-
-def _null_sample(image: NDArray[Any]) -> NDArray[Any]:
-    """Take pixels for the width of the null distribution; an even stride would see one column parity only."""
-    return image.ravel()[:: max(1, image.size // NULL_SAMPLE) | 1]

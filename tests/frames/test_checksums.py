@@ -175,8 +175,8 @@ def test_md5_of_a_file_is_datamd5_or_that_of_its_data(tmp_path):
     path = tmp_path / "a.fits"
     planes = [fits.PrimaryHDU(DATA), fits.ImageHDU(DATA.astype("f4"))]
     fits.HDUList(planes).writeto(path)
-    as_stored(planes)
-    assert file_md5(read_units(path)) == data_md5(planes)
+    with as_stored(planes):
+        assert file_md5(read_units(path)) == data_md5(planes)
     fits.setval(path, "DATAMD5", value=" stated ")
     assert file_md5(read_units(path)) == "stated"
 

@@ -78,16 +78,22 @@ def test_files_appear_whole_and_together(tmp_path):
 
 
 def test_what_stands_in_the_file_and_the_pixels_that_it_came_from():
-    """Whoever holds the pixels finds them as they were; what is digested are the bytes of the file."""
+    """What is digested are the bytes of the file; afterwards the pixels are as they were."""
     planes = {"FLUX": np.float32([[1.5, np.nan]]), "QUAL": np.int32([[2, -3]]), "NCOMBINE": np.uint16([[0, 65535]])}
     before = {name: plane.copy() for name, plane in planes.items()}
+    planes["ERRS"] = np.full((1, 2), 0.25, np.float32)
+    before["ERRS"] = planes["ERRS"].copy()
+    planes["ERRS"].flags.writeable = False
     hdus = fits.HDUList([image_hdu(name, plane) for name, plane in planes.items()])
-    as_stored(hdus)
-    digest, file = data_md5(hdus), io.BytesIO()
-    hdus.writeto(file, checksum=True)
+    same = fits.PrimaryHDU(planes["QUAL"])
+    with as_stored([*hdus, same]):
+        digest, file = data_md5(hdus), io.BytesIO()
+        hdus.writeto(file, checksum=True)
+        assert same.data.tobytes() == hdus["QUAL"].data.tobytes() == before["QUAL"].astype(">i4").tobytes()
     for name, plane in planes.items():
         np.testing.assert_array_equal(plane, before[name])
-        assert not np.shares_memory(plane, hdus[name].data)
+        np.testing.assert_array_equal(hdus[name].data, before[name])
+        assert plane.dtype == hdus[name].data.dtype == before[name].dtype
     units = b""
     file.seek(0)
     with fits.open(file, checksum=True) as again:

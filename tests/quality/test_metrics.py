@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,7 @@ def values():
         temperatures_k=np.array([40.1, 40.2, 40.3]),
         pixel_area_cm2=(18e-4) ** 2,
     )
-    qc = dark_metrics(stack, noise_map, noise_map.codes, facts)
+    qc = dark_metrics(stack, noise_map, facts)
     return {one.name: one.value for one in qc}, levels
 
 
@@ -91,6 +93,10 @@ def test_circumstances(values):
     assert qc["DETECTOR TEMP RANGE"] == pytest.approx(0.2)
 
 
+def all_good(noise_map):
+    return replace(noise_map, codes=np.zeros_like(noise_map.codes))
+
+
 def test_structure():
     y, x = np.mgrid[:256, :256]
     rng = np.random.default_rng(12)
@@ -100,9 +106,8 @@ def test_structure():
     frames = [100 + 0.02 * x - 0.01 * y + fixed + rng.normal(0, 10, SHAPE) for _ in range(4)]
     for pattern in (0.0, corner):
         stack = clip_and_stack([(frame + pattern).astype(np.float32) for frame in frames])
-        noise_map = create_noise_map(stack.master, background=stack.background)
-        good = np.zeros(SHAPE, np.int32)
-        qc = {one.name: one.value for one in dark_metrics(stack, noise_map, good, DarkFacts(1.0, True))}
+        noise_map = all_good(create_noise_map(stack.master, background=stack.background))
+        qc = {one.name: one.value for one in dark_metrics(stack, noise_map, DarkFacts(1.0, True))}
         assert qc["CONTAM"] == pytest.approx(4.0 if pattern is corner else 0.0, abs=0.3)
         if pattern is not corner:
             assert qc["STRUCT X"] == pytest.approx(0.02, abs=0.001)
@@ -115,9 +120,9 @@ def test_axes_are_those_of_the_product():
     x = np.mgrid[:64, :64][1]
     rng = np.random.default_rng(13)
     stack = clip_and_stack([(100 + 0.5 * x + rng.normal(0, 10, x.shape)).astype(np.float32) for _ in range(3)])
-    noise_map = create_noise_map(stack.master, background=stack.background)
+    noise_map = all_good(create_noise_map(stack.master, background=stack.background))
     facts = DarkFacts(1.0, True, orient=lambda image: np.rot90(image, 1))
-    qc = {one.name: one.value for one in dark_metrics(stack, noise_map, np.zeros(x.shape, np.int32), facts)}
+    qc = {one.name: one.value for one in dark_metrics(stack, noise_map, facts)}
     # a quarter turn counter-clockwise lets what rose along X fall along Y
     assert qc["STRUCT Y"] == pytest.approx(-0.5, abs=0.05)
     assert qc["STRUCT X"] == pytest.approx(0.0, abs=0.05)
@@ -128,7 +133,7 @@ def test_a_level_with_its_pedestal_is_only_a_limit(values):
     stack = clip_and_stack([rng.normal(500, 5, (64, 64)).astype(np.float32) for _ in range(3)])
     noise_map = create_noise_map(stack.master, background=stack.background)
     for removed in (True, False):
-        qc = dark_metrics(stack, noise_map, noise_map.codes, DarkFacts(10.0, removed))
+        qc = dark_metrics(stack, noise_map, DarkFacts(10.0, removed))
         table = QualityTable(qc, {"DARK CURRENT": (None, 1.0)})
         assert table["DARK CURRENT LIMIT"].value is not removed
         assert table["DARK CURRENT"].passed is (False if removed else None)
@@ -143,9 +148,7 @@ def test_a_level_that_a_bias_told_is_uncertain_by_its_drift():
     errors = []
     for told in (False, True):
         facts = DarkFacts(10.0, True, bias_tells_level=told, **bias)
-        errors.append(
-            {q.name: q.value for q in dark_metrics(stack, noise_map, noise_map.codes, facts)}["DARK CURRENT ERR"]
-        )
+        errors.append({q.name: q.value for q in dark_metrics(stack, noise_map, facts)}["DARK CURRENT ERR"])
     assert errors[0] < 0.02
     # the mean of five frames and that of the bias: twice 2.5 / 5 electron**2
     assert errors[1] == pytest.approx(np.sqrt(2 * 2.5 / 5) / 10.0, rel=0.01)
