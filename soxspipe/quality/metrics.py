@@ -169,15 +169,17 @@ def _noise(stack: StackResult, noise_map: NoiseMap, std: float, facts: DarkFacts
 def _structure(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) -> list[QCValue]:
     """Slopes along the axes, and light or glow in the corners."""
     seen, image = facts.orient(good), facts.orient(stack.master.data)
-    smooth = stack.background.smooth_e
-    ny, nx = smooth.shape
+    smooth = stack.background.surface.rows
+    ny, nx = good.shape
     high, wide = max(1, round(ny * CORNER)), max(1, round(nx * CORNER))
     corners = [
-        smooth[rows, columns] for rows in (np.s_[:high], np.s_[-high:]) for columns in (np.s_[:wide], np.s_[-wide:])
+        part[:, columns]
+        for part in map(smooth, (np.s_[:high], np.s_[-high:]))
+        for columns in (np.s_[:wide], np.s_[-wide:])
     ]
     inner_y, inner_x = round(ny * (1 - CENTRE) / 2), round(nx * (1 - CENTRE) / 2)
-    centre = smooth[inner_y : ny - inner_y, inner_x : nx - inner_x]
-    contamination = float(np.median(np.concatenate([corner.ravel() for corner in corners])) - np.median(centre))
+    centre = smooth(np.s_[inner_y : ny - inner_y])[:, inner_x : nx - inner_x]
+    contamination = float(np.median(np.concatenate(corners, axis=None)) - np.median(centre))
     return [
         QCValue("STRUCT X", _slope(image, seen, 0), "electron/pixel", "slope of the profile along X"),
         QCValue("STRUCT Y", _slope(image, seen, 1), "electron/pixel", "slope of the profile along Y"),
@@ -199,7 +201,8 @@ def _counts(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) -> list[Q
     """Bad pixels by kind."""
     hot, size = noise_map.count(HOT), noise_map.codes.size
     false_share = min(1.0, size * 0.5 * math.erfc(facts.hot_sigma / math.sqrt(2)) / hot) if hot else math.nan
-    hot_ones = np.flatnonzero(noise_map.codes & HOT)
+    bad = np.flatnonzero(noise_map.codes != 0)
+    hot_ones = bad[noise_map.codes.ravel()[bad] & HOT != 0]
     rate = (stack.master.data.ravel()[hot_ones] - stack.background.at(hot_ones)) / facts.exptime_s
     error = stack.master.uncertainty.array
     floor = HOT_LEVEL_ERRORS * float(np.nanmedian(error.ravel()[::ERROR_STRIDE])) / facts.exptime_s

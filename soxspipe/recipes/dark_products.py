@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["dark_files", "dark_frame"]
 
 
-def dark_frame(stack: StackResult, codes: NDArray[np.int32], geometry: Geometry) -> CCDData:
+def dark_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: Geometry) -> CCDData:
     """Turn a stack to product orientation.
 
     Parameters

@@ -150,7 +150,7 @@ def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
 
 def _with_all_codes(noise_map: NoiseMap, stack: StackResult, static_bad: NDArray[np.bool_] | None) -> NoiseMap:
     """Add all other codes to those of the noise map."""
-    codes = noise_map.codes.copy()
+    codes = noise_map.codes.astype(np.int32)
     codes[stack.ambiguous] |= AMBIGUOUS
     codes[stack.saturated] |= SATURATED
     if static_bad is not None:

@@ -30,12 +30,11 @@ SCATTER_PIXELS = 2**16
 class Background:
     """The level of good pixels, from their neighbours.
 
-    What varies along one axis only is kept as that. All parts together are drawn where they are asked for: an image of
-    them would be one more in memory.
+    It is kept as what it is made of and drawn where it is asked for: images of it would be two more in memory.
 
     Attributes
     ----------
-    smooth_e : ndarray of float32, shape (ny, nx), electron
+    surface : Surface
         The smooth part: dark signal and glow, up to a constant.
     rows_e : ndarray of float32, shape (ny,), electron
         Single rows.
@@ -47,43 +46,47 @@ class Background:
         Where each span begins.
     """
 
-    smooth_e: NDArray[np.float32]
+    surface: Surface
     rows_e: NDArray[np.float32]
     columns_e: NDArray[np.float32]
     level_e: NDArray[np.float32]
     first_rows: NDArray[np.intp]
 
     @property
+    def smooth_e(self) -> NDArray[np.float32]:
+        """The smooth part, electron: an array of shape (ny, nx)."""
+        return self.surface.rows(slice(None))
+
+    @property
     def total_e(self) -> NDArray[np.float32]:
         """All parts together, electron: an array of shape (ny, nx)."""
-        return self.rows(0, len(self.rows_e))
+        return self.rows(slice(0, len(self.rows_e)))
 
     def above(self, level_e: NDArray[np.float32]) -> Background:
         """Return the same of an image to which a level was added, shape (spans, nx)."""
         return replace(self, level_e=level_e)
 
-    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return all parts together of rows ``start:stop``, electron."""
-        rows = np.arange(start, stop)
+    def rows(self, rows: slice, smooth_e: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Return all parts together of some rows, electron; whoever has the smooth part may give it."""
         span = _spans(self.first_rows, rows)
         total: NDArray[np.float32] = self.columns_e[span] + self.rows_e[rows, None]
-        total += self.smooth_e[start:stop]
+        total += self.surface.rows(rows) if smooth_e is None else smooth_e
         total += self.level_e[span]
         return total
 
     def at(self, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return all parts together of some pixels, indices into the flattened image, electron."""
-        row, column = np.divmod(pixels, self.smooth_e.shape[1])
+        row, column = np.divmod(pixels, self.columns_e.shape[1])
         span = np.searchsorted(self.first_rows, row, side="right") - 1
         total: NDArray[np.float32] = self.columns_e[span, column] + self.rows_e[row]
-        total += self.smooth_e.ravel()[pixels]
+        total += self.surface.at(row, column)
         total += self.level_e[span, column]
         return total
 
 
-def _spans(first_rows: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def _spans(first_rows: NDArray[np.intp], rows: slice) -> NDArray[np.intp]:
     """Return the span of each of some rows, or the one that all of them lie in."""
-    span = np.searchsorted(first_rows, rows, side="right") - 1
+    span = np.searchsorted(first_rows, np.arange(rows.start, rows.stop), side="right") - 1
     return span[:1] if span.size and span[0] == span[-1] else span
 
 
@@ -145,7 +148,7 @@ def measure_background(
         medians[start // box : -(-stop // box)] = _block_medians(clean[start:stop], box)
 
     def first_look(start: int, stop: int) -> NDArray[np.float32]:
-        residual = np.subtract(clean[start:stop], surface.rows(start, stop), out=smooth[start:stop])
+        residual = np.subtract(clean[start:stop], surface.rows(slice(start, stop)), out=smooth[start:stop])
         return residual.ravel()[-start * nx % stride :: stride].copy()
 
     def second_look(start: int, stop: int) -> None:
@@ -155,21 +158,17 @@ def measure_background(
         spoilt[far // nx // box, far % nx // box] = True
         medians[start // box : -(-stop // box)][spoilt] = _block_medians(clean[start:stop], box, spoilt)
 
-    def draw(start: int, stop: int) -> None:
-        smooth[start:stop] = surface.rows(start, stop)
-
     rows = _row_noise(np.concatenate(in_threads(take_rows, bands, workers)))
     in_threads(take_blocks, bands, workers)
     first = _without_clusters(np.where(np.isfinite(medians), medians, np.float32(_median(medians))))
-    surface = _Surface(first, image.shape, box)
+    surface = Surface(first, image.shape, box)
     # what stands out of a first look would pull its own background: a second look leaves it out
     scatter = clipped_moments(np.concatenate(in_threads(first_look, bands, workers)))[1]
     outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
     in_threads(second_look, bands, workers)
-    surface = _Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
-    in_threads(draw, bands, workers)
+    surface = Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
     columns = levels.parity_e + levels.step_e
-    return Background(smooth, rows, columns, np.zeros_like(columns), levels.first_rows)
+    return Background(surface, rows, columns, np.zeros_like(columns), levels.first_rows)
 
 
 class _AmplifierLevels:
@@ -183,7 +182,7 @@ class _AmplifierLevels:
 
     def corrected(self, rows: slice, columns: slice, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return a part of the image without what is known by now."""
-        span = _spans(self.first_rows, np.arange(rows.start, rows.stop))
+        span = _spans(self.first_rows, rows)
         part: NDArray[np.float32] = np.subtract(self._image[rows, columns], self.parity_e[span, columns], out=out)
         part -= self.step_e[span, columns]
         return part
@@ -284,7 +283,7 @@ def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:
     return middle
 
 
-class _Surface:
+class Surface:
     """A cubic (Catmull-Rom) through the centres of the blocks; straight beyond the outermost.
 
     Written out as four weighted rows for each, so that the result does not depend on how a library
@@ -297,9 +296,17 @@ class _Surface:
         self._blocks = _beyond(np.ascontiguousarray(wide.T))
         self._left, self._weights = _cubic(ny, box)
 
-    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Draw rows ``start:stop``."""
-        return self._weighted(self._blocks, self._left[start:stop], self._weights[:, start:stop])
+    def rows(self, rows: slice) -> NDArray[np.float32]:
+        """Draw some rows."""
+        return self._weighted(self._blocks, self._left[rows], self._weights[:, rows])
+
+    def at(self, row: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Draw some pixels."""
+        left, weights = self._left[row], self._weights[:, row]
+        values: NDArray[np.float32] = self._blocks[left, column] * weights[0]
+        for k in range(1, 4):
+            values += self._blocks[left + k, column] * weights[k]
+        return values
 
     @staticmethod
     def _weighted(

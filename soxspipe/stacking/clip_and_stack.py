@@ -228,7 +228,7 @@ def clip_and_stack(
     )
     error, quiet_error = (np.empty(stack.shape, np.float32) for _ in range(2))
     # the read noise holds the shot noise of its region's mean level: only the difference from that counts
-    region_level = np.array([_mean_level(background.smooth_e[region]) for region in noise_model.regions])
+    region_level = np.array([_mean_smooth_level(background, *region) for region in noise_model.regions])
 
     def finish(start: int, stop: int) -> None:
         rows = slice(start, stop)
@@ -284,7 +284,8 @@ def _model_error(
     """Fill rows with the one-sigma error of the mean by the noise model, and that of a good pixel in its place."""
     shot_scale = np.float32(model.shot_scale)
     read_variance = np.square(model.row(model.read_noise_e, rows.start))
-    variance = background.smooth_e[rows] - model.row(region_level, rows.start)
+    smooth = background.surface.rows(rows)
+    variance = smooth - model.row(region_level, rows.start)
     variance *= shot_scale
     variance += read_variance
     np.maximum(variance, np.float32(0.25) * read_variance, out=variance)
@@ -295,7 +296,7 @@ def _model_error(
         quiet += np.square(common_error[rows])
     np.sqrt(quiet, out=quiet)
     error[...] = quiet
-    excess = images.mean[rows] - background.rows(rows.start, rows.stop)
+    excess = images.mean[rows] - background.rows(rows, smooth)
     own = np.flatnonzero(excess > EXCESS_SIGMA * quiet)
     own_variance = (variance.ravel()[own] + shot_scale * excess.ravel()[own]) / count.ravel()[own]
     if common_error is not None:
@@ -304,8 +305,10 @@ def _model_error(
     error[images.count[rows] == 0] = np.nan
 
 
-def _mean_level(image: NDArray[np.float32]) -> float:
-    return float(image[::4].mean(dtype=np.float64))
+def _mean_smooth_level(background: Background, rows: slice, columns: slice) -> float:
+    """Mean of the smooth part in a region; a quarter of its rows tells it."""
+    smooth = background.surface.rows(slice(rows.start, rows.stop, 4))
+    return float(smooth[:, columns].mean(dtype=np.float64))
 
 
 def _as_ccddata(data: NDArray[np.float32], error: NDArray[np.float32]) -> CCDData:

@@ -39,7 +39,7 @@ class NoiseMap:
 
     Attributes
     ----------
-    codes : ndarray of int32, shape (ny, nx)
+    codes : ndarray of uint16 or int32, shape (ny, nx)
         Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy), and what else a recipe adds; 0 is good.
     null_width : float
         Width of the good pixels' distance from their neighbours, in units of their error: 1 when the
@@ -48,7 +48,7 @@ class NoiseMap:
         Whether there were frames enough to look for noisy pixels.
     """
 
-    codes: NDArray[np.int32]
+    codes: NDArray[np.integer[Any]]
     null_width: float
     noisy_tested: bool
 
@@ -57,7 +57,7 @@ class NoiseMap:
         return int(np.count_nonzero(self._bad & code))
 
     @cached_property
-    def _bad(self) -> NDArray[np.int32]:
+    def _bad(self) -> NDArray[np.integer[Any]]:
         """Return the codes of the pixels that have one."""
         return self.codes[self.codes != 0]
 
@@ -140,7 +140,7 @@ def create_noise_map(
             data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box, workers=workers
         )
     scale = error if quiet_error is None else quiet_error
-    codes = np.empty(data.shape, np.int32)
+    codes = np.empty(data.shape, np.uint16)
     noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
     noisy_tested = noisy_tested and count is not None and quiet_noise is not None
 
@@ -168,8 +168,8 @@ def create_noise_map(
 
         here = rows(codes)
         with np.errstate(invalid="ignore", divide="ignore"):
-            z = distance(rows, background.rows(start, stop))
-            np.multiply(z > hot_pixel_sigma * width, np.int32(HOT), out=here)
+            z = distance(rows, background.rows(slice(start, stop)))
+            np.multiply(z > hot_pixel_sigma * width, np.uint16(HOT), out=here)
             here[z < -cold_pixel_sigma * width] |= COLD
             if noisy_tested:
                 ratio = variance_ratio(rows)

@@ -400,8 +400,12 @@ def _plain_median(values: NDArray[Any]) -> float:
     """Median by the values close to it, of which there are few enough to sort; a sample of all tells which."""
     few = np.sort(values[:: max(1, values.size // MEDIAN_VALUES) | 1])
     low, high = (few[int((0.5 + side * MEDIAN_REACH) * few.size)] for side in (-1, 1))
-    near = np.sort(values[(values >= low) & (values <= high)])
-    below = np.count_nonzero(values < low)
+    below, parts = 0, []
+    for start in range(0, values.size, CHUNK):
+        chunk = values[start : start + CHUNK]
+        below += int(np.count_nonzero(chunk < low))
+        parts.append(chunk[(chunk >= low) & (chunk <= high)])
+    near = np.sort(np.concatenate(parts))
     ranks = (values.size - 1) // 2 - below, values.size // 2 - below
     if ranks[0] < 0 or ranks[1] >= near.size:  # the sample was far off
         return float(np.median(values))
