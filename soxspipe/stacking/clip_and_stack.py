@@ -30,7 +30,7 @@ SCALES = ("noise-model", "std", "mad")
 #: Samples that each worker holds at once: fewer pay for more calls, more gain nothing. Of many frames it holds more,
 #: as below so many rows each call costs more than its work, up to a limit for all workers, or for two where there is
 #: but one. A sample takes some ten bytes.
-BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 3 * 2**22, 16
+BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 5 * 2**21, 16
 #: Most frames that threads stack: of more, a band makes so many short calls that processes are faster.
 THREAD_FRAMES = 30
 #: Rows whose errors are worked out at once.
