@@ -9,7 +9,7 @@ from statistics import median
 
 from .in_memory import COMBINER, GIVEN
 from .in_memory import TUNED as TUNED_IN_MEMORY
-from .programs import OURS, PEER, SIRIL
+from .programs import ONE_PROCESS, OURS, PEER, SIRIL, THREE_SIGMA
 from .samples import MANY
 from .stages import BESIDE, STACK
 from .whole import DOCOPT, HELP, ONE, REFUSED, THREE, Timing, Timings, over
@@ -133,13 +133,17 @@ def _stack(results: Results) -> Iterator[Promise]:
 
 
 def _memory(timings: Timings) -> Iterator[Promise]:
-    ours = {int(label): timing for (label, name), timing in timings.items() if name == OURS and label.isdigit()}
-    peaks = {n: timing.peak_mb for n, timing in sorted(ours.items())}
-    detail = f"at N = {max(peaks, key=lambda n: peaks[n])}, of N = {', '.join(map(str, peaks))}" if peaks else ""
-    most = max(peaks.values()) if MANY in peaks else None
-    yield Promise(f"Peak memory, up to {MANY} frames", 400.0, most, unit="MB", detail=detail)
-    grown = peaks[100] - peaks[10] if {10, 100} <= set(peaks) else None
-    yield Promise("Growth of the peak from 10 to 100 frames", 60.0, grown, unit="MB")
+    ours = {at: timing.peak_mb for at, timing in timings.items() if at[1] in (OURS, ONE_PROCESS, THREE_SIGMA)}
+    label, program = max(ours, key=lambda at: ours[at]) if ours else ("", "")
+    most = max(ours.values()) if (str(MANY), OURS) in ours else None
+    yield Promise(
+        f"Peak memory, up to {MANY} frames, all sizes and clips", 400.0, most, unit="MB", detail=f"{label}: {program}"
+    )
+    peaks = {n: ours.get((str(n), OURS)) for n in (10, 100, MANY)}
+    for n in (100, MANY):
+        few, many = peaks[10], peaks[n]
+        grown = None if few is None or many is None else many - few
+        yield Promise(f"Growth of the peak from 10 to {n} frames", 60.0, grown, unit="MB")
 
 
 def _linear(growth: Mapping[int, Timing]) -> Promise:

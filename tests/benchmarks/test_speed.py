@@ -46,6 +46,18 @@ def test_what_is_beside_the_stack_is_to_cost_less():
     assert [promise.holds for promise in promises] == [False, True]
 
 
+def test_memory_is_that_of_the_worst_set_and_grows_from_ten_frames():
+    peaks = {
+        ("10", "soxspipe mdark"): 250.0, ("100", "soxspipe mdark"): 240.0, ("1000", "soxspipe mdark"): 311.0,
+        ("10 of 4000 x 2106", "soxspipe mdark, 3 sigma"): 401.0, ("10", "Siril"): 900.0,
+    }  # fmt: skip
+    timings = {at: Timing([1.0], [], peak) for at, peak in peaks.items()}
+    promises = [promise for promise in check(Measured(timings=timings)) if promise.unit == "MB"]
+    assert [promise.value for promise in promises] == [401.0, -10.0, 61.0]
+    assert [promise.holds for promise in promises] == [False, True, False]
+    assert promises[0].detail == "10 of 4000 x 2106: soxspipe mdark, 3 sigma"
+
+
 def test_ratios_are_taken_round_by_round():
     # medians of each alone would give 0.5
     timings = {("10", "a"): Timing([1.0, 8.0, 1.0], []), ("10", "b"): Timing([2.0, 4.0, 0.5], [])}
