@@ -306,6 +306,21 @@ def test_what_reaches_the_disk_in_which_order(tmp_path, monkeypatch):
     assert done == [*files, ("sync", ".journal"), ("sync", "-"), *renames, ("sync", "-"), ("unlink", "")]
 
 
+def test_a_system_that_takes_no_advice_writes_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
+    with three_files(tmp_path / "refused", 1) as product:
+        product.commit()
+    monkeypatch.delattr(os, "posix_fadvise")
+    with three_files(tmp_path / "unknown", 1) as product:
+        product.commit()
+    assert state_of(tmp_path / "refused") == state_of(tmp_path / "unknown")
+    with fits.open(tmp_path / "unknown" / "stem.fits", checksum=True) as hdus:
+        assert hdus[0].header["DATAMD5"].strip("0")
+
+
 def test_folders_that_cannot_be_synced_go_without(tmp_path, monkeypatch):
     fsync = os.fsync
 

@@ -55,6 +55,25 @@ def test_background_follows_channels_parity_and_glow():
     assert abs(residual[:60, :60]).max() < 6  # also where the glow is steepest
 
 
+def test_the_background_is_the_same_however_much_of_it_is_drawn():
+    pattern, glow = detector_pattern()
+    noise = np.random.default_rng(5).normal(0, 4, SHAPE)
+    # amplifiers one above the other: each span of rows has steps of its own
+    regions = tuple((rows, slice(0, SHAPE[1])) for rows in (slice(0, 200), slice(200, SHAPE[0])))
+    image = (pattern + glow + noise).astype(np.float32)
+    image[200:] += 300.0
+    background = measure_background(image, regions, column_parity=True)
+    total, pixels = background.total_e, np.arange(0, image.size, 7)
+    assert np.median(total[205:, 5]) - np.median(total[:195, 5]) > 200  # the step is in it
+    for rows in (slice(0, 64), slice(190, 210), slice(500, SHAPE[0])):
+        np.testing.assert_array_equal(background.rows(rows), total[rows])
+        np.testing.assert_array_equal(background.rows(rows, background.smooth_e[rows]), total[rows])
+    np.testing.assert_array_equal(background.at(pixels), total.ravel()[pixels])
+    above = background.above(np.full_like(background.columns_e, 1000.0))
+    np.testing.assert_allclose(above.total_e, total + 1000, rtol=1e-6)
+    np.testing.assert_array_equal(above.smooth_e, background.smooth_e)
+
+
 def test_no_false_codes_in_glow_and_structure():
     result = map_of(stack_of())
     assert result.null_width == pytest.approx(1, abs=0.03)
