@@ -215,7 +215,7 @@ def clip_and_stack(
             processes=processes,
             progress=None if progress is None else lambda rows: progress(rows, ny),
         )
-    rejected = _by_pixel(np.concatenate([left.rejected for left in leftovers]), n_frames)
+    rejected = _by_pixel(np.concatenate([left.rejected for left in leftovers]))
     n_invalid = sum(left.n_invalid for left in leftovers)
     del leftovers  # of a thousand frames they are as large as an image
     background = measure_background(
@@ -261,14 +261,11 @@ def _band_rows(row_samples: int, workers: int) -> int:
     return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // max(workers, 2) // row_samples), 1)
 
 
-def _by_pixel(rejected: NDArray[np.int32], n_frames: int) -> NDArray[np.int32]:
+def _by_pixel(rejected: NDArray[np.int32]) -> NDArray[np.int32]:
     """Sort samples, in place, whoever found them and when: by pixel, and by frame within it."""
-    keys = rejected[:, 1].astype(np.int64)
-    keys *= n_frames
-    keys += rejected[:, 0]
-    keys.sort()
-    np.divmod(keys, n_frames, out=(rejected[:, 1], rejected[:, 0]), casting="same_kind")
-    return rejected
+    stored = rejected.astype("<i4", copy=False)
+    stored.view("<i8").sort(axis=0)  # frame and pixel as one number, the pixel being its upper half
+    return stored
 
 
 def _model_error(
