@@ -272,8 +272,8 @@ def as_stored(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> Iterator[None]
     finally:
         for data in swapped.values():
             data.byteswap(inplace=True)
-        for hdu, data in planes:
-            hdu.data = data
+    for hdu, data in planes:  # not after a stop: it may have hit a header half way
+        hdu.data = data
 
 
 def data_md5(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> str:
