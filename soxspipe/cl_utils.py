@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .exceptions import CommandLineError, ProductExistsError, SoxspipeError
-from .terminal import Stopped, Terminal, deliver, escaped, fault_lines, stoppable
+from .terminal import Stopped, Terminal, deliver, escaped, fault_lines
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -132,14 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log.setLevel(logging.DEBUG)  # the log file may want more than the terminal
     _log.propagate = False
     try:
-        with stoppable(to_the_end=argv is None), warnings.catch_warnings():
+        with terminal.stoppable(to_the_end=argv is None), warnings.catch_warnings():
             warnings.showwarning = _log_warning  # type: ignore[assignment]
-            return _run(list(sys.argv[1:] if argv is None else argv), terminal)
+            try:
+                return _run(list(sys.argv[1:] if argv is None else argv), terminal)
+            except Exception as error:  # noqa: BLE001 - whatever it is, one line and an exit code
+                return terminal.report(error)
     except Stopped as stop:
         _log.error("%s", stop)
         return stop.exit_code
-    except Exception as error:  # noqa: BLE001 - whatever it is, one line and an exit code
-        return terminal.report(error)
     finally:
         _log.removeHandler(terminal)
         _log.setLevel(before[0])

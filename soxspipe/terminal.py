@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from .exceptions import SoxspipeError
 from .signals import STOPS
 
-__all__ = ["Stopped", "Terminal", "deliver", "escaped", "fault_lines", "stoppable"]
+__all__ = ["Stopped", "Terminal", "deliver", "escaped", "fault_lines"]
 
 #: A second signal within this time does not interrupt the cleaning up after the first.
 CLEANUP_S = 5.0
@@ -35,36 +35,6 @@ class Stopped(BaseException):
     def __init__(self, signum: int) -> None:
         self.exit_code = 128 + signum
         super().__init__("interrupted" if signum == signal.SIGINT else "terminated")
-
-
-@contextlib.contextmanager
-def stoppable(*, to_the_end: bool = False) -> Iterator[None]:
-    """Turn signals that ask to stop into exceptions; one that the caller ignores stays ignored.
-
-    Parameters
-    ----------
-    to_the_end : bool
-        Whether the program ends after this: then they are ignored, as all has been said and its exit code is known.
-    """
-    last = -CLEANUP_S
-
-    def stop(signum: int, _: object) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= CLEANUP_S:
-            last = now
-            raise Stopped(signum)
-
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        for signum in STOPS:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                handlers[signum] = signal.signal(signum, stop)
-    try:
-        yield
-    finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, signal.SIG_IGN if to_the_end else signal.SIG_DFL if handler is None else handler)
 
 
 def escaped(text: str) -> str:
@@ -99,7 +69,38 @@ class Terminal(logging.StreamHandler[TextIO]):
         super().__init__(io.StringIO() if sys.stderr is None else sys.stderr)
         self.watched = self.stream.isatty()
         self.bar: Any = None
+        self._signum = 0
         self.set_verbosity(quiet=False, verbose=0)
+
+    @contextlib.contextmanager
+    def stoppable(self, *, to_the_end: bool = False) -> Iterator[None]:
+        """Turn signals that ask to stop into exceptions; one that the caller ignores stays ignored.
+
+        Parameters
+        ----------
+        to_the_end : bool
+            Whether the program ends after this: then they are ignored, as all has been said and its exit code is known.
+        """
+        last = -CLEANUP_S
+
+        def stop(signum: int, _: object) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= CLEANUP_S:
+                last = now
+                self._signum = signum
+                raise Stopped(signum)
+
+        handlers = {}
+        if threading.current_thread() is threading.main_thread():
+            for signum in STOPS:
+                if signal.getsignal(signum) is not signal.SIG_IGN:
+                    handlers[signum] = signal.signal(signum, stop)
+        try:
+            yield
+        finally:
+            for signum, handler in handlers.items():
+                signal.signal(signum, signal.SIG_IGN if to_the_end else signal.SIG_DFL if handler is None else handler)
 
     def set_verbosity(self, quiet: bool, verbose: int) -> None:
         """Choose how much is said."""
@@ -132,7 +133,16 @@ class Terminal(logging.StreamHandler[TextIO]):
             self.flush()
 
     def report(self, error: Exception) -> int:
-        """Write what an exception says, one line a fault, and return the exit code for it."""
+        """Write what an exception says, one line a fault, and return the exit code for it.
+
+        Raises
+        ------
+        Stopped
+            When a stop had been asked for. It may hit where another exception takes its place, in clean-up code or in
+            that of other packages (as in ``ndarray.tofile`` of NumPy, which takes any exception for a yes).
+        """
+        if self._signum:
+            raise Stopped(self._signum) from error
         *faults, last = fault_lines(error)
         for fault in faults:
             _log.error("%s", fault)

@@ -16,6 +16,7 @@ import textwrap
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
@@ -417,6 +418,31 @@ def test_signals_stop_all_processes_after_their_cleaning_up(here):
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (143, "", "soxspipe: error: terminated\n")
     assert len(list(here.glob("cleaned by *"))) == 2
+
+
+def _clean_up_badly(_):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        raise ValueError("odd")
+
+
+class _StopsWhenLookedAt:
+    @property
+    def __class__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _have_numpy_look(_):
+    np.zeros(1).tofile(_StopsWhenLookedAt())  # NumPy 2.4 makes a TypeError of whatever is raised
+
+
+@pytest.mark.parametrize("make", [_clean_up_badly, _have_numpy_look])
+def test_a_stop_stays_one_where_another_exception_takes_its_place(make, fake_recipes, monkeypatch, capsys):
+    monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", make)
+    assert cl_utils.main(["mdark", "a.sof", "b.sof", "c.sof", "--workers=2"]) == 143
+    assert capsys.readouterr() == ("", "soxspipe: error: terminated\n")
+    assert len(fake_recipes.calls) == 1
 
 
 def on_a_terminal(*arguments, **environment):

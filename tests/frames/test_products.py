@@ -105,6 +105,25 @@ def test_what_stands_in_the_file_and_the_pixels_that_it_came_from():
     assert digest == hashlib.md5(units).hexdigest()
 
 
+def test_a_stop_is_not_lost_where_it_leaves_a_header_that_takes_no_pixels(monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("half done")
+
+    def stop():
+        with as_stored(hdus):
+            assert pixels[0, 0] != 1
+            monkeypatch.setattr(fits.Header, "set", refuse)
+            raise KeyboardInterrupt
+
+    hdus = hdus_of(1)
+    pixels = hdus[0].data
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    np.testing.assert_array_equal(pixels, np.full((64, 64), 1, np.float32))
+    with pytest.raises(ValueError, match="half done"):
+        hdus[0].data = pixels
+
+
 def _fail_after_writing(folder):
     with Product(folder, "stem") as product:
         product.add_fits([ProductFile("main", ".fits", "", hdus_of(1))])
@@ -307,7 +326,7 @@ def test_what_reaches_the_disk_in_which_order(tmp_path, monkeypatch):
 
 
 def test_a_system_that_takes_no_advice_writes_the_same(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
