@@ -11,7 +11,7 @@ from ..workers import in_threads, row_bands
 from .frame_stack import Regions
 from .noise_model import clipped_moments, nan_medians
 
-__all__ = ["Background", "measure_background"]
+__all__ = ["Background", "Surface", "measure_background"]
 
 #: Rows worked on at once, or as many as whole blocks have: they stay in the cache.
 BAND_ROWS = 64
@@ -41,7 +41,7 @@ class Background:
     columns_e : ndarray of float32, shape (spans, nx), electron
         Steps between amplifiers and column parity; the amplifiers of a span of rows are alike.
     level_e : ndarray of float32, shape (spans, nx), electron
-        What the image was measured above.
+        A level that the image did not have when it was measured; see `above`.
     first_rows : ndarray of int, shape (spans,)
         Where each span begins.
     """
@@ -54,28 +54,60 @@ class Background:
 
     @property
     def smooth_e(self) -> NDArray[np.float32]:
-        """The smooth part, electron: an array of shape (ny, nx)."""
+        """The smooth part of the whole image, float32 of shape (ny, nx), electron."""
         return self.surface.rows(slice(None))
 
     @property
     def total_e(self) -> NDArray[np.float32]:
-        """All parts together, electron: an array of shape (ny, nx)."""
-        return self.rows(slice(0, len(self.rows_e)))
+        """All parts together of the whole image, float32 of shape (ny, nx), electron."""
+        return self.rows(slice(None))
 
     def above(self, level_e: NDArray[np.float32]) -> Background:
-        """Return the same of an image to which a level was added, shape (spans, nx)."""
+        """Return the same of an image to which a level was added.
+
+        Parameters
+        ----------
+        level_e : ndarray of float32, shape (spans, nx), electron
+            The level, alike in all rows of a span.
+
+        Returns
+        -------
+        Background
+        """
         return replace(self, level_e=level_e)
 
     def rows(self, rows: slice, smooth_e: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Return all parts together of some rows, electron; whoever has the smooth part may give it."""
-        span = _spans(self.first_rows, rows)
+        """Draw all parts together of some rows.
+
+        Parameters
+        ----------
+        rows : slice
+            Which rows.
+        smooth_e : ndarray of float32, shape (rows, nx), electron, optional
+            Their smooth part, if it has been drawn already.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, nx), electron
+        """
+        span = _spans(self.first_rows, np.arange(len(self.rows_e))[rows])
         total: NDArray[np.float32] = self.columns_e[span] + self.rows_e[rows, None]
         total += self.surface.rows(rows) if smooth_e is None else smooth_e
         total += self.level_e[span]
         return total
 
     def at(self, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return all parts together of some pixels, indices into the flattened image, electron."""
+        """Draw all parts together of some pixels.
+
+        Parameters
+        ----------
+        pixels : ndarray of int, shape (n,)
+            Indices into the flattened image.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,), electron
+        """
         row, column = np.divmod(pixels, self.columns_e.shape[1])
         span = np.searchsorted(self.first_rows, row, side="right") - 1
         total: NDArray[np.float32] = self.columns_e[span, column] + self.rows_e[row]
@@ -84,9 +116,9 @@ class Background:
         return total
 
 
-def _spans(first_rows: NDArray[np.intp], rows: slice) -> NDArray[np.intp]:
+def _spans(first_rows: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the span of each of some rows, or the one that all of them lie in."""
-    span = np.searchsorted(first_rows, np.arange(rows.start, rows.stop), side="right") - 1
+    span = np.searchsorted(first_rows, rows, side="right") - 1
     return span[:1] if span.size and span[0] == span[-1] else span
 
 
@@ -182,7 +214,7 @@ class _AmplifierLevels:
 
     def corrected(self, rows: slice, columns: slice, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return a part of the image without what is known by now."""
-        span = _spans(self.first_rows, rows)
+        span = _spans(self.first_rows, np.arange(len(self._image))[rows])
         part: NDArray[np.float32] = np.subtract(self._image[rows, columns], self.parity_e[span, columns], out=out)
         part -= self.step_e[span, columns]
         return part
@@ -288,6 +320,15 @@ class Surface:
 
     Written out as four weighted rows for each, so that the result does not depend on how a library
     happens to order its sums.
+
+    Parameters
+    ----------
+    medians : ndarray of float32, shape (ceil(ny / box), ceil(nx / box)), electron
+        Value of each block.
+    shape : (int, int)
+        Rows and columns of the image, ny and nx.
+    box : int
+        Side of the blocks, pixels; the last of a row or column may be cut.
     """
 
     def __init__(self, medians: NDArray[np.float32], shape: tuple[int, int], box: int) -> None:
@@ -297,11 +338,11 @@ class Surface:
         self._left, self._weights = _cubic(ny, box)
 
     def rows(self, rows: slice) -> NDArray[np.float32]:
-        """Draw some rows."""
+        """Draw some rows, float32 of shape (rows, nx), electron."""
         return self._weighted(self._blocks, self._left[rows], self._weights[:, rows])
 
     def at(self, row: NDArray[np.intp], column: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Draw some pixels."""
+        """Draw some pixels, of a row and a column each, float32 of shape (n,), electron."""
         left, weights = self._left[row], self._weights[:, row]
         values: NDArray[np.float32] = self._blocks[left, column] * weights[0]
         for k in range(1, 4):

@@ -97,7 +97,17 @@ class StackResult:
         return len(self.rejected)
 
     def without(self, *images: str) -> StackResult:
-        """Return the same without images, by name, that nobody needs any more: each holds on to memory."""
+        """Return the same without images that nobody needs any more: each holds on to memory.
+
+        Parameters
+        ----------
+        *images : str
+            Names of attributes that are images; they have no pixels afterwards.
+
+        Returns
+        -------
+        StackResult
+        """
         return replace(self, **{name: getattr(self, name)[:0, :0].copy() for name in images})
 
 
