@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import io
 import logging
@@ -20,6 +21,8 @@ __all__ = ["Stopped", "Terminal", "deliver", "escaped", "fault_lines"]
 
 #: A second signal within this time does not interrupt the cleaning up after the first.
 CLEANUP_S = 5.0
+#: A stop that hit where nothing can be raised, as in a weak reference's callback, is asked for again after this time.
+AGAIN_S = 0.01
 
 #: As many faults are told one by one.
 MOST_FAULTS = 20
@@ -91,6 +94,20 @@ class Terminal(logging.StreamHandler[TextIO]):
                 self._signum = signum
                 raise Stopped(signum)
 
+        def ask_again() -> None:
+            time.sleep(AGAIN_S)
+            signal.pthread_kill(threading.main_thread().ident or 0, self._signum)
+
+        def not_raised(lost: sys.UnraisableHookArgs) -> None:
+            nonlocal last
+            if isinstance(lost.exc_value, Stopped):
+                last = -CLEANUP_S
+                with contextlib.suppress(RuntimeError, MemoryError):
+                    _thread.start_new_thread(ask_again, ())
+            else:
+                hook(lost)
+
+        hook, sys.unraisablehook = sys.unraisablehook, not_raised
         handlers = {}
         if threading.current_thread() is threading.main_thread():
             for signum in STOPS:
@@ -99,6 +116,7 @@ class Terminal(logging.StreamHandler[TextIO]):
         try:
             yield
         finally:
+            sys.unraisablehook = hook
             for signum, handler in handlers.items():
                 signal.signal(signum, signal.SIG_IGN if to_the_end else signal.SIG_DFL if handler is None else handler)
 

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import termios
 import textwrap
+import time
 import types
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -437,8 +439,20 @@ def _have_numpy_look(_):
     np.zeros(1).tofile(_StopsWhenLookedAt())  # NumPy 2.4 makes a TypeError of whatever is raised
 
 
-@pytest.mark.parametrize("make", [_clean_up_badly, _have_numpy_look])
-def test_a_stop_stays_one_where_another_exception_takes_its_place(make, fake_recipes, monkeypatch, capsys):
+def _hit_a_callback(_):
+    def callback(_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    frame = FakeProduct("a.fits")
+    reference = weakref.ref(frame, callback)
+    del frame  # what its callback raises, Python would print and forget
+    assert reference() is None
+    for _ in range(500):
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("make", [_clean_up_badly, _have_numpy_look, _hit_a_callback])
+def test_a_stop_stays_one_wherever_it_hits(make, fake_recipes, monkeypatch, capsys):
     monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", make)
     assert cl_utils.main(["mdark", "a.sof", "b.sof", "c.sof", "--workers=2"]) == 143
     assert capsys.readouterr() == ("", "soxspipe: error: terminated\n")
