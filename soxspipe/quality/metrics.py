@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,8 @@ AMBIGUOUS, STATIC, SATURATED, NO_DATA = 32, 128, 4096, 1 << 30
 HOT_LEVELS = (0.01, 0.1, 1.0)
 #: A threshold below so many errors counts noise.
 HOT_LEVEL_ERRORS = 5.0
-#: Frames whose rejected samples are grouped at once.
-FRAMES_AT_ONCE = 64
+#: Rejected samples that are grouped at once, unless a frame has more.
+SAMPLES_AT_ONCE = 2**18
 #: Every so many pixels tell the typical error; an odd number, as an even one sees one column parity only.
 ERROR_STRIDE = 37
 #: Part of each side that a corner is, and that the centre is.
@@ -95,34 +95,38 @@ def dark_metrics(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) -> l
     list of QCValue
     """
     good = noise_map.codes == 0
-    values = stack.master.data[good]
-    mean, std = clipped_moments(values)
+    level = _Level.of(stack.master.data[good], facts.step_e / stack.n_frames)
     return [
-        *_levels(stack, values, good, facts, mean, std),
-        *_noise(stack, noise_map, std, facts),
+        *_levels(stack, good, level, facts),
+        *_noise(stack, noise_map, level, facts),
         *_structure(stack, good, facts),
         *_counts(stack, noise_map, facts),
         *_circumstances(stack, noise_map, facts),
     ]
 
 
-def _levels(
-    stack: StackResult,
-    values: NDArray[np.float32],
-    good: NDArray[np.bool_],
-    facts: DarkFacts,
-    mean: float,
-    std: float,
-) -> list[QCValue]:
+@dataclass(frozen=True)
+class _Level:
+    """Median, clipped mean and clipped standard deviation of the good pixels, electron."""
+
+    median: float
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32], step_e: float) -> _Level:
+        return cls(grouped_median(values, step_e) if values.size else math.nan, *clipped_moments(values))
+
+
+def _levels(stack: StackResult, good: NDArray[np.bool_], level: _Level, facts: DarkFacts) -> list[QCValue]:
     """Level of the good pixels and the dark current that it means."""
-    median = grouped_median(values, facts.step_e / stack.n_frames) if values.size else math.nan
-    current, error = mean / facts.exptime_s, _level_error(stack, good, facts) / facts.exptime_s
+    current, error = level.mean / facts.exptime_s, _level_error(stack, good, facts) / facts.exptime_s
     # with the pedestal in it, or below its own error, the level says only what the dark current is not above
     limit = not facts.pedestal_removed or not abs(current) > 3 * error
     return [
-        QCValue("MDARK MEDIAN", median, "electron", "median of good pixels"),
-        QCValue("MDARK MEAN", mean, "electron", "clipped mean of good pixels"),
-        QCValue("MDARK STDEV", std, "electron", "clipped standard deviation of good pixels"),
+        QCValue("MDARK MEDIAN", level.median, "electron", "median of good pixels"),
+        QCValue("MDARK MEAN", level.mean, "electron", "clipped mean of good pixels"),
+        QCValue("MDARK STDEV", level.std, "electron", "clipped standard deviation of good pixels"),
         QCValue("DARK CURRENT", current, "electron/s", "clipped mean over the exposure time", judged=not limit),
         QCValue("DARK CURRENT ERR", error, "electron/s", "its one-sigma error"),
         QCValue("DARK CURRENT LIMIT", limit, "", "T: an upper limit, as the pedestal decides"),
@@ -142,12 +146,12 @@ def _level_error(stack: StackResult, good: NDArray[np.bool_], facts: DarkFacts) 
     return math.sqrt(variance)
 
 
-def _noise(stack: StackResult, noise_map: NoiseMap, std: float, facts: DarkFacts) -> list[QCValue]:
+def _noise(stack: StackResult, noise_map: NoiseMap, level: _Level, facts: DarkFacts) -> list[QCValue]:
     """Noise of single frames and of the master, and how far its errors are right."""
     n, read_noise = stack.n_frames, stack.noise_model.mean_read_noise_e
     halves = clipped_moments(stack.half_difference)[1] / math.sqrt(CLIP_VARIANCE)
     master = halves * math.sqrt((n + 1) // 2 * (n // 2)) / n
-    total = std / math.sqrt(CLIP_VARIANCE)
+    total = level.std / math.sqrt(CLIP_VARIANCE)
     qc = [
         QCValue("RON RAW", read_noise, "electron", "noise of a single frame"),
         QCValue("RON MASTER", master, "electron", "noise of the master, from its halves"),
@@ -227,8 +231,10 @@ def _counts(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) -> list[Q
 def _circumstances(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) -> list[QCValue]:
     """Tell what happened during the set: cosmic rays, drifts, temperature."""
     total = stack.n_frames * stack.count.size
+    codes, shape = noise_map.codes.ravel(), noise_map.codes.shape
     # what a telegraph pixel loses is no cosmic ray
-    hits = stack.rejected[noise_map.codes.ravel()[stack.rejected[:, 1]] & NOISY == 0]
+    lots = (lot[codes[lot[:, 1]] & NOISY == 0] for lot in _lots_of_frames(stack.rejected))
+    rays = sum(count_groups(hits, shape) for hits in lots)
     exposed = stack.count.size * facts.pixel_area_cm2 * stack.n_frames * facts.exptime_s * facts.ndit
     levels, temperatures = stack.noise_model.frame_level_e, facts.temperatures_k
     trend = math.nan
@@ -236,7 +242,7 @@ def _circumstances(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) ->
         since = facts.times_h - facts.times_h.mean()
         trend = float((since * (levels - levels.mean())).sum() / np.square(since).sum())
     return [
-        QCValue("CRRATE", count_groups(hits, stack.count.shape) / exposed, "1/(cm2 s)", "cosmic rays"),
+        QCValue("CRRATE", rays / exposed, "1/(cm2 s)", "cosmic rays"),
         QCValue("REJECT FRAC", stack.n_rejected / total, "", "fraction of samples rejected"),
         QCValue("INVALID FRAC", stack.n_invalid / total, "", "fraction of samples without data"),
         QCValue("LEVEL SCATTER", float(np.std(levels, ddof=1)), "electron", "scatter of the levels of the frames"),
@@ -245,6 +251,15 @@ def _circumstances(stack: StackResult, noise_map: NoiseMap, facts: DarkFacts) ->
         QCValue("DETECTOR TEMP RANGE", float(np.ptp(temperatures)) if temperatures.size else None, "K",
                 "range of the detector temperature"),
     ]  # fmt: skip
+
+
+def _lots_of_frames(samples: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+    """Give samples in lots of whole frames, so that memory does not grow with their number."""
+    frame = samples[:, 0]
+    n_frames = int(frame.max(initial=-1)) + 1
+    at_once = max(1, n_frames * SAMPLES_AT_ONCE // max(1, len(samples)))
+    for first in range(0, n_frames, at_once):
+        yield samples[(frame >= first) & (frame < first + at_once)]
 
 
 def count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
@@ -262,11 +277,6 @@ def count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
     int
         Groups; samples that touch at an edge or a corner belong together.
     """
-    lot = samples[:, 0] // FRAMES_AT_ONCE  # memory need not grow with the number of frames
-    return sum(_count_groups(samples[lot == i], shape) for i in np.unique(lot))
-
-
-def _count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:
     ny, nx = shape
     frame, pixel = samples.T.astype(np.int64)
     y, x = np.divmod(pixel, nx)
