@@ -383,9 +383,9 @@ def _live(work: Callable[[], object], pipe: int, unused: Iterable[int], waiting:
         for other in unused:  # so that nobody reads, and nothing waits to be read, when the parent is gone
             os.close(other)
         signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
-        answer = pickle.dumps(work(), pickle.HIGHEST_PROTOCOL)
+        answer = work()
         with os.fdopen(pipe, "wb") as stream:
-            stream.write(answer)
+            pickle.dump(answer, stream, pickle.HIGHEST_PROTOCOL)  # large arrays go without a copy
     finally:
         os._exit(0)
 

@@ -225,9 +225,10 @@ def clip_and_stack(
             processes=processes,
             progress=None if progress is None else lambda rows: progress(rows, ny),
         )
-    rejected = _by_pixel(np.concatenate([left.rejected for left in leftovers]))
     n_invalid = sum(left.n_invalid for left in leftovers)
-    del leftovers  # of a thousand frames they are as large as an image
+    lots = [lot for left in leftovers for lot in left.rejected]
+    del leftovers
+    rejected = _by_pixel(lots)
     background = measure_background(
         images.mean,
         noise_model.regions,
@@ -271,11 +272,19 @@ def _band_rows(row_samples: int, workers: int) -> int:
     return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // max(workers, 2) // row_samples), 1)
 
 
-def _by_pixel(rejected: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Sort samples, in place, whoever found them and when: by pixel, and by frame within it."""
-    stored = rejected.astype("<i4", copy=False)
-    stored.view("<i8").sort(axis=0)  # frame and pixel as one number, the pixel being its upper half
-    return stored
+def _by_pixel(lots: list[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """Sort samples, whoever found them and when: by pixel, and by frame within it.
+
+    Uses the lots up, and sorts in place: a narrow clip of a thousand frames lists as much as several images.
+    """
+    end = sum(map(len, lots))
+    samples = np.empty((end, 2), "<i4")
+    while lots:
+        lot = lots.pop()
+        samples[end - len(lot) : end] = lot
+        end -= len(lot)
+    samples.view("<i8").sort(axis=0)  # frame and pixel as one number, the pixel being its upper half
+    return samples
 
 
 def _model_error(

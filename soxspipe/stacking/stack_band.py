@@ -81,13 +81,13 @@ class BandLeftovers:
 
     Attributes
     ----------
-    rejected : ndarray of int32, shape (n, 2)
-        Frame and pixel (index into the flattened image) of each sample left out by the clip.
+    rejected : list of ndarray of int32, shape (n, 2)
+        Frame and pixel (index into the flattened image) of each sample left out by the clip, in lots.
     n_invalid : int
         Samples without data.
     """
 
-    rejected: NDArray[np.int32]
+    rejected: list[NDArray[np.int32]]
     n_invalid: int
 
 
@@ -174,7 +174,7 @@ class BandStacker:
             if waiting:
                 settled.append(self._settle(_Doubtful.joined(waiting), buffer))
         return BandLeftovers(
-            rejected=np.concatenate([np.empty((0, 2), np.int32), *(rejected for rejected, _ in settled)]),
+            rejected=[rejected for rejected, _ in settled],
             n_invalid=sum(n_invalid for _, n_invalid in settled),
         )
 
