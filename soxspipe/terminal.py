@@ -84,7 +84,10 @@ class Terminal(logging.StreamHandler[TextIO]):
         to_the_end : bool
             Whether the program ends after this: then they are ignored, as all has been said and its exit code is known.
         """
-        last = -CLEANUP_S
+        if threading.current_thread() is not threading.main_thread():  # signals are another's
+            yield
+            return
+        last, thread = -CLEANUP_S, threading.get_ident()
 
         def stop(signum: int, _: object) -> None:
             nonlocal last
@@ -96,7 +99,7 @@ class Terminal(logging.StreamHandler[TextIO]):
 
         def ask_again() -> None:
             time.sleep(AGAIN_S)
-            signal.pthread_kill(threading.main_thread().ident or 0, self._signum)
+            signal.pthread_kill(thread, self._signum)
 
         def not_raised(lost: sys.UnraisableHookArgs) -> None:
             nonlocal last
@@ -109,10 +112,9 @@ class Terminal(logging.StreamHandler[TextIO]):
 
         hook, sys.unraisablehook = sys.unraisablehook, not_raised
         handlers = {}
-        if threading.current_thread() is threading.main_thread():
-            for signum in STOPS:
-                if signal.getsignal(signum) is not signal.SIG_IGN:
-                    handlers[signum] = signal.signal(signum, stop)
+        for signum in STOPS:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                handlers[signum] = signal.signal(signum, stop)
         try:
             yield
         finally:

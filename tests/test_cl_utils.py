@@ -459,6 +459,26 @@ def test_a_stop_stays_one_wherever_it_hits(make, fake_recipes, monkeypatch, caps
     assert len(fake_recipes.calls) == 1
 
 
+def test_what_else_cannot_be_raised_is_told_as_before(fake_recipes, monkeypatch, capsys):
+    def odd(_):
+        raise ValueError("odd")
+
+    def let_a_callback_fail(_):
+        frame = FakeProduct("a.fits")
+        reference = weakref.ref(frame, odd)
+        del frame
+        assert reference() is None
+        return FakeProduct("a.fits")
+
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    hook = sys.unraisablehook
+    monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", let_a_callback_fail)
+    assert cl_utils.main(["mdark", "a.sof"]) == 0
+    assert [type(one.exc_value) for one in told] == [ValueError]
+    assert sys.unraisablehook is hook
+
+
 def on_a_terminal(*arguments, **environment):
     """Run with a fake recipe and a terminal as standard error; return what it shows."""
     ours, theirs = pty.openpty()

@@ -57,10 +57,12 @@ def test_what_pages_show_comes(pages, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for page in pages:
-        n_blocks = 0
-        for match in BLOCK.finditer((DOCS / f"{page}.rst").read_text()):
+        source = (DOCS / f"{page}.rst").read_text()
+        blocks = list(BLOCK.finditer(source))
+        assert "\n>>>" not in BLOCK.sub("\n", source), "an example that would be left out"
+        assert "code-block::" not in BLOCK.sub("\n", source), "a block that would be left out"
+        for match in blocks:
             text = match["examples"] or textwrap.dedent(match["text"])
-            n_blocks += 1
             if match["examples"]:
                 run_examples(text, page, names)
             elif match["name"]:
@@ -69,4 +71,4 @@ def test_what_pages_show_comes(pages, tmp_path, monkeypatch):
                 run_session(text)
             elif match["language"] == "python":
                 exec(compile(text, page, "exec"), names)
-        assert n_blocks
+        assert blocks

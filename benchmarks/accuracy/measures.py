@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +155,7 @@ def _completeness(amplitude: NDArray[np.float32], found: NDArray[np.bool_]) -> l
     return [(int(found[inside].sum()), int(inside.sum())) for inside in ranges]
 
 
-def _telegraph(truth: Truth, codes: NDArray[np.int32], *, fair: bool) -> tuple[int, int]:
+def _telegraph(truth: Truth, codes: NDArray[np.integer[Any]], *, fair: bool) -> tuple[int, int]:
     """Telegraph pixels found and in all, of those with a step in the range that is judged."""
     low, high = TELEGRAPH_STEP
     judged = (truth.telegraph_step >= low) & (truth.telegraph_step <= high)

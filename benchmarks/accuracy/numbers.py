@@ -98,7 +98,7 @@ def dark_current_pulls(seed: int, runs: int) -> NDArray[np.float64]:
             background=result.background,
         )
         facts = DarkFacts(exptime_s=simulation.exptime_s, pedestal_removed=True, step_e=stack.step_e)
-        metrics = dark_metrics(result, noise_map, noise_map.codes, facts)
+        metrics = dark_metrics(result, noise_map, facts)
         qc = {metric.name: metric.value for metric in metrics}
         good = (noise_map.codes == 0) & (detector.codes[inside] == 0)
         truth = detector.dark_e[inside][good].mean(dtype=np.float64) / simulation.exptime_s

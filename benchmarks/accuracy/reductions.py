@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Reduction:
         What made it.
     value_e, error_e : ndarray
         The master and its one-sigma error, electron.
-    codes : ndarray of int32
+    codes : ndarray of int
         0 for pixels that are called good; 256 hot and 1024 noisy, where the two are told apart.
     count : ndarray or int
         Samples that entered the mean of each pixel.
@@ -43,7 +44,7 @@ class Reduction:
     by: str
     value_e: NDArray[np.float32]
     error_e: NDArray[np.float32]
-    codes: NDArray[np.int32]
+    codes: NDArray[np.integer[Any]]
     count: NDArray[np.uint16] | int
     seconds: float
     qc: dict[str, float]
@@ -64,10 +65,9 @@ def by_soxspipe(darks: Darks) -> Reduction:
         n_frames=stack.n_frames,
         background=stack.background,
     )
-    codes = noise_map.codes.copy()
-    codes[stack.ambiguous] |= AMBIGUOUS
-    codes[stack.saturated] |= SATURATED
-    codes[stack.count == 0] = NO_DATA
+    noise_map = noise_map.with_codes(
+        {AMBIGUOUS: stack.ambiguous, SATURATED: stack.saturated, NO_DATA: stack.count == 0}
+    )
     seconds = time.perf_counter() - started
     facts = DarkFacts(
         exptime_s=darks.scene.simulation.exptime_s,
@@ -76,11 +76,11 @@ def by_soxspipe(darks: Darks) -> Reduction:
         bias_error=darks.common_error_e,
         pixel_area_cm2=(darks.scene.simulation.detector.pixel_size_um * 1e-4) ** 2,
     )
-    metrics = dark_metrics(stack, noise_map, codes, facts)
+    metrics = dark_metrics(stack, noise_map, facts)
     qc = {metric.name: float(metric.value) for metric in metrics if isinstance(metric.value, int | float)}
     master = stack.master
     error_e = np.asarray(master.uncertainty.array)
-    return Reduction("soxspipe", np.asarray(master.data), error_e, codes, stack.count, seconds, qc)
+    return Reduction("soxspipe", np.asarray(master.data), error_e, noise_map.codes, stack.count, seconds, qc)
 
 
 def by_ccdproc(darks: Darks) -> Reduction:

@@ -253,7 +253,7 @@ def measure_growth(samples: Sequence[Sample], runs: int, scratch: Path) -> dict[
         for sample in samples:
             with tempfile.TemporaryDirectory(dir=scratch) as text:
                 folder = Path(text)
-                command = [sys.executable, "-m", "soxspipe", "mdark", sample.sof(folder / "darks.sof")]
+                command = [sys.executable, "-m", "soxspipe", "mdark", str(sample.sof(folder / "darks.sof"))]
                 run, fault = metered(Job(command, folder, environment=ours_environment()))
             if fault:
                 raise RuntimeError(f"{sample.n} frames: {fault}")

@@ -245,7 +245,8 @@ def as_stored(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> Iterator[None]
     """Hold pixels as they stand in a file: big-endian, and unsigned integers shifted.
 
     Where it can be done in place it is, and undone at the end: copies would take as much memory as all images. Astropy
-    would do so too, but for every sum and every write.
+    would do so too, but for every sum and every write. After an exception the arrays are as they were, and the HDUs are
+    not to be used.
 
     Parameters
     ----------
@@ -254,6 +255,15 @@ def as_stored(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> Iterator[None]
     """
     planes = [(hdu, hdu.data) for hdu in hdus if hdu.data is not None]
     swapped: dict[int, NDArray[Any]] = {}
+
+    def in_place(data: NDArray[Any]) -> bool:
+        """Tell whether nobody else has some of these pixels, but not all."""
+        return data.flags.writeable and all(
+            (data.ctypes.data, data.shape, data.dtype) == (other.ctypes.data, other.shape, other.dtype)
+            or not np.may_share_memory(data, other)
+            for _, other in planes
+        )
+
     try:
         for hdu, data in planes:
             stored = data.dtype.newbyteorder(">")
@@ -262,12 +272,12 @@ def as_stored(hdus: Iterable[fits.PrimaryHDU | fits.ImageHDU]) -> Iterator[None]
                 shifted = (data ^ data.dtype.type(half)).view(f"i{data.dtype.itemsize}")
                 hdu.data = shifted.astype(shifted.dtype.newbyteorder(">"))
                 hdu.header["BSCALE"], hdu.header["BZERO"] = 1, half
-            elif stored != data.dtype and data.flags.writeable:
+            elif stored != data.dtype and in_place(data):
                 if data.ctypes.data not in swapped:
                     swapped[data.ctypes.data] = data.byteswap(inplace=True)
                 hdu.data = data.view(stored)
             else:
-                hdu.data = data.astype(stored)
+                hdu.data = data.astype(stored, copy=False)
         yield
     finally:
         for data in swapped.values():

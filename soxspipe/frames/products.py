@@ -96,7 +96,7 @@ class Product:
     def add_fits(self, files: Sequence[ProductFile], workers: int = 1) -> None:
         """Write FITS files with check sums under their temporary names.
 
-        DATAMD5, which takes longer than writing, is worked out and entered while the pixels are on their way to the
+        DATAMD5, which takes as long as writing, is worked out and entered while the pixels are on their way to the
         disk.
 
         Parameters
@@ -105,6 +105,11 @@ class Product:
             Roles, names and contents; DATAMD5 and PIPEFILE are set here.
         workers : int
             Threads.
+
+        Raises
+        ------
+        ProductError
+            When the folder fails.
         """
         digests: dict[str, str] = {}
 

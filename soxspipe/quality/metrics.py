@@ -257,9 +257,15 @@ def _lots_of_frames(samples: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
     """Give samples in lots of whole frames, so that memory does not grow with their number."""
     frame = samples[:, 0]
     n_frames = int(frame.max(initial=-1)) + 1
-    at_once = max(1, n_frames * SAMPLES_AT_ONCE // max(1, len(samples)))
-    for first in range(0, n_frames, at_once):
-        yield samples[(frame >= first) & (frame < first + at_once)]
+    counts = np.zeros(n_frames, np.intp)
+    for start in range(0, len(frame), SAMPLES_AT_ONCE):
+        counts += np.bincount(frame[start : start + SAMPLES_AT_ONCE], minlength=n_frames)
+    first = 0
+    while first < n_frames:
+        fit = int(np.searchsorted(np.cumsum(counts[first:]), SAMPLES_AT_ONCE, side="right"))
+        last = first + max(fit, 1)
+        yield samples[(frame >= first) & (frame < last)]
+        first = last
 
 
 def count_groups(samples: NDArray[np.int32], shape: tuple[int, int]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from ..frames.set_of_files import FrameSet
 from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkFacts, dark_metrics
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
-from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
+from ..stacking import StackResult, clip_and_stack, create_noise_map, measure_noise
 from .base_recipe import BaseRecipe, RecipeOutput
 from .dark_products import dark_files, dark_frame
 
@@ -108,7 +107,7 @@ class soxs_mdark(BaseRecipe):
             workers=self.workers,
         )
         stack = stack.without("quiet_noise", "quiet_error")
-        noise_map = _with_all_codes(noise_map, stack, prepared.static_bad)
+        noise_map = noise_map.with_codes(_other_codes(stack, prepared.static_bad))
         stack = stack.without("ambiguous", "saturated")
         frame = dark_frame(stack, noise_map.codes, frames.geometry)
         files = dark_files(frame, stack, frames, prepared, self.category)
@@ -148,12 +147,7 @@ def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
     return ranges
 
 
-def _with_all_codes(noise_map: NoiseMap, stack: StackResult, static_bad: NDArray[np.bool_] | None) -> NoiseMap:
-    """Add all other codes to those of the noise map."""
-    codes = noise_map.codes.astype(np.int32)
-    codes[stack.ambiguous] |= AMBIGUOUS
-    codes[stack.saturated] |= SATURATED
-    if static_bad is not None:
-        codes[static_bad] |= STATIC
-    codes[stack.count == 0] |= NO_DATA
-    return replace(noise_map, codes=codes)
+def _other_codes(stack: StackResult, static_bad: NDArray[np.bool_] | None) -> dict[int, NDArray[np.bool_]]:
+    """Return the pixels that have codes which the noise map does not know."""
+    pixels = {AMBIGUOUS: stack.ambiguous, SATURATED: stack.saturated, NO_DATA: stack.count == 0}
+    return pixels if static_bad is None else {**pixels, STATIC: static_bad}

@@ -101,8 +101,8 @@ class StackResult:
 
         Parameters
         ----------
-        *images : str
-            Names of attributes that are images; they have no pixels afterwards.
+        *images : {'noise', 'quiet_noise', 'quiet_error', 'count', 'ambiguous', 'saturated'}
+            Which; they have no pixels afterwards.
 
         Returns
         -------

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class NoiseMap:
     Attributes
     ----------
     codes : ndarray of uint16 or int32, shape (ny, nx)
-        Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy), and what else a recipe adds; 0 is good.
+        Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy), 0 is good; as uint16, or with further codes as int32.
     null_width : float
         Width of the good pixels' distance from their neighbours, in units of their error: 1 when the
         errors are right.
@@ -59,7 +59,24 @@ class NoiseMap:
     @cached_property
     def _bad(self) -> NDArray[np.integer[Any]]:
         """Return the codes of the pixels that have one."""
-        return self.codes[self.codes != 0]
+        return self.codes[self.codes != 0].astype(np.int32)  # whatever code is asked for
+
+    def with_codes(self, pixels: Mapping[int, NDArray[np.bool_]]) -> NoiseMap:
+        """Return the same with further codes.
+
+        Parameters
+        ----------
+        pixels : mapping of int to ndarray of bool, shape (ny, nx)
+            The pixels that have a code, by code.
+
+        Returns
+        -------
+        NoiseMap
+        """
+        codes = self.codes.astype(np.int32)
+        for code, have_it in pixels.items():
+            codes[have_it] |= code
+        return replace(self, codes=codes)
 
 
 def create_noise_map(

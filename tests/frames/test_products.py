@@ -105,6 +105,17 @@ def test_what_stands_in_the_file_and_the_pixels_that_it_came_from():
     assert digest == hashlib.md5(units).hexdigest()
 
 
+@pytest.mark.parametrize("part", [np.s_[:1], np.s_[1:], np.s_[:, 1:], np.s_[:]])
+def test_planes_that_share_some_of_their_pixels(part):
+    pixels = np.arange(12, dtype=np.float32).reshape(3, 4)
+    before = pixels.copy()
+    hdus = [fits.PrimaryHDU(pixels), fits.ImageHDU(pixels[part]), fits.ImageHDU(pixels)]
+    with as_stored(hdus):
+        for hdu, expected in zip(hdus, (before, before[part], before), strict=True):
+            np.testing.assert_array_equal(np.frombuffer(hdu.data.tobytes(), ">f4"), expected.ravel())
+    np.testing.assert_array_equal(pixels, before)
+
+
 def test_a_stop_is_not_lost_where_it_leaves_a_header_that_takes_no_pixels(monkeypatch):
     def refuse(*_, **__):
         raise ValueError("half done")

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from soxspipe.quality import metrics
 from soxspipe.quality.metrics import DarkFacts, count_groups, dark_metrics
 from soxspipe.quality.table import QualityTable
 from soxspipe.stacking import clip_and_stack, create_noise_map
@@ -83,6 +84,23 @@ def test_cosmic_rays_are_counted_as_groups(values):
     # neither the end of a row and the start of the next nor the frames touch each other
     assert count_groups(np.array([(0, 9), (0, 10), (0, 99), (1, 0)]), (10, 10)) == 4
     assert count_groups(np.empty((0, 2), np.int64), (10, 10)) == 0
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 60, 100, 10**6])
+def test_samples_come_in_lots_of_whole_frames(at_once, monkeypatch):
+    monkeypatch.setattr(metrics, "SAMPLES_AT_ONCE", at_once)
+    # none in frames 1, 2 and 8, many in one, as many as fit in another
+    frames = np.repeat([0, 3, 4, 5, 6, 7, 9], [5, 60, 2, 4, 7, 1, 3])
+    samples = np.random.default_rng(1).permutation(np.stack([frames, np.arange(frames.size)], axis=1).astype(np.int32))
+    lots = list(metrics._lots_of_frames(samples))
+    together = np.concatenate(lots)
+    assert sorted(map(tuple, together)) == sorted(map(tuple, samples))
+    for lot in lots:
+        here = np.unique(lot[:, 0])
+        assert len(lot) == np.isin(frames, here).sum()  # whole frames
+        assert len(lot) <= at_once or len(here) == 1
+    assert len(lots) == 1 or at_once < frames.size
+    assert list(metrics._lots_of_frames(samples[:0])) == []
 
 
 def test_circumstances(values):

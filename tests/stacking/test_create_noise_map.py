@@ -136,3 +136,16 @@ def test_callable_on_plain_arrays():
     assert result.count(HOT) == 1
     with pytest.raises(InputError, match="no error plane"):
         create_noise_map(image)
+
+
+def test_further_codes_add_to_those_of_the_map():
+    image = np.random.default_rng(3).normal(0, 1, (64, 64)).astype(np.float32)
+    image[5, 6] = 50
+    plain = create_noise_map(image, np.ones_like(image))
+    nowhere, there = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
+    there[5, 6:8] = True
+    more = plain.with_codes({1 << 30: there, 65536: nowhere})
+    assert (more.codes[5, 6], more.codes[5, 7]) == (HOT | 1 << 30, 1 << 30)
+    assert [more.count(code) for code in (HOT, 1 << 30, 65536)] == [1, 2, 0]
+    assert [plain.count(code) for code in (HOT, 1 << 30, 65536)] == [1, 0, 0]
+    np.testing.assert_array_equal(more.codes[~there], plain.codes[~there])
