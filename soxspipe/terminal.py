@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, TextIO
 
 from .exceptions import SoxspipeError
@@ -19,10 +20,10 @@ from .signals import STOPS
 
 __all__ = ["Stopped", "Terminal", "deliver", "escaped", "fault_lines"]
 
-#: A second signal within this time does not interrupt the cleaning up after the first.
+#: What hangs for so long while it cleans up after a stop is interrupted by another.
 CLEANUP_S = 5.0
-#: A stop that hit where nothing can be raised, as in a weak reference's callback, is asked for again after this time.
-AGAIN_S = 0.01
+#: A stop that nobody handles is raised again after this time.
+AGAIN_S = 0.05
 
 #: As many faults are told one by one.
 MOST_FAULTS = 20
@@ -38,6 +39,13 @@ class Stopped(BaseException):
     def __init__(self, signum: int) -> None:
         self.exit_code = 128 + signum
         super().__init__("interrupted" if signum == signal.SIGINT else "terminated")
+
+
+def _is_handled(fault: BaseException | None) -> bool:
+    """Tell whether code that runs for an exception, as ``finally`` does, runs for a stop."""
+    while fault is not None and not isinstance(fault, Stopped):
+        fault = fault.__context__
+    return fault is not None
 
 
 def escaped(text: str) -> str:
@@ -79,6 +87,10 @@ class Terminal(logging.StreamHandler[TextIO]):
     def stoppable(self, *, to_the_end: bool = False) -> Iterator[None]:
         """Turn signals that ask to stop into exceptions; one that the caller ignores stays ignored.
 
+        An exception may get lost where it hits: a callback cannot raise it, and some extension modules drop whatever
+        is raised while they are imported. So the stop is raised again until someone handles it; meanwhile, as for
+        whoever asks twice, it does not interrupt the cleaning up.
+
         Parameters
         ----------
         to_the_end : bool
@@ -87,27 +99,32 @@ class Terminal(logging.StreamHandler[TextIO]):
         if threading.current_thread() is not threading.main_thread():  # signals are another's
             yield
             return
-        last, thread = -CLEANUP_S, threading.get_ident()
+        thread, lock = threading.get_ident(), threading.Lock()
+        begin_s, starting, over = 0.0, False, False
 
-        def stop(signum: int, _: object) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if now - last >= CLEANUP_S:
-                last = now
-                self._signum = signum
-                raise Stopped(signum)
-
-        def ask_again() -> None:
-            time.sleep(AGAIN_S)
-            signal.pthread_kill(thread, self._signum)
-
-        def not_raised(lost: sys.UnraisableHookArgs) -> None:
-            nonlocal last
-            if isinstance(lost.exc_value, Stopped):
-                last = -CLEANUP_S
+        def stop(signum: int, frame: FrameType | None) -> None:
+            nonlocal begin_s, starting
+            # what the hook raises would be printed; and nothing keeps the thread from being started
+            if over or starting or (frame is not None and frame.f_code is not_raised.__code__):
+                return
+            if not self._signum:
+                starting = True
+                self._signum, begin_s = signum, time.monotonic()
                 with contextlib.suppress(RuntimeError, MemoryError):
                     _thread.start_new_thread(ask_again, ())
-            else:
+                starting = False
+            if not _is_handled(sys.exception()) or time.monotonic() - begin_s > CLEANUP_S:
+                raise Stopped(self._signum)
+
+        def ask_again() -> None:
+            while not over:
+                time.sleep(AGAIN_S)
+                with lock:
+                    if not over and time.monotonic() - begin_s < CLEANUP_S:
+                        signal.pthread_kill(thread, self._signum)
+
+        def not_raised(lost: sys.UnraisableHookArgs) -> None:
+            if not isinstance(lost.exc_value, Stopped):
                 hook(lost)
 
         hook, sys.unraisablehook = sys.unraisablehook, not_raised
@@ -118,6 +135,9 @@ class Terminal(logging.StreamHandler[TextIO]):
         try:
             yield
         finally:
+            with lock:
+                over = True
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())  # which handles those that came just before
             sys.unraisablehook = hook
             for signum, handler in handlers.items():
                 signal.signal(signum, signal.SIG_IGN if to_the_end else signal.SIG_DFL if handler is None else handler)

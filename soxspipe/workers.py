@@ -439,7 +439,10 @@ def at_once(first: Callable[[], ResultT], *others: Callable[[], object], workers
                 todo.pop()
                 left_out += 1
         while len(ended) < len(others) - left_out:
-            time.sleep(0.001)
+            try:
+                time.sleep(0.001)
+            except BaseException as fault:  # noqa: BLE001 - raised below: a stop waits for those at work, too
+                faults.append(fault)
     if faults:
         raise faults[0]
     return result

@@ -4,6 +4,7 @@ Tests of messages, codes and dispatch put a fake recipe, `fake_recipes`, in the 
 'the real recipe' at the end simulate darks and reduce them.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -451,7 +452,15 @@ def _hit_a_callback(_):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("make", [_clean_up_badly, _have_numpy_look, _hit_a_callback])
+def _drop_it(_):
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        with contextlib.suppress(BaseException):  # as extension modules of Cython do while they are imported
+            os.kill(os.getpid(), signum)
+    for _ in range(500):
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("make", [_clean_up_badly, _have_numpy_look, _hit_a_callback, _drop_it])
 def test_a_stop_stays_one_wherever_it_hits(make, fake_recipes, monkeypatch, capsys):
     monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", make)
     assert cl_utils.main(["mdark", "a.sof", "b.sof", "c.sof", "--workers=2"]) == 143
