@@ -22,6 +22,8 @@ ROW_DRIFT = 33
 BAD_ROW_SIGMA = 6.0
 #: Pixels that stand out by so much take no part in the background.
 OUTSTANDING_SIGMA = 4.0
+#: Neighbouring blocks that stand out by so much of a pixel's scatter are a defect, unless they are a large part of all.
+LARGE_SIGMA, LARGE_PART = 3.0, 0.25
 #: Pixels that tell how much that is.
 SCATTER_PIXELS = 2**16
 
@@ -192,10 +194,15 @@ def measure_background(
 
     rows = _row_noise(np.concatenate(in_threads(take_rows, bands, workers)))
     in_threads(take_blocks, bands, workers)
-    first = _without_clusters(np.where(np.isfinite(medians), medians, np.float32(_median(medians))))
-    surface = Surface(first, image.shape, box)
     # what stands out of a first look would pull its own background: a second look leaves it out
+    first = _without_clusters(_filled(medians))
+    surface = Surface(first, image.shape, box)
     scatter = clipped_moments(np.concatenate(in_threads(first_look, bands, workers)))[1]
+    large = _large_clusters(medians, first, LARGE_SIGMA * scatter)
+    if large.any():
+        first = _without_clusters(_filled(np.where(large, np.float32(np.nan), medians)))
+        surface = Surface(first, image.shape, box)
+        scatter = clipped_moments(np.concatenate(in_threads(first_look, bands, workers)))[1]
     outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
     in_threads(second_look, bands, workers)
     surface = Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
@@ -292,6 +299,37 @@ def _block_medians(clean: NDArray[np.float32], box: int, which: NDArray[np.bool_
     if which is not None:
         tiles = tiles[which]
     return nan_medians(tiles.reshape(*tiles.shape[:-2], box * box))
+
+
+def _filled(medians: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fill blocks without a value from those around them, from the edge of each gap inwards."""
+    if not np.isfinite(medians).any():
+        return np.zeros_like(medians)
+    filled = medians.copy()
+    while (gaps := ~np.isfinite(filled)).any():
+        around = np.pad(filled, 1, constant_values=np.nan)
+        ny, nx = filled.shape
+        neighbours = [around[y : y + ny, x : x + nx][gaps] for y in range(3) for x in range(3)]
+        filled[gaps] = nan_medians(np.stack(neighbours, axis=1))
+    return filled
+
+
+def _large_clusters(medians: NDArray[np.float32], smooth: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    """Find groups of blocks that stand out of what their neighbours say, and what they enclose.
+
+    A single block is none: it spoils one pair of each neighbour, and the others tell. Of a defect of several blocks the
+    edges stand out, and all around it would be drawn towards it.
+    """
+    from scipy.ndimage import binary_fill_holes, label
+
+    out = np.abs(medians - smooth) > threshold
+    if np.count_nonzero(out) < 2:
+        return np.zeros_like(out)
+    groups, n = label(out, np.ones((3, 3)))
+    several = np.bincount(groups.ravel(), minlength=n + 1) > 1
+    several[0] = False
+    large = np.asarray(binary_fill_holes(several[groups]))
+    return large if large.mean() < LARGE_PART else np.zeros_like(large)
 
 
 def _without_clusters(medians: NDArray[np.float32]) -> NDArray[np.float32]:

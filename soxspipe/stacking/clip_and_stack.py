@@ -234,7 +234,7 @@ def clip_and_stack(
         noise_model.regions,
         column_parity=column_parity,
         box=background_box,
-        bad=images.ambiguous,
+        bad=images.ambiguous | images.saturated,
         workers=workers,
     )
     error, quiet_error = (np.empty(stack.shape, np.float32) for _ in range(2))

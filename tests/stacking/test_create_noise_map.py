@@ -149,3 +149,31 @@ def test_further_codes_add_to_those_of_the_map():
     assert [more.count(code) for code in (HOT, 1 << 30, 65536)] == [1, 2, 0]
     assert [plain.count(code) for code in (HOT, 1 << 30, 65536)] == [1, 0, 0]
     np.testing.assert_array_equal(more.codes[~there], plain.codes[~there])
+
+
+@pytest.mark.parametrize("excess", [40, 200, 60000])
+@pytest.mark.parametrize("size", [9, 16, 30, 60])
+def test_a_large_defect_does_not_condemn_its_neighbours(size, excess):
+    _, glow = detector_pattern()
+    image = (glow + np.random.default_rng(size).normal(0, 2.5, SHAPE)).astype(np.float32)
+    inside = np.zeros(SHAPE, bool)
+    inside[203 : 203 + size, 305 : 305 + size] = True
+    image[inside] += excess
+    codes = create_noise_map(image, np.full(SHAPE, 2.5, np.float32)).codes
+    assert (codes[inside] & HOT > 0).mean() > 0.8
+    assert np.count_nonzero(codes[~inside]) <= 2
+
+
+def test_an_odd_border_leaves_the_background_as_it_is():
+    image = np.random.default_rng(1).normal(0, 2.5, (256, 256)).astype(np.float32) + 100
+    image[16:-16, 16:-16] += 50  # all that it encloses is no defect
+    background = measure_background(image, ((slice(0, 256), slice(0, 256)),))
+    assert np.median(background.total_e[64:-64, 64:-64]) == pytest.approx(150, abs=1)
+
+
+def test_blocks_without_data_take_the_level_around_them():
+    slope = 0.25 * np.mgrid[:256, :256][0]
+    image = (slope + np.random.default_rng(1).normal(0, 2.5, (256, 256))).astype(np.float32)
+    image[40:80, 40:80] = np.nan
+    total = measure_background(image, ((slice(0, 256), slice(0, 256)),)).total_e
+    np.testing.assert_allclose(total[32:88, 32:88], slope[32:88, 32:88], atol=3)  # 32 is the median of all
