@@ -1,5 +1,11 @@
 """Entry point of the command ``soxspipe`` and of ``python -m soxspipe``."""
 
+import signal
+
+# until the command line listens, an interruption ends the program without a word, as any other stop does
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import gc
 import sys
 

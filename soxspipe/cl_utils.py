@@ -124,6 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # its other threads double the cost of importing NumPy, and no matrix here is large
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    home = os.environ.get("HOME", "")
+    if os.path.isdir(home) and not os.access(home, os.X_OK):  # another user's, as sudo may leave it: astropy would fail
+        del os.environ["HOME"]
     # imports make half a million objects that stay: to look for garbage among them costs a tenth of their time
     thresholds = gc.get_threshold()
     gc.set_threshold(GARBAGE_OBJECTS)
@@ -416,14 +419,19 @@ def _settings(options: dict[str, Any]) -> int:
     except (FileExistsError, NotADirectoryError) as error:
         raise ProductExistsError(f"{folder}: a file stands where the folder should be: choose another") from error
     try:
-        with open(path, "x", encoding="utf-8") as stream:
-            created = True
-            stream.write(text)
+        try:
+            with open(path, "x", encoding="utf-8") as stream:
+                created = True
+                stream.write(text)
+        except BaseException:
+            if created:
+                os.unlink(path)
+            raise
     except FileExistsError as error:
         raise ProductExistsError(f"{path}: is already there: choose another name or remove it") from error
-    except BaseException:
-        if created:
-            os.unlink(path)
-        raise
+    except OSError as error:
+        from .frames.products import storage_fault
+
+        raise storage_fault(path, error, "choose another name") from error
     deliver(path)
     return 0

@@ -8,6 +8,9 @@ in a set of 5 and in a set of 50, and the bias frames of a detector fit its dark
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -18,7 +21,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from .exceptions import ProductError, ProductExistsError
+from .exceptions import ProductExistsError
+from .frames.products import storage_fault
 from .simulation_parameters import KINDS, DarkSimulation
 from .stacking.create_noise_map import COLD, HOT, NOISY
 
@@ -400,33 +404,63 @@ def simulate_darks(
     made = SimulatedDarks(sof, tuple(directory / name for name in names), directory / "truth.fits")
     for path in (made.sof, made.truth, *made.frames):
         if path.exists() and not overwrite:
-            raise ProductExistsError(f"{path}: exists, left alone: choose another directory or overwrite")
-    detector, path = SimulatedDetector(simulation), directory
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+            raise ProductExistsError(f"{path}: exists, left alone: choose another folder, or --overwrite")
+    detector = SimulatedDetector(simulation)
+    with _Files(directory, overwrite=overwrite) as files:
         for index, path in enumerate(made.frames):
-            _write(fits.HDUList([fits.PrimaryHDU(detector.frame(index), detector.header(index))]), path)
+            frame = fits.HDUList([fits.PrimaryHDU(detector.frame(index), detector.header(index))])
+            files.write(path, _bytes_of(frame))
             if progress is not None:
                 progress(index + 1, simulation.frames)
-        path = made.truth
-        _write(detector.truth(), path)
-        path = made.sof
-        path.write_text("".join(f"{name} {simulation.kind}_{simulation.arm}\n" for name in names), encoding="utf-8")
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ProductExistsError(
-            f"{path}: a file stands where the folder should be: choose another directory"
-        ) from error
-    except OSError as error:
-        raise ProductError(f"{path}: cannot be written: {error.strerror or error}") from error
+        files.write(made.truth, _bytes_of(detector.truth()))
+        files.write(made.sof, "".join(f"{name} {simulation.kind}_{simulation.arm}\n" for name in names).encode())
     return made
 
 
-def _write(hdus: fits.HDUList, path: Path) -> None:
+class _Files:
+    """Files of one run in a folder: each is whole when it has its name, and all go where not all can be written."""
+
+    def __init__(self, folder: Path, *, overwrite: bool) -> None:
+        self._folder = folder
+        self._overwrite = overwrite
+        self._written: list[Path] = []
+        self._made = [path for path in (folder, *folder.parents) if not path.exists()]
+
+    def write(self, path: Path, content: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(content)
+                if not self._overwrite and path.exists():
+                    raise ProductExistsError(f"{path}: another run wrote it in the meantime: choose another folder")
+                self._written.append(path)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ProductExistsError(
+                f"{self._folder}: a file stands where the folder should be: choose another folder"
+            ) from error
+        except OSError as error:
+            raise storage_fault(path, error, "choose another folder") from error
+
+    def __enter__(self) -> _Files:
+        return self
+
+    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
+        if fault is not None:
+            for path in self._written:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            for folder in self._made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def _bytes_of(hdus: fits.HDUList) -> bytes:
     for hdu in hdus:
         hdu.add_checksum(when="of this unit")  # the default comment, the time of day, would change the bytes
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        hdus.writeto(temporary, overwrite=True)
-        temporary.replace(path)
-    finally:  # a file that is not whole never has its name
-        temporary.unlink(missing_ok=True)
+    file = io.BytesIO()
+    hdus.writeto(file)
+    return file.getvalue()

@@ -145,6 +145,12 @@ def test_bad_usage_is_two_with_the_usage_on_standard_error(arguments, message, c
     assert err.splitlines()[1] == "Usage:"
 
 
+def test_an_interruption_before_anything_is_imported_ends_without_a_word(tmp_path):
+    (tmp_path / "logging.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    run = command("--version", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_exit_code_of_the_process():
     assert command("--version").returncode == 0
     run = command("nonsense", env={"PYTHONWARNINGS": "error"})

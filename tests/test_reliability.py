@@ -352,7 +352,10 @@ def test_missing_required_keyword(night):
 
 def test_a_frame_that_is_dead(night):
     night.change(2, np.zeros((96, 96), np.uint16))
-    night.refused("10-10-09.*is dead, saturated or no dark of this set")
+    night.refused("10-10-09.*do not scatter, expected read noise: it is dead or saturated")
+    for index in range(3):  # those that are right are never told to go, however few
+        night.change(index, np.full((96, 96), 1000 + index, np.uint16))
+    night.refused("10-00-00.*do not scatter", "10-05-04.*do not scatter", "10-10-09.*do not scatter")
 
 
 def test_names_with_spaces_quotes_newlines_or_unicode_links_and_folders(night):
@@ -593,6 +596,14 @@ def test_missing_home_and_caches_that_cannot_be_written(night, home):
     run = process("mdark", "raw/darks.sof", "--output=new", "--settings=my.yaml", env=caches)
     assert (run.returncode, run.stdout, run.stderr) == (0, f"new/{STEM}.fits\n", "")
     assert sorted(path.name for path in Path().iterdir()) == ["my.yaml", "new", "raw", "reduced"]
+
+
+def test_a_home_that_may_not_be_entered(night, monkeypatch):
+    may = os.access
+    monkeypatch.setenv("HOME", str(Path("raw").absolute()))
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != os.environ.get("HOME") and may(path, mode))
+    night.reduced()
+    assert "HOME" not in os.environ
 
 
 @pytest.mark.slow

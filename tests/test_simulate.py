@@ -400,6 +400,31 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         simulate_darks(tmp_path / "file", small())
 
 
+def test_of_a_run_that_is_stopped_nothing_stays(tmp_path):
+    def stop(done, _):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_darks(tmp_path / "new" / "night", small(), progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_runs_into_one_folder_one_wins_whole(tmp_path):
+    def another(done, _):
+        if done == 1:
+            with pytest.raises(ProductExistsError, match=r"10-00-00\.000\.fits: exists, left alone"):
+                simulate_darks(tmp_path, small(seed=1))
+            simulate_darks(tmp_path, small(seed=1, start="2026-03-01T10:05:04.5"))
+
+    # the other begins with the second frame of this one
+    with pytest.raises(ProductExistsError, match="another run wrote it in the meantime"):
+        simulate_darks(tmp_path, small(frames=2), progress=another)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert "SOXS.2026-03-01T10-00-00.000.fits" not in left
+    assert {"SOXS.2026-03-01T10-05-04.500.fits", "darks.sof", "truth.fits"} <= set(left)
+
+
 # ---------------------------------------------------------------- nonsense
 
 

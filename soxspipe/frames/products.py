@@ -20,8 +20,16 @@ from ..signals import stops_waiting
 from ..workers import at_once
 from .product_headers import ProductFile, as_stored, data_md5, set_card
 
-__all__ = ["Product"]
+__all__ = ["Product", "storage_fault"]
 
+#: What the file system says, in words.
+REASONS = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "no permission to write there",
+    errno.EROFS: "the file system is read-only",
+    errno.EFBIG: "no file may be that large here",
+}
 #: What follows the stem in the names of a product's files.
 ENDINGS = (".fits", "_BPMAP.fits", "_qc.json", ".log")
 #: Names that cannot be those of an output folder.
@@ -71,6 +79,15 @@ class Product:
         self._waiting: dict[str, str] = {}
         self.path = folder / f"{stem}.fits"
         self._made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+        try:
+            self._open_folder()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _open_folder(self) -> None:
+        """Make the folder, finish what dead runs left there, and see whether there is room for the product."""
+        folder = self.folder
         with self._faults():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -85,10 +102,10 @@ class Product:
             for made in self._made:
                 with contextlib.suppress(OSError), _locked(made.parent) as (descriptor, _):
                     _sync(descriptor)
-        for path in (folder / f"{stem}{ending}" for ending in ENDINGS):
+        for path in (folder / f"{self.stem}{ending}" for ending in ENDINGS):
             if path.is_dir():
                 raise ProductExistsError(f"{path}: is a folder, expected room for a file: choose another output folder")
-            if os.path.lexists(path) and not overwrite:
+            if os.path.lexists(path) and not self.overwrite:
                 raise ProductExistsError(
                     f"{path}: the product exists already and was left alone: choose another folder, or --overwrite"
                 )
@@ -217,7 +234,7 @@ class Product:
                 journal.unlink()
             except OSError:
                 state = "the product is incomplete: the next run into this folder finishes it"
-                raise self._fault(error, state) from error
+                raise storage_fault(self.folder, error, state) from error
             self._waiting = waiting
             raise
         with contextlib.suppress(OSError):  # a journal of renames that are done does nothing
@@ -257,21 +274,31 @@ class Product:
         try:
             yield
         except OSError as error:
-            raise self._fault(error, "nothing was written; choose another output folder") from error
+            raise storage_fault(self.folder, error, "nothing was written; choose another output folder") from error
 
-    def _fault(self, error: OSError, state: str) -> ProductError:
-        reason = {
-            errno.ENOSPC: "no space left on the device",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EACCES: "no permission to write there",
-            errno.EROFS: "the file system is read-only",
-            errno.EFBIG: "no file may be that large here",
-        }.get(error.errno or 0, error.strerror or str(error))
-        if error.errno is None and "space" in reason:  # astropy asks the disk itself and says it in its own words
-            reason = "no space left on the device"
-        elif error.errno is None and " requested and " in reason:  # numpy, which does not say why
-            reason = "a file could be written in part only (disk, quota or size limit)"
-        return ProductError(f"{self.folder}: {reason}: {state}")
+
+def storage_fault(path: Path | str, error: OSError, state: str) -> ProductError:
+    """Say in one line what the file system says.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        Where it happened.
+    error : OSError
+        What happened; astropy and NumPy raise some without a number.
+    state : str
+        What there is now, and what to do.
+
+    Returns
+    -------
+    ProductError
+    """
+    reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+    if error.errno is None and "space" in reason:  # astropy asks the disk itself and says it in its own words
+        reason = REASONS[errno.ENOSPC]
+    elif error.errno is None and " requested and " in reason:  # numpy, which does not say why
+        reason = "a file could be written in part only (disk, quota or size limit)"
+    return ProductError(f"{path}: {reason}: {state}")
 
 
 def _md5_card(md5: str) -> tuple[str, str, str]:

@@ -191,7 +191,7 @@ def read_frame(path: str | os.PathLike[str]) -> ImageUnit:
     """
     units = read_units(path, limit=1)
     if not units:
-        raise FrameError(f"{printable(path)}: holds no two-dimensional image (NAXIS = 2): leave it out")
+        raise FrameError(f"{printable(path)}: holds no two-dimensional image, expected NAXIS = 2: leave it out")
     return units[0]
 
 

@@ -433,6 +433,12 @@ def _check_digests(names: tuple[str, ...], digests: list[bytes]) -> None:
 
 def _check_scatter(names: tuple[str, ...], scatter_e: NDArray[np.float64]) -> None:
     """Refuse frames that are no image beside the others: constant, saturated all over, or pure noise."""
+    constant = np.flatnonzero(scatter_e == 0)
+    if constant.size:  # however many
+        raise FrameError(
+            f"{names[i]}: its pixels do not scatter, expected read noise: it is dead or saturated: leave it out"
+            for i in constant
+        )
     typical = float(np.median(scatter_e))
     odd = np.flatnonzero((scatter_e < typical / ODD_SCATTER) | (scatter_e > typical * ODD_SCATTER))
     if len(names) == 2 and scatter_e.max() > ODD_SCATTER * scatter_e.min():  # no majority says which is the odd one

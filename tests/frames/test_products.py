@@ -147,6 +147,16 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_stop_while_the_folder_is_made_leaves_none(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Product, "_tidy", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Product(tmp_path / "a" / "b", "stem")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_exists(tmp_path):
     with Product(tmp_path, "stem") as product:
         product.add_fits([ProductFile("main", ".fits", "", hdus_of(1))])

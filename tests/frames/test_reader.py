@@ -293,7 +293,7 @@ def image_of(bitpix, axes, *more):
         (image_of(16, (10**9, 10**9)), "promises 2000000000000004480 bytes, 5760 are there, 1999999999999998720 are"),
         (image_of(16, (10**40, 2)), "are missing: fetch the file again"),
         (image_of(16, (3, 2), "BSCALE  = 'x'"), "BSCALE is 'x', expected a number"),
-        (image_of(16, (3, 2, 4)), "holds no two-dimensional image (NAXIS = 2): leave it out"),
+        (image_of(16, (3, 2, 4)), "holds no two-dimensional image, expected NAXIS = 2: leave it out"),
         (image_of(16, (0, 2)), "holds no two-dimensional image"),
         (block(primary(8, ())), "holds no two-dimensional image"),
         (block(primary(16, (3, 2), *["HISTORY"] * 100_000)), "more than 4194304 bytes of header"),
