@@ -109,10 +109,12 @@ class Terminal(logging.StreamHandler[TextIO]):
                 return
             if not self._signum:
                 starting = True
-                self._signum, begin_s = signum, time.monotonic()
-                with contextlib.suppress(RuntimeError, MemoryError):
-                    _thread.start_new_thread(ask_again, ())
-                starting = False
+                try:
+                    self._signum, begin_s = signum, time.monotonic()
+                    with contextlib.suppress(RuntimeError, MemoryError):
+                        _thread.start_new_thread(ask_again, ())
+                finally:
+                    starting = False
             if not _is_handled(sys.exception()) or time.monotonic() - begin_s > CLEANUP_S:
                 raise Stopped(self._signum)
 
@@ -135,9 +137,9 @@ class Terminal(logging.StreamHandler[TextIO]):
         try:
             yield
         finally:
-            with lock:
-                over = True
-            signal.pthread_sigmask(signal.SIG_BLOCK, ())  # which handles those that came just before
+            over = True  # before anything else: from here on nothing is raised
+            with lock:  # nor asked for
+                signal.pthread_sigmask(signal.SIG_BLOCK, ())  # which handles those that came just before
             sys.unraisablehook = hook
             for signum, handler in handlers.items():
                 signal.signal(signum, signal.SIG_IGN if to_the_end else signal.SIG_DFL if handler is None else handler)
