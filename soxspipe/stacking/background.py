@@ -22,6 +22,11 @@ ROW_DRIFT = 33
 BAD_ROW_SIGMA = 6.0
 #: Pixels that stand out by so much take no part in the background.
 OUTSTANDING_SIGMA = 4.0
+#: Lines beside an edge that tell the step between amplifiers; those among which bad ones are looked for, in every so
+#: many of their pixels; and how far off these are.
+EDGE_LINES, EDGE_WIDE, EDGE_STRIDE, EDGE_SIGMA = 4, 32, 32, 5.0
+#: Standard deviations of a Gaussian in its median absolute deviation.
+MAD_SIGMA = 1.4826
 #: Neighbouring blocks that stand out by so much of a pixel's scatter are a defect, unless they are a large part of all.
 LARGE_SIGMA, LARGE_PART = 3.0, 0.25
 #: Pixels that tell how much that is.
@@ -256,7 +261,7 @@ class _AmplifierLevels:
             else:  # an island without a neighbour stays as it is
                 placed.append(waiting.pop(0))
 
-    def _step_of(self, region: tuple[slice, slice], placed: list[tuple[slice, slice]], width: int = 4) -> float | None:
+    def _step_of(self, region: tuple[slice, slice], placed: list[tuple[slice, slice]]) -> float | None:
         """Level of a region above a neighbour that is placed; None when it has none."""
         for other in placed:
             for axis in (0, 1):
@@ -265,14 +270,39 @@ class _AmplifierLevels:
                 before, after = sorted((other[axis], region[axis]), key=lambda span: span.start)
                 if before.stop != after.start:
                     continue
-                beside = slice(max(after.start - width, 0), after.start + width)
-                strip = self.corrected(beside, region[1]) if axis == 0 else self.corrected(region[0], beside).T
-                # each line along the edge by its own median, so that a bad one among them does not count
-                lines = nan_medians(strip)
-                n_before = after.start - beside.start
-                rise = _median(lines[n_before:]) - _median(lines[:n_before])
+                edge, along = after.start, region[1 - axis]
+                rise = self._level_beside(edge, after, along, axis) - self._level_beside(edge, before, along, axis)
                 return rise if after is region[axis] else -rise
         return None
+
+    def _level_beside(self, edge: int, side: slice, along: slice, axis: int) -> float:
+        """Level of one side of an edge, close to it."""
+        inwards = 1 if side.start == edge else -1
+
+        def lines(n: int, stride: int = 1) -> NDArray[np.float32]:
+            """Medians of the nearest lines along the edge: a bad one among them does not count."""
+            beside = slice(edge, edge + n) if inwards > 0 else slice(max(edge - n, 0), edge)
+            every = slice(along.start, along.stop, stride)
+            strip = self.corrected(beside, every) if axis == 0 else self.corrected(every, beside).T
+            return nan_medians(strip)[::inwards]
+
+        # several bad ones do: some of their pixels tell whether there are
+        most = min(EDGE_WIDE, side.stop - side.start)
+        if most > 3 * EDGE_LINES:
+            wide = lines(most, EDGE_STRIDE)
+            off = np.abs(wide - _median(wide))
+            if np.count_nonzero(off[:EDGE_LINES] > EDGE_SIGMA * MAD_SIGMA * _median(off)) > 1:
+                return _level_of_a_line(lines(most // 2))
+        return _median(lines(EDGE_LINES))
+
+
+def _level_of_a_line(values: NDArray[np.float32]) -> float:
+    """Level of the first few values by a line through all, of which a quarter may be bad (Theil and Sen)."""
+    x = np.flatnonzero(np.isfinite(values)).astype(np.float32)
+    y = values[np.isfinite(values)]
+    one, other = np.triu_indices(len(y), 1)
+    slope = _median((y[other] - y[one]) / (x[other] - x[one]))
+    return _median(y - np.float32(slope) * (x - np.float32((EDGE_LINES - 1) / 2)))
 
 
 def _row_noise(medians: NDArray[np.float32]) -> NDArray[np.float32]:

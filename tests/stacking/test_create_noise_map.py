@@ -177,3 +177,22 @@ def test_blocks_without_data_take_the_level_around_them():
     image[40:80, 40:80] = np.nan
     total = measure_background(image, ((slice(0, 256), slice(0, 256)),)).total_e
     np.testing.assert_allclose(total[32:88, 32:88], slope[32:88, 32:88], atol=3)  # 32 is the median of all
+
+
+@pytest.mark.parametrize("excess", [20, 600, -200])
+@pytest.mark.parametrize("bad", [[63], [62, 63], [61, 62, 63], [64, 65], [62, 63, 64, 66]])
+@pytest.mark.parametrize("turned", [False, True])
+def test_bad_lines_at_the_edge_of_an_amplifier_do_not_move_it(bad, excess, turned):
+    pattern, glow = detector_pattern()
+    image = (pattern + glow + np.random.default_rng(4).normal(0, 2.5, SHAPE)).astype(np.float32)
+    image[:, bad] += excess
+    inside = np.zeros(SHAPE, bool)
+    inside[:, bad] = True
+    regions = AMPLIFIERS
+    if turned:  # amplifiers one above the other
+        image, inside = np.ascontiguousarray(image.T), inside.T
+        regions = tuple((columns, rows) for rows, columns in AMPLIFIERS)
+    error = np.full(SHAPE, 2.5, np.float32)
+    codes = create_noise_map(image, error, regions=regions, column_parity=not turned).codes
+    assert np.count_nonzero(codes[~inside]) <= 6
+    assert (codes[inside] & (HOT | COLD) > 0).mean() > (0.9 if abs(excess) > 20 else 0.5)
