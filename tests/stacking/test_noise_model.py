@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soxspipe.exceptions import InputError, TooFewPixelsError
+from soxspipe.exceptions import FrameError, InputError, TooFewPixelsError
 from soxspipe.stacking import ArrayStack, measure_noise
 from soxspipe.stacking.noise_model import clipped_moments, grouped_median, nan_medians
 
@@ -49,6 +49,27 @@ def test_the_same_pixels_twice_are_refused():
     twice = ArrayStack((*stack.arrays, stack.arrays[0].copy()), (None,) * 4, names=("a", "b", "c", "d"))
     with pytest.raises(InputError, match=r"^a and d hold the same pixels"):
         measure_noise(twice)
+
+
+def stack_of(frames):
+    return ArrayStack(tuple(frames), (None,) * len(frames), 0.0)
+
+
+def test_an_amplifier_that_is_dead_in_all_frames_is_refused():
+    frames = np.random.default_rng(2).normal(500, 5, (4, 128, 128)).astype(np.float32)
+    frames[:, :, :64] = np.float32([100, 101, 102, 103])[:, None, None]
+    halves = tuple((slice(0, 128), columns) for columns in (slice(0, 64), slice(64, 128)))
+    with pytest.raises(FrameError, match="do not scatter in a read-out amplifier"):
+        measure_noise(stack_of(frames), halves)
+
+
+@pytest.mark.parametrize("n_dead", [1, 3, 4])
+def test_dead_frames_are_named_however_many(n_dead):
+    frames = np.random.default_rng(2).normal(500, 5, (4, 128, 128)).astype(np.float32)
+    frames[:n_dead] = np.arange(n_dead, dtype=np.float32)[:, None, None]
+    with pytest.raises(FrameError, match="do not scatter, expected read noise") as refusal:
+        measure_noise(stack_of(frames))
+    assert len(refusal.value.faults) == n_dead
 
 
 def test_too_few_pixels_are_refused():
