@@ -381,7 +381,7 @@ def simulate_darks(
     simulation : DarkSimulation, optional
         What to simulate; by default ten full NIR darks of SOXS.
     overwrite : bool
-        Whether files that are there may be replaced.
+        Whether files that are there may be replaced; of a run that fails then, nothing of theirs comes back.
     progress : callable, optional
         Called as ``progress(done, total)`` after each frame.
 
@@ -427,6 +427,7 @@ class _Files:
         self._made = [path for path in (folder, *folder.parents) if not path.exists()]
 
     def write(self, path: Path, content: bytes) -> None:
+        """Write a file, which must not have come in the meantime unless it may be replaced."""
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

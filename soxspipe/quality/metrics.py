@@ -115,6 +115,7 @@ class _Level:
 
     @classmethod
     def of(cls, values: NDArray[np.float32], step_e: float) -> _Level:
+        """Measure values of so large steps."""
         return cls(grouped_median(values, step_e) if values.size else math.nan, *clipped_moments(values))
 
 

@@ -350,15 +350,17 @@ def _large_clusters(medians: NDArray[np.float32], smooth: NDArray[np.float32], t
     A single block is none: it spoils one pair of each neighbour, and the others tell. Of a defect of several blocks the
     edges stand out, and all around it would be drawn towards it.
     """
-    from scipy.ndimage import binary_fill_holes, label
+    from scipy.ndimage import binary_dilation, binary_fill_holes, label
 
+    beside = np.ones((3, 3), bool)
     out = np.abs(medians - smooth) > threshold
     if np.count_nonzero(out) < 2:
         return np.zeros_like(out)
-    groups, n = label(out, np.ones((3, 3)))
+    groups, n = label(out, beside)
     several = np.bincount(groups.ravel(), minlength=n + 1) > 1
     several[0] = False
-    large = np.asarray(binary_fill_holes(several[groups]))
+    # a block that is half covered is just what its neighbours say, and belongs to it
+    large = np.asarray(binary_fill_holes(binary_dilation(several[groups], beside)))
     return large if large.mean() < LARGE_PART else np.zeros_like(large)
 
 

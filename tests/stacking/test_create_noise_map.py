@@ -151,13 +151,14 @@ def test_further_codes_add_to_those_of_the_map():
     np.testing.assert_array_equal(more.codes[~there], plain.codes[~there])
 
 
-@pytest.mark.parametrize("excess", [40, 200, 60000])
-@pytest.mark.parametrize("size", [9, 16, 30, 60])
-def test_a_large_defect_does_not_condemn_its_neighbours(size, excess):
+@pytest.mark.parametrize("excess", [35, 50, 200, 60000])
+@pytest.mark.parametrize("size", [9, 16, 30, 60, 100])
+@pytest.mark.parametrize("place", [(200, 304), (203, 305), (204, 300)])  # whole blocks, parts of them, halves
+def test_a_large_defect_does_not_condemn_its_neighbours(place, size, excess):
     _, glow = detector_pattern()
     image = (glow + np.random.default_rng(size).normal(0, 2.5, SHAPE)).astype(np.float32)
     inside = np.zeros(SHAPE, bool)
-    inside[203 : 203 + size, 305 : 305 + size] = True
+    inside[place[0] : place[0] + size, place[1] : place[1] + size] = True
     image[inside] += excess
     codes = create_noise_map(image, np.full(SHAPE, 2.5, np.float32)).codes
     assert (codes[inside] & HOT > 0).mean() > 0.8
