@@ -3,8 +3,8 @@
 import numpy as np
 from astropy.io import fits
 
-from soxspipe.frames.prepare import PreparedFrames
-from soxspipe.frames.product_headers import ProductFile
+from soxspipe.inputs.prepare import PreparedFrames
+from soxspipe.products.headers import ProductFile
 from soxspipe.quality.table import QCValue, QualityTable
 from soxspipe.recipes.base_recipe import BaseRecipe, RecipeOutput
 from soxspipe.stacking import clip_and_stack

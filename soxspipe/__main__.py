@@ -9,14 +9,14 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 import gc
 import sys
 
-from . import cl_utils
+from .cli import command_line
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line and leave the program with its exit code."""
-    code = cl_utils.main()
+    code = command_line.main()
     # at its end Python looks for garbage among all that was imported: a tenth of the time of ten frames
     gc.freeze()
     sys.exit(code)

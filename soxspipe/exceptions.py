@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CommandLineError",
+    "ErrorCollector",
     "FrameError",
     "InputError",
     "MixedFramesError",
@@ -85,3 +86,28 @@ class ProductExistsError(InputError):
 
 class ProductError(SoxspipeError):
     """The product could not be written: disk full, folder read-only, another run in the way."""
+
+
+class ErrorCollector:
+    """Collects what is wrong with a set, to tell all of it at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, type[InputError]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, kind: type[InputError], line: str) -> None:
+        """Note a fault; the same line counts once."""
+        self._found.setdefault(line, kind)
+
+    def take(self, error: InputError) -> None:
+        """Note the faults of an error."""
+        for line in error.faults:
+            self.add(type(error), line)
+
+    def raise_any(self) -> None:
+        """Raise what was noted: as its class where all faults are of one kind, else as InputError."""
+        kinds = set(self._found.values())
+        if kinds:
+            raise (kinds.pop() if len(kinds) == 1 else InputError)(self._found)

@@ -6,14 +6,14 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-__all__ = ["STOPS", "stops_waiting"]
+__all__ = ["STOPS", "deferred_signals"]
 
 #: From the keyboard, from a scheduler, from a terminal that is closed.
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def stops_waiting() -> Iterator[set[signal.Signals]]:
+def deferred_signals() -> Iterator[set[signal.Signals]]:
     """Let these signals wait for as long as it takes to do what must not be cut in half.
 
     Yields

@@ -27,8 +27,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe import cl_utils
-from soxspipe.simulate import DarkSimulation, simulate_darks
+from soxspipe.cli import command_line
+from soxspipe.simulation import DarkSimulation, simulate_darks
 
 ROUNDS, SEED = 200, 20260301
 FRAMES, SIDE = 5, 64
@@ -80,7 +80,7 @@ class Round:
                 sys.stdout, sys.stderr = (os.fdopen(standard, "w", closefd=False) for standard in (1, 2))
                 if largest_file is not None:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-                code = cl_utils.main(["mdark", str(self.folder / "darks.sof"), f"--output={self.output}", *options])
+                code = command_line.main(["mdark", str(self.folder / "darks.sof"), f"--output={self.output}", *options])
                 sys.stdout.flush()
             finally:
                 os._exit(code)
@@ -302,7 +302,7 @@ def test_chaos(tmp_path, capfd):
     def reference(name: str, frames: Sequence[Path]) -> Planes:
         this = Round(tmp_path / name, frames, rng, 0.0)
         # everything is imported here, and not in the forked processes
-        assert cl_utils.main(["mdark", str(this.folder / "darks.sof"), f"--output={this.output}", "-q"]) == 0
+        assert command_line.main(["mdark", str(this.folder / "darks.sof"), f"--output={this.output}", "-q"]) == 0
         planes = this.planes()
         assert planes is not None
         return planes

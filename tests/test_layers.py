@@ -19,41 +19,37 @@ RANKS = {
     "soxspipe.exceptions": 0,
     "soxspipe.signals": 0,
     "soxspipe.version": 0,
-    "soxspipe.workers": 0,
-    "soxspipe.options": 1,
+    "soxspipe.text": 0,
+    "soxspipe.parallel": 0,
+    "soxspipe.run_log": 0,
     "soxspipe.stacking": 1,
     "soxspipe.quality": 1,
-    "soxspipe.quality.metrics": 1,
-    "soxspipe.quality.rate_metrics": 1,
-    "soxspipe.quality.table": 1,
-    "soxspipe.instruments": 2,
+    "soxspipe.options": 2,
     "soxspipe.settings": 2,
-    "soxspipe.simulate": 3,
-    "soxspipe.simulation_parameters": 3,
-    "soxspipe.frames": 3,
-    "soxspipe.recipes": 4,
-    "soxspipe.terminal": 5,
-    "soxspipe.batch": 5,
-    "soxspipe.fundamentals_adapter": 5,
-    "soxspipe.cl_utils": 5,
-    "soxspipe.__main__": 5,
+    "soxspipe.instruments": 2,
+    "soxspipe.fits_files": 2,
+    "soxspipe.inputs": 3,
+    "soxspipe.simulation": 4,
+    "soxspipe.products": 4,
+    "soxspipe.recipes": 5,
+    "soxspipe.execution": 6,
+    "soxspipe.cli": 7,
+    "soxspipe.__main__": 7,
 }
-#: Rooms whose modules all have the rank of the room; elsewhere each module must be listed.
-ROOMS = ("soxspipe.stacking", "soxspipe.instruments", "soxspipe.frames", "soxspipe.recipes")
+#: Rooms: their modules have the rank of the room.
+ROOMS = (
+    "soxspipe.stacking", "soxspipe.quality", "soxspipe.instruments", "soxspipe.fits_files", "soxspipe.inputs",
+    "soxspipe.simulation", "soxspipe.products", "soxspipe.recipes", "soxspipe.execution", "soxspipe.cli",
+)  # fmt: skip
 
-COMMAND_LINE = {"soxspipe.cl_utils", "soxspipe.terminal", "soxspipe.__main__"}
+COMMAND_LINE = {"soxspipe.cli.command_line", "soxspipe.cli.terminal", "soxspipe.__main__"}
 
 #: Packages and modules that only some modules may import, at whatever place.
 ONLY_IN = {
-    "fundamentals": {"soxspipe.fundamentals_adapter"},
-    "soxspipe.fundamentals_adapter": {"soxspipe.cl_utils"},
-    "soxspipe.cl_utils": {"soxspipe.__main__"},
-    "soxspipe.terminal": {"soxspipe.cl_utils"},
-    "soxspipe.batch": {"soxspipe.cl_utils"},
-    "soxspipe.__main__": set(),
-    "docopt": {"soxspipe.cl_utils"},
-    "tqdm": {"soxspipe.terminal"},
-    "yaml": {"soxspipe.options", "soxspipe.fundamentals_adapter"},
+    "fundamentals": {"soxspipe.cli.fundamentals_adapter"},
+    "docopt": {"soxspipe.cli.command_line"},
+    "tqdm": {"soxspipe.cli.terminal"},
+    "yaml": {"soxspipe.options", "soxspipe.cli.fundamentals_adapter"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.options"}
@@ -142,7 +138,7 @@ def test_doors_are_used_by_whom_they_are_made_for(name):
                 assert name in users, f"{name} imports {target}"
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if rank(name) == 1 and name != "soxspipe.options"])
+@pytest.mark.parametrize("name", [name for name in SOURCES if rank(name) == 1])
 def test_layer_1_knows_arrays_only(name):
     strangers = {target for target in imports(name) for package in NOT_IN_LAYER_1 if within(target, package)}
     assert not strangers
@@ -155,7 +151,7 @@ def test_a_fresh_process_imports_the_module_and_nothing_heavy(name, loaded):
     assert not HEAVY & set(modules)
 
 
-@pytest.mark.parametrize("name", ["soxspipe", "soxspipe.exceptions", "soxspipe.cl_utils", "soxspipe.__main__"])
+@pytest.mark.parametrize("name", ["soxspipe", "soxspipe.exceptions", "soxspipe.cli.command_line", "soxspipe.__main__"])
 def test_what_every_command_imports_is_light(name):
     modules = python(f"import sys, {name}; print(*sys.modules)")[0].split()
     assert not {"numpy", "astropy", "yaml", "scipy"} & set(modules)
@@ -181,7 +177,7 @@ def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
             assert called not in {"print", "exit", "quit", "sys.exit", "input"}, node.lineno
             assert called not in {"logging.basicConfig", "logging.StreamHandler"}, node.lineno
             # a forked process has to
-            assert called not in {"os._exit", "signal.signal"} or name == "soxspipe.workers", node.lineno
+            assert called not in {"os._exit", "signal.signal"} or name == "soxspipe.parallel", node.lineno
             assert not called.startswith(("sys.stdout.", "sys.stderr.")), node.lineno
 
 

@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe import cl_utils, terminal, workers
-from soxspipe.frames.products import Product
-from soxspipe.frames.reader import PixelReader
-
-from .frames.conftest import pack_lzw, pack_tiles
+from soxspipe import parallel
+from soxspipe.cli import command_line, terminal
+from soxspipe.fits_files.pixel_reader import PixelReader
+from soxspipe.products.product_files import Product
+from tests.raw_frames import pack_lzw, pack_tiles
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reliability.rst"
@@ -37,8 +37,8 @@ FILES = [f"{STEM}.fits", f"{STEM}.log", f"{STEM}_BPMAP.fits", f"{STEM}_qc.json"]
 def made(tmp_path_factory):
     """Five small darks of the NIR detector, and their product."""
     folder = tmp_path_factory.mktemp("made")
-    assert cl_utils.main(["simulate", str(folder / "raw"), "--shape=96x96", "--frames=5", "-q"]) == 0
-    assert cl_utils.main(["mdark", str(folder / "raw/darks.sof"), f"--output={folder / 'reduced'}", "-q"]) == 0
+    assert command_line.main(["simulate", str(folder / "raw"), "--shape=96x96", "--frames=5", "-q"]) == 0
+    assert command_line.main(["mdark", str(folder / "raw/darks.sof"), f"--output={folder / 'reduced'}", "-q"]) == 0
     return folder
 
 
@@ -76,7 +76,7 @@ class Night:
     def run(self, *arguments):
         """Run ``mdark``; returns exit code, lines of standard output, and of standard error without their beginning."""
         self.capsys.readouterr()
-        code = cl_utils.main(["mdark", *map(str, arguments or (self.sof,)), *self.options])
+        code = command_line.main(["mdark", *map(str, arguments or (self.sof,)), *self.options])
         out, err = self.capsys.readouterr()
         lines = err.splitlines()
         assert all(line.startswith(("soxspipe: error: ", "soxspipe: warning: ")) for line in lines)
@@ -326,10 +326,10 @@ def test_wrong_checksum_is_a_warning_or_with_strict_a_refusal(night):
     faults = [f"{night.frames[index].name}.*HDU 0 has DATASUM" for index in (1, 3)]
     night.refused(*faults, arguments=(night.sof, "--settings=strict.yaml"))
     flip(night.out / FILES[0], -4000)  # in the last plane, which is not used, then in one that is
-    assert cl_utils.main(["dark-current", f"reduced/{FILES[0]}", "--settings=strict.yaml"]) == 2
+    assert command_line.main(["dark-current", f"reduced/{FILES[0]}", "--settings=strict.yaml"]) == 2
     assert "DATASUM" not in night.capsys.readouterr().err
     flip(night.out / FILES[0], 20_000)
-    assert cl_utils.main(["dark-current", f"reduced/{FILES[0]}", "--settings=strict.yaml"]) == 2
+    assert command_line.main(["dark-current", f"reduced/{FILES[0]}", "--settings=strict.yaml"]) == 2
     assert "HDU 0 has DATASUM" in night.capsys.readouterr().err
 
 
@@ -509,7 +509,7 @@ def namespace(script, *arguments):
 
 ON_SMALL_DISKS = """
 import os, subprocess, sys
-from soxspipe.cl_utils import main
+from soxspipe.cli.command_line import main
 os.mkdir("disk")
 for size in map(int, sys.argv[1:]):
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", "disk"], check=True)
@@ -555,7 +555,7 @@ def test_no_room_to_unpack(night):
     script = """
     import gzip, os, subprocess
     from pathlib import Path
-    from soxspipe.cl_utils import main
+    from soxspipe.cli.command_line import main
     os.mkdir("small")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "small"], check=True)
     os.environ["TMPDIR"] = "small"
@@ -571,7 +571,7 @@ def test_no_room_to_unpack(night):
 def test_output_folder_read_only(night):
     script = """
     import os, subprocess
-    from soxspipe.cl_utils import main
+    from soxspipe.cli.command_line import main
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "reduced"], check=True)
     print(main(["mdark", "raw/darks.sof", "--output=reduced"]))
     print(main(["mdark", "raw/darks.sof", "--output=reduced/new"]))
@@ -623,7 +623,7 @@ def test_five_hundred_frames_with_64_file_descriptors(night):
 SHORT_OF_MEMORY = """
 import os, resource, sys
 from pathlib import Path
-from soxspipe.cl_utils import main
+from soxspipe.cli.command_line import main
 assert main(["mdark", "raw/darks.sof", "--output=warm", "--workers=1", "-q"]) == 0
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 for more in (0, 2, 8, 16, 32):
@@ -679,7 +679,7 @@ def at_second_read(monkeypatch):
                 what(self.units[2].path)
             return rows(self, index, start, stop, columns)
 
-        monkeypatch.setattr("soxspipe.frames.reader._most_open", lambda: 1)
+        monkeypatch.setattr("soxspipe.fits_files.pixel_reader._most_open", lambda: 1)
         monkeypatch.setattr(PixelReader, "read_rows", reading)
 
     return happen
@@ -762,9 +762,9 @@ def test_a_worker_that_is_killed(night, monkeypatch, done):
         next(iter(numbers), None)  # which nobody else gets
         os.kill(os.getpid(), signal.SIGKILL)
 
-    start = workers._Helpers.start
-    monkeypatch.setattr(workers._Helpers, "start", lambda self, *work: killed.append(start(self, *work)))
-    monkeypatch.setattr(workers, "_help", die_at_work)
+    start = parallel._Helpers.start
+    monkeypatch.setattr(parallel._Helpers, "start", lambda self, *work: killed.append(start(self, *work)))
+    monkeypatch.setattr(parallel, "_help", die_at_work)
     stacking = sys.modules["soxspipe.stacking.clip_and_stack"]
     monkeypatch.setattr(stacking, "BAND_SAMPLES", 1)
     monkeypatch.setattr(stacking, "THREAD_FRAMES", 0)
@@ -779,7 +779,7 @@ def test_a_worker_that_is_killed(night, monkeypatch, done):
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
-from soxspipe.cl_utils import main
+from soxspipe.cli.command_line import main
 from tests.test_reliability import state_of
 rounds, seed = int(sys.argv[1]), 20260301
 dice = random.Random(seed)
@@ -830,7 +830,7 @@ def test_kill_9_at_any_moment(night, rounds):
 TWO_AT_ONCE = """
 import os, shutil, sys, threading
 from pathlib import Path
-from soxspipe.cl_utils import main
+from soxspipe.cli.command_line import main
 from tests.test_reliability import state_of
 frames = sorted(map(str, Path("raw").glob("SOXS*")))
 assert main(["mdark", *frames, "--output=warm", "-q"]) == 0
@@ -891,7 +891,7 @@ def test_another_number_of_workers_changes_no_pixel(night):
     expected = planes_of(night.out)
     for number in (1, 3):
         output = f"by{number}"
-        assert cl_utils.main(["mdark", "raw", f"--workers={number}", f"--output={output}", "-q"]) == 0
+        assert command_line.main(["mdark", "raw", f"--workers={number}", f"--output={output}", "-q"]) == 0
         planes = planes_of(Path(output))
         assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
 
@@ -900,11 +900,11 @@ def test_another_number_of_workers_changes_no_pixel(night):
 def test_every_product_passes_fitsverify(night):
     night.change(0, ESO_OBS_NAME="x" * 200)
     night.reduced()
-    assert cl_utils.main(["simulate", "short", "--shape=96x96", "--exptime=60", "--frames=3", "-q"]) == 0
-    assert cl_utils.main(["mdark", "short/darks.sof", "--output=reduced", "-q"]) == 0
+    assert command_line.main(["simulate", "short", "--shape=96x96", "--exptime=60", "--frames=3", "-q"]) == 0
+    assert command_line.main(["mdark", "short/darks.sof", "--output=reduced", "-q"]) == 0
     masters = sorted(str(path) for path in night.out.glob("*S_SOXS.fits"))
     assert len(masters) == 2
-    assert cl_utils.main(["dark-current", *masters, "--output=reduced", "-q"]) == 0
+    assert command_line.main(["dark-current", *masters, "--output=reduced", "-q"]) == 0
     products = sorted(str(path) for path in night.out.glob("*.fits"))
     assert len(products) == 5
     run = subprocess.run(["fitsverify", "-q", *products], capture_output=True, text=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from soxspipe.quality.metrics import DarkFacts, dark_metrics
-from soxspipe.simulate import DarkSimulation, SimulatedDetector
+from soxspipe.quality.dark import DarkContext, dark_quality
+from soxspipe.simulation import DarkSimulation, SimulatedDetector
 from soxspipe.stacking import ArrayStack, clip_and_stack, create_noise_map, measure_noise
 from soxspipe.stacking.sigma_clip import clip_by_noise, clip_by_scatter
 
@@ -93,12 +93,12 @@ def dark_current_pulls(seed: int, runs: int) -> NDArray[np.float64]:
         noise_map = create_noise_map(
             result.master,
             count=result.count,
-            quiet_noise=result.quiet_noise,
+            outlier_free_noise=result.outlier_free_noise,
             n_frames=result.n_frames,
             background=result.background,
         )
-        facts = DarkFacts(exptime_s=simulation.exptime_s, pedestal_removed=True, step_e=stack.step_e)
-        metrics = dark_metrics(result, noise_map, facts)
+        facts = DarkContext(exptime_s=simulation.exptime_s, pedestal_removed=True, step_e=stack.step_e)
+        metrics = dark_quality(result, noise_map, facts)
         qc = {metric.name: metric.value for metric in metrics}
         good = (noise_map.codes == 0) & (detector.codes[inside] == 0)
         truth = detector.dark_e[inside][good].mean(dtype=np.float64) / simulation.exptime_s

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from soxspipe.simulate import SimulatedDetector, simulate_darks
+from soxspipe.simulation import SimulatedDetector, simulate_darks
 
 from .reductions import Reduction
 from .scenes import HOT, Darks
@@ -28,7 +28,7 @@ INSTALL = (
 #: What runs it with the settings that it ships.
 RUN = """
 import sys, pathlib, soxspipe
-from soxspipe.cl_utils import main
+from soxspipe.cli.command_line import main
 sys.argv[0] = "soxspipe"
 sys.argv += ["-s", str(pathlib.Path(soxspipe.__file__).parent / "soxs_default_settings.yaml")]
 main()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soxspipe.quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, DarkFacts, dark_metrics
+from soxspipe.quality.dark import AMBIGUOUS, NO_DATA, SATURATED, DarkContext, dark_quality
 from soxspipe.stacking import clip_and_stack, create_noise_map, measure_noise
 
 from .scenes import HOT, Darks
@@ -59,9 +59,9 @@ def by_soxspipe(darks: Darks) -> Reduction:
     )
     noise_map = create_noise_map(
         stack.master,
-        quiet_error=stack.quiet_error,
+        background_limited_error=stack.background_limited_error,
         count=stack.count,
-        quiet_noise=stack.quiet_noise,
+        outlier_free_noise=stack.outlier_free_noise,
         n_frames=stack.n_frames,
         background=stack.background,
     )
@@ -69,14 +69,14 @@ def by_soxspipe(darks: Darks) -> Reduction:
         {AMBIGUOUS: stack.ambiguous, SATURATED: stack.saturated, NO_DATA: stack.count == 0}
     )
     seconds = time.perf_counter() - started
-    facts = DarkFacts(
+    facts = DarkContext(
         exptime_s=darks.scene.simulation.exptime_s,
         step_e=darks.stack.step_e,
         pedestal_removed=darks.common_error_e is not None,
         bias_error=darks.common_error_e,
         pixel_area_cm2=(darks.scene.simulation.detector.pixel_size_um * 1e-4) ** 2,
     )
-    metrics = dark_metrics(stack, noise_map, facts)
+    metrics = dark_quality(stack, noise_map, facts)
     qc = {metric.name: float(metric.value) for metric in metrics if isinstance(metric.value, int | float)}
     master = stack.master
     error_e = np.asarray(master.uncertainty.array)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soxspipe.simulate import DarkSimulation, SimulatedDetector
+from soxspipe.simulation import DarkSimulation, SimulatedDetector
 from soxspipe.stacking import ArrayStack, Regions, clip_and_stack
 
 #: Seed of the first scene.

@@ -22,8 +22,8 @@ COMBINER, GIVEN, MEASURED, TUNED = "stock Combiner", "clip_and_stack", "with the
 
 def main() -> None:
     """Measure what the arguments of this process say."""
-    from soxspipe.frames.prepare import PreparedFrames
-    from soxspipe.frames.set_of_files import collect_frames
+    from soxspipe.inputs.collect import collect_frames
+    from soxspipe.inputs.prepare import PreparedFrames
     from soxspipe.stacking import ArrayStack, clip_and_stack, measure_noise
 
     sof, rounds, also = sys.argv[1], int(sys.argv[2]), sys.argv[3:]

@@ -110,7 +110,7 @@ class Program:
             image = next((np.asarray(hdu.data) for hdu in hdus if hdu.data is not None), np.array([np.nan]))
         if not np.isfinite(image).any():
             return "an empty product"
-        if sample.arm != "NIR":  # level columns are subtracted by some, and not by others
+        if sample.arm != "NIR":  # overscan columns are subtracted by some, and not by others
             return ""
         found, raw = float(np.nanmedian(image)), float(np.median(fits.getdata(sample.frames[0]))) * self.scale
         return "" if abs(found / raw - 1) < 0.05 else f"a product of the level {found:.1f}, expected about {raw:.1f}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from soxspipe.simulate import DarkSimulation, SimulatedDetector, simulate_darks
+from soxspipe.simulation import DarkSimulation, SimulatedDetector, simulate_darks
 
 SEED = 20260301
 #: Simulated frames that the set of a thousand is made from.
@@ -57,7 +57,7 @@ def nir(data: Path, n: int) -> Sample:
 
 
 def large(data: Path, n: int) -> Sample:
-    """Return darks of X-shooter's VIS detector, with level columns: as many pixels as 4096 x 2048."""
+    """Return darks of X-shooter's VIS detector, with overscan columns: as many pixels as 4096 x 2048."""
     simulation = DarkSimulation(instrument="XSHOOTER", arm="VIS", frames=n, seed=SEED, exptime_s=3600.0)
     return Sample(f"{n} of 4000 x 2106", _simulated(data / "large", simulation), "VIS")
 

@@ -25,20 +25,20 @@ READING, COMBINING, CLIPPING = "read and convert pixels", "mean and scatter: Com
 #: Stage, module and name of what is watched, in the order of the table. Time within a watched function that another
 #: watched one uses is that of the other.
 STAGES = (
-    ("verify the set", "soxspipe.frames.set_of_files", "collect_frames"),
+    ("verify the set", "soxspipe.inputs.collect", "collect_frames"),
     (NOISE, "soxspipe.stacking", "measure_noise"),
-    (READING, "soxspipe.frames.prepare", "PreparedFrames.read"),
+    (READING, "soxspipe.inputs.prepare", "PreparedFrames.read"),
     (COMBINING, "ccdproc", "Combiner.__init__"),
     (COMBINING, "ccdproc", "Combiner.average_combine"),
     (CLIPPING, "soxspipe.stacking", "clip_and_stack"),
     (BACKGROUND, "soxspipe.stacking.background", "measure_background"),
     ("bad pixels", "soxspipe.stacking", "create_noise_map"),
-    (FIGURES, "soxspipe.quality.metrics", "dark_metrics"),
-    (WRITING, "soxspipe.recipes.dark_products", "dark_files"),
-    (WRITING, "soxspipe.frames.products", "Product.add_fits"),
-    (WRITING, "soxspipe.frames.products", "Product.add_json"),
-    (WRITING, "soxspipe.frames.products", "Product.add_text"),
-    (WRITING, "soxspipe.frames.products", "Product.commit"),
+    (FIGURES, "soxspipe.quality.dark", "dark_quality"),
+    (WRITING, "soxspipe.products.dark_files", "dark_files"),
+    (WRITING, "soxspipe.products.product_files", "Product.add_fits"),
+    (WRITING, "soxspipe.products.product_files", "Product.add_json"),
+    (WRITING, "soxspipe.products.product_files", "Product.add_text"),
+    (WRITING, "soxspipe.products.product_files", "Product.commit"),
 )
 #: What is the stack, and what together is to cost less.
 STACK, BESIDE = (READING, COMBINING, CLIPPING), (NOISE, BACKGROUND, FIGURES, WRITING)
@@ -115,7 +115,7 @@ def watched(watch: Watch, arguments: Sequence[str]) -> int:
 
     builtins.__import__, importlib.import_module = counted(before[0]), counted(before[1])
     try:
-        from soxspipe.cl_utils import main as command_line
+        from soxspipe.cli.command_line import main as command_line
 
         return command_line(arguments)
     finally:

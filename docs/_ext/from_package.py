@@ -16,7 +16,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
-from soxspipe.cl_utils import USAGE
+from soxspipe.cli.command_line import USAGE
 from soxspipe.instruments.keywords import shipped_instruments
 from soxspipe.settings import SettingRow, settings_table
 
@@ -93,9 +93,9 @@ class DetectorTable(Directive):
                     detector.name,
                     "{} x {}".format(*detector.raw_shape),
                     "{} x {}".format(*geometry.product_shape),
-                    str(detector.turns),
+                    str(detector.rot90_count),
                     str(len(detector.amplifiers)),
-                    ", ".join(f"{first}:{end}" for first, end in detector.level_columns) or "-",
+                    ", ".join(f"{first}:{end}" for first, end in detector.overscan_columns) or "-",
                 ])  # fmt: skip
                 numbers.append([
                     f"{instrument.name} {arm}",

@@ -53,12 +53,12 @@ class Detector:
         Maker and type.
     raw_shape : tuple of int
         Rows and columns of an unbinned raw frame.
-    turns : int
+    rot90_count : int
         Quarter turns counter-clockwise from raw to product (`numpy.rot90`).
     margins : tuple of int
         Unbinned rows below, rows above, columns left and columns right of the light-sensitive part, after
         the turn. A sub-array or a small frame is trimmed by the same margins.
-    level_columns : tuple of (int, int)
+    overscan_columns : tuple of (int, int)
         Unbinned raw columns that hold no light: their level is the frame's pedestal. Empty: none.
     amplifiers : tuple of Window
         Unbinned raw regions, one for each read-out amplifier.
@@ -87,9 +87,9 @@ class Detector:
     arm: str
     name: str
     raw_shape: tuple[int, int]
-    turns: int
+    rot90_count: int
     margins: tuple[int, int, int, int]
-    level_columns: tuple[tuple[int, int], ...]
+    overscan_columns: tuple[tuple[int, int], ...]
     amplifiers: tuple[Window, ...]
     conad_e_per_adu: float
     conad_from_header: bool
@@ -106,8 +106,8 @@ class Detector:
     def from_table(cls, arm: str, table: Mapping[str, Any]) -> Detector:
         """Build from one entry of an instrument table; raises KeyError or ValueError when it is not usable."""
         ny, nx = (int(side) for side in table["raw_shape"])
-        turns = int(table["turns"]) % 4
-        turned_ny, turned_nx = (nx, ny) if turns % 2 else (ny, nx)
+        rot90_count = int(table["rot90_count"]) % 4
+        turned_ny, turned_nx = (nx, ny) if rot90_count % 2 else (ny, nx)
         (row0, row1), (column0, column1) = table["science"]
         conad = float(table["conad"])
         mode = str(table["mode"])
@@ -118,9 +118,9 @@ class Detector:
             arm=arm,
             name=str(table["name"]),
             raw_shape=(ny, nx),
-            turns=turns,
+            rot90_count=rot90_count,
             margins=(int(row0), turned_ny - int(row1), int(column0), turned_nx - int(column1)),
-            level_columns=tuple((int(first), int(end)) for first, end in table.get("level_columns") or ()),
+            overscan_columns=tuple((int(first), int(end)) for first, end in table.get("overscan_columns") or ()),
             amplifiers=tuple(Window(*(int(edge) for edge in region)) for region in table["amplifiers"]),
             conad_e_per_adu=conad,
             conad_from_header=bool(table["conad_from_header"]),
@@ -179,15 +179,15 @@ class Detector:
                 )
             )
         )
-        # right-hand level columns keep their distance from the right-hand edge, as the margins do
+        # right-hand overscan columns keep their distance from the right-hand edge, as the margins do
         full_nx = self.raw_shape[1] // bin_x
-        level_columns = []
-        for first, end in self.level_columns:
+        overscan_columns = []
+        for first, end in self.overscan_columns:
             low, high = -(-first // bin_x), end // bin_x
             if low >= full_nx // 2:
                 low, high = low - full_nx + nx, high - full_nx + nx
-            level_columns.append((low, high))
-        return Geometry(raw_shape, self.turns, science, amplifiers, tuple(level_columns))
+            overscan_columns.append((low, high))
+        return Geometry(raw_shape, self.rot90_count, science, amplifiers, tuple(overscan_columns))
 
     def geometry_of_product(self, shape: tuple[int, int], binning: tuple[int, int], name: str) -> Geometry:
         """Lay the table over the raw frame that a product was made from.
@@ -211,7 +211,7 @@ class Detector:
             When the product has fewer than 32 x 32 pixels.
         """
         bottom, top, left, right = self._raw_margins()
-        (ny, nx), (bin_y, bin_x) = shape[:: -1 if self.turns % 2 else 1], binning
+        (ny, nx), (bin_y, bin_x) = shape[:: -1 if self.rot90_count % 2 else 1], binning
         raw_shape = (ny + -(-bottom // bin_y) + -(-top // bin_y), nx + -(-left // bin_x) + -(-right // bin_x))
         return self.geometry(raw_shape, binning, name)
 
@@ -220,7 +220,7 @@ class Detector:
         below, above, left, right = self.margins
         # a margin travels around the frame's edges with the turns: undo them one by one
         around = [below, right, above, left]
-        around = around[-self.turns :] + around[: -self.turns] if self.turns else around
+        around = around[-self.rot90_count :] + around[: -self.rot90_count] if self.rot90_count else around
         below, right, above, left = around
         return below, above, left, right
 
@@ -240,21 +240,21 @@ class Geometry:
     ----------
     raw_shape : tuple of int
         Rows and columns of the frame as read.
-    turns : int
+    rot90_count : int
         Quarter turns counter-clockwise from raw to product.
     science : Window
         The light-sensitive part of the raw frame.
     amplifiers : tuple of Window
         Regions of the read-out amplifiers, in coordinates of ``science``.
-    level_columns : tuple of (int, int)
+    overscan_columns : tuple of (int, int)
         Raw columns that hold no light.
     """
 
     raw_shape: tuple[int, int]
-    turns: int
+    rot90_count: int
     science: Window
     amplifiers: tuple[Window, ...]
-    level_columns: tuple[tuple[int, int], ...]
+    overscan_columns: tuple[tuple[int, int], ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -265,21 +265,21 @@ class Geometry:
     def product_shape(self) -> tuple[int, int]:
         """Rows and columns of a product."""
         ny, nx = self.shape
-        return (nx, ny) if self.turns % 2 else (ny, nx)
+        return (nx, ny) if self.rot90_count % 2 else (ny, nx)
 
     @property
     def product_amplifiers(self) -> tuple[Window, ...]:
         """Regions of the read-out amplifiers in a product."""
         windows, nx, ny = self.amplifiers, self.shape[1], self.shape[0]
-        for _ in range(self.turns):
+        for _ in range(self.rot90_count):
             windows = tuple(Window(nx - window.x1, nx - window.x0, window.y0, window.y1) for window in windows)
             nx, ny = ny, nx
         return windows
 
     def to_product(self, image: np.ndarray[Any, np.dtype[_Scalar]]) -> np.ndarray[Any, np.dtype[_Scalar]]:
         """Turn a trimmed image from raw to product orientation."""
-        return np.ascontiguousarray(np.rot90(image, self.turns))
+        return np.ascontiguousarray(np.rot90(image, self.rot90_count))
 
     def from_product(self, image: np.ndarray[Any, np.dtype[_Scalar]]) -> np.ndarray[Any, np.dtype[_Scalar]]:
         """Turn a trimmed image from product to raw orientation."""
-        return np.ascontiguousarray(np.rot90(image, -self.turns))
+        return np.ascontiguousarray(np.rot90(image, -self.rot90_count))

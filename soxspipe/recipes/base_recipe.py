@@ -12,15 +12,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from ..frames.origin import Origin
-from ..frames.product_headers import ProductFile, add_qc, product_header, product_stem
-from ..frames.products import Product
-from ..frames.set_of_files import FrameSet, collect_frames
+from ..inputs.collect import FrameSet, collect_frames
+from ..parallel import default_workers
+from ..products.headers import ProductFile, add_qc, product_header, product_stem
+from ..products.product_files import Product
+from ..products.provenance import Provenance
 from ..quality.table import QualityTable
+from ..run_log import run_log
 from ..settings import ArmSettings, Settings
 from ..version import __version__
-from ..workers import default_workers
-from .run_log import run_log
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -149,7 +149,7 @@ class Recipe(ABC, Generic[InputsT]):
         return self.settings.input.verify_checksums == "strict"
 
     @abstractmethod
-    def collect(self) -> tuple[InputsT, Origin]:
+    def collect(self) -> tuple[InputsT, Provenance]:
         """Collect and verify the input, and tell where its product will come from."""
 
     @abstractmethod
@@ -224,7 +224,7 @@ class BaseRecipe(Recipe[FrameSet]):
     def minimum_frames(self, settings: ArmSettings) -> int:
         """Return the fewest raw frames to work with."""
 
-    def collect(self) -> tuple[FrameSet, Origin]:
+    def collect(self) -> tuple[FrameSet, Provenance]:
         """Collect and verify the raw frames."""
         frames = collect_frames(
             self.input_frames,
@@ -238,4 +238,4 @@ class BaseRecipe(Recipe[FrameSet]):
             len(frames.darks), frames.instrument.name, frames.arm, frames.exptime_s,
             ", ".join(dark.name for dark in frames.darks),
         )  # fmt: skip
-        return frames, Origin.of_frames(frames)
+        return frames, Provenance.of_frames(frames)

@@ -9,16 +9,15 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from ..exceptions import CommandLineError, FrameError
-from ..frames.checksums import SumCheck
-from ..frames.compare import compare_products
-from ..frames.origin import INSTRUMENT_TABLE
-from ..frames.provenance import RECIPE, find_inputs, numbered
-from ..frames.streams import printable
-from ..frames.units import read_units
-from ..frames.verify import Faults, shown
+from ..exceptions import CommandLineError, ErrorCollector, FrameError
+from ..fits_files.checksums import ChecksumVerifier
+from ..fits_files.images import read_image_hdus
 from ..options import parse_yaml
+from ..products.compare import compare_products
+from ..products.find_inputs import RECIPE, find_inputs, numbered
+from ..products.provenance import INSTRUMENT_TABLE
 from ..settings import ArmSettings, Settings
+from ..text import escape, format_value
 from .base_recipe import Progress, RecipeProduct
 from .soxs_mdark import soxs_mdark
 
@@ -85,19 +84,19 @@ def rerun(
         that was used: a line for each.
     """
     path = Path(product)
-    units = read_units(path)
+    units = read_image_hdus(path)
     header = units[0].header if units else fits.Header()
     for keyword, expected in ((f"{RECIPE} ID", f"'{soxs_mdark.name}'"), (f"{RECIPE} RAW1 DATASUM", "a sum")):
         value = header.get(keyword)
         if value is None or (keyword.endswith("ID") and value != soxs_mdark.name):
-            found = "missing" if value is None else shown(value)
+            found = "missing" if value is None else format_value(value)
             raise FrameError(
-                f"{printable(path)}: {keyword} is {found}, expected {expected}: give a master dark of this program"
+                f"{escape(path)}: {keyword} is {found}, expected {expected}: give a master dark of this program"
             )
     if os.path.realpath(output_dir) == os.path.realpath(path.parent):
         raise CommandLineError(f"{output_dir}: is the folder of the product itself: choose another output folder")
-    sums = SumCheck(Faults(), strict=True)
-    sums.look_at(units, printable(path))
+    sums = ChecksumVerifier(ErrorCollector(), strict=True)
+    sums.verify(units, escape(path))
     sums.faults.raise_any()  # what was damaged since would pass for a difference
     entries = find_inputs(header, path, None if raw_dir is None else Path(raw_dir))
     tables = [entry.path for entry in entries if entry.tag == INSTRUMENT_TABLE]
@@ -106,8 +105,8 @@ def rerun(
     new = soxs_mdark(
         frames, settings, output_dir, overwrite=overwrite, workers=workers, progress=progress
     ).produce_product()
-    planes, keywords = compare_products(units, read_units(new.path))
-    lines = tuple(f"{printable(name)}: {words or 'the same pixels'}" for name, words in planes.items())
+    planes, keywords = compare_products(units, read_image_hdus(new.path))
+    lines = tuple(f"{escape(name)}: {words or 'the same pixels'}" for name, words in planes.items())
     return Rerun(new, not any(planes.values()), lines, keywords)
 
 
@@ -120,7 +119,7 @@ def _settings(header: fits.Header, path: Path, tables: Sequence[Path]) -> Settin
         name = str(header[f"{keyword} NAME"])
         section = sections.get(name, "soxs_mdark").replace("_", "-")  # a name that is unknown is refused there
         lines.setdefault(section, []).append(f"  {name}: {header.get(f'{keyword} VALUE')}\n")
-    label = f"{printable(path)}: {RECIPE} PARAM"
+    label = f"{escape(path)}: {RECIPE} PARAM"
     mapping, faults = parse_yaml("".join(f"{section}:\n{''.join(of)}" for section, of in lines.items()), label)
     instruments = {"instruments": {"table": tables[0].absolute()}} if tables else {}
     return Settings.from_mapping({**mapping, **instruments}, label, None, faults)

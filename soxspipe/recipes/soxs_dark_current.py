@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 
-from ..frames.masters import MasterPlanes, MasterSet, collect_masters
-from ..frames.origin import Origin
-from ..frames.product_headers import ProductFile, image_hdu, set_card
-from ..quality.metrics import AMBIGUOUS, NO_DATA, STATIC
-from ..quality.rate_metrics import rate_metrics
+from ..inputs.masters import MasterPlanes, MasterSet, collect_masters
+from ..products.headers import ProductFile, image_hdu, set_card
+from ..products.provenance import Provenance
+from ..quality.dark import AMBIGUOUS, NO_DATA, STATIC
+from ..quality.dark_rate import dark_rate_quality
 from ..quality.table import QualityTable
 from ..settings import ArmSettings
 from ..stacking.create_noise_map import COLD, HOT, NOISY
@@ -69,7 +69,7 @@ class soxs_dark_current(Recipe[MasterSet]):
         """Return the parameters that decide the result, by the names that the settings file gives them."""
         return settings.dark_current.as_mapping()
 
-    def collect(self) -> tuple[MasterSet, Origin]:
+    def collect(self) -> tuple[MasterSet, Provenance]:
         """Collect and verify the master darks."""
         masters = collect_masters(
             self.input_frames,
@@ -79,7 +79,7 @@ class soxs_dark_current(Recipe[MasterSet]):
         )
         words = ", ".join(f"{master.name} ({master.exposure_s:g} s)" for master in masters.masters)
         log.info("%d master darks of %s %s: %s", len(masters.masters), masters.instrument.name, masters.arm, words)
-        return masters, masters.origin
+        return masters, Provenance.of_masters(masters)
 
     def process(self, frames: MasterSet, settings: ArmSettings) -> RecipeOutput:
         """Fit verified master darks."""
@@ -94,7 +94,7 @@ class soxs_dark_current(Recipe[MasterSet]):
                 progress=self.progress,
             )
         codes = _pixel_codes(fit)
-        metrics = rate_metrics(fit, level, codes, limit_e_per_s=frames.dark_current_limit_e_per_s)
+        metrics = dark_rate_quality(fit, level, codes, limit_e_per_s=frames.dark_current_limit_e_per_s)
         quality = QualityTable(metrics, settings.quality.ranges)
         return RecipeOutput(_rate_frame(fit, codes), quality, [_rate_file(fit, codes, frames, self.category)])
 

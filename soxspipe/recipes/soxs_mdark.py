@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..frames.prepare import PreparedFrames
-from ..frames.set_of_files import FrameSet
-from ..quality.metrics import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkFacts, dark_metrics
+from ..inputs.collect import FrameSet
+from ..inputs.prepare import PreparedFrames
+from ..products.dark_files import dark_files, dark_frame
+from ..quality.dark import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkContext, dark_quality
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import StackResult, clip_and_stack, create_noise_map, measure_noise
 from .base_recipe import BaseRecipe, RecipeOutput
-from .dark_products import dark_files, dark_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,10 +94,10 @@ class soxs_mdark(BaseRecipe):
             )
         noise_map = create_noise_map(
             stack.master,
-            quiet_error=stack.quiet_error,
+            background_limited_error=stack.background_limited_error,
             common_error=prepared.bias_error,
             count=stack.count,
-            quiet_noise=stack.quiet_noise,
+            outlier_free_noise=stack.outlier_free_noise,
             n_frames=stack.n_frames,
             background=stack.background,
             hot_pixel_sigma=limits.hot_pixel_sigma,
@@ -106,20 +106,20 @@ class soxs_mdark(BaseRecipe):
             noisy_minimum_frames=limits.noisy_minimum_frames,
             workers=self.workers,
         )
-        stack = stack.without("quiet_noise", "quiet_error")
+        stack = stack.without("outlier_free_noise", "background_limited_error")
         noise_map = noise_map.with_codes(_other_codes(stack, prepared.static_bad))
         stack = stack.without("ambiguous", "saturated")
         frame = dark_frame(stack, noise_map.codes, frames.geometry)
         files = dark_files(frame, stack, frames, prepared, self.category)
-        metrics = dark_metrics(stack, noise_map, _facts(frames, prepared, limits.hot_pixel_sigma))
+        metrics = dark_quality(stack, noise_map, _facts(frames, prepared, limits.hot_pixel_sigma))
         return RecipeOutput(frame, QualityTable(metrics, _ranges(frames, settings)), files)
 
 
-def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkFacts:
+def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkContext:
     """Gather what the QC values need to know of the frames."""
     bin_y, bin_x = frames.binning
     temperatures = [dark.header.get(frames.detector.temperature_keyword or "") for dark in frames.darks]
-    return DarkFacts(
+    return DarkContext(
         exptime_s=frames.dit_s,
         pedestal_removed=prepared.pedestal != "nothing",
         step_e=prepared.step_e,

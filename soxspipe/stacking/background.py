@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..workers import in_threads, row_bands
+from ..parallel import in_threads, row_bands
 from .frame_stack import Regions
 from .noise_model import clipped_moments, nan_medians
 

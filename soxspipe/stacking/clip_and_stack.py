@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
-from ..workers import in_shares, in_threads, row_bands
+from ..parallel import in_shares, in_threads, row_bands
 from .background import Background, measure_background
+from .band_combiner import BandCombiner, Clip, StackImages
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .noise_model import NoiseModel, measure_noise
-from .stack_band import BandStacker, Clip, StackImages
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -52,10 +52,10 @@ class StackResult:
         where there was no data.
     noise : ndarray of float32, shape (ny, nx), electron
         Temporal standard deviation (ddof 1) of the samples kept; NaN below two.
-    quiet_noise : ndarray of float32, shape (ny, nx), electron
+    outlier_free_noise : ndarray of float32, shape (ny, nx), electron
         The same without what may be cosmic rays: rejected samples are left out unless two of them agree,
         then the sample furthest from the mean; NaN where fewer than two are left.
-    quiet_error : ndarray of float32, shape (ny, nx), electron
+    background_limited_error : ndarray of float32, shape (ny, nx), electron
         One-sigma error that a good pixel would have in this place: without the shot noise of its own excess.
     count : ndarray of uint16, shape (ny, nx)
         Samples that entered the mean.
@@ -79,8 +79,8 @@ class StackResult:
 
     master: CCDData
     noise: NDArray[np.float32]
-    quiet_noise: NDArray[np.float32]
-    quiet_error: NDArray[np.float32]
+    outlier_free_noise: NDArray[np.float32]
+    background_limited_error: NDArray[np.float32]
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
@@ -101,7 +101,7 @@ class StackResult:
 
         Parameters
         ----------
-        *images : {'noise', 'quiet_noise', 'quiet_error', 'count', 'ambiguous', 'saturated'}
+        *images : {'noise', 'outlier_free_noise', 'background_limited_error', 'count', 'ambiguous', 'saturated'}
             Which; they have no pixels afterwards.
 
         Returns
@@ -215,7 +215,7 @@ def clip_and_stack(
     images = StackImages.empty(stack.shape, workers if processes else 1)
     band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
-    stack_bands = BandStacker(stack, noise_model, clip, images, band_rows)
+    stack_bands = BandCombiner(stack, noise_model, clip, images, band_rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
         leftovers = in_shares(
@@ -237,13 +237,22 @@ def clip_and_stack(
         bad=images.ambiguous | images.saturated,
         workers=workers,
     )
-    error, quiet_error = (np.empty(stack.shape, np.float32) for _ in range(2))
+    error, background_limited_error = (np.empty(stack.shape, np.float32) for _ in range(2))
     # the read noise holds the shot noise of its region's mean level: only the difference from that counts
     region_level = _mean_smooth_levels(background, noise_model.regions)
 
     def finish(start: int, stop: int) -> None:
         rows = slice(start, stop)
-        _model_error(images, background, noise_model, region_level, common_error, rows, error[rows], quiet_error[rows])
+        _model_error(
+            images,
+            background,
+            noise_model,
+            region_level,
+            common_error,
+            rows,
+            error[rows],
+            background_limited_error[rows],
+        )
 
     in_threads(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
     level = np.array([noise_model.row(noise_model.level_e, start) for start, _ in noise_model.spans()])
@@ -253,8 +262,8 @@ def clip_and_stack(
     return StackResult(
         master=_as_ccddata(images.mean, error),
         noise=images.noise,
-        quiet_noise=images.quiet_noise,
-        quiet_error=quiet_error,
+        outlier_free_noise=images.outlier_free_noise,
+        background_limited_error=background_limited_error,
         count=images.count,
         ambiguous=images.ambiguous,
         saturated=images.saturated,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError
-from ..workers import in_threads, row_bands
+from ..parallel import in_threads, row_bands
 from .background import BAND_ROWS, Background, measure_background
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
@@ -41,7 +41,7 @@ class NoiseMap:
     ----------
     codes : ndarray of uint16 or int32, shape (ny, nx)
         Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy), 0 is good; as uint16, or with further codes as int32.
-    null_width : float
+    residual_width : float
         Width of the good pixels' distance from their neighbours, in units of their error: 1 when the
         errors are right.
     noisy_tested : bool
@@ -49,7 +49,7 @@ class NoiseMap:
     """
 
     codes: NDArray[np.integer[Any]]
-    null_width: float
+    residual_width: float
     noisy_tested: bool
 
     def count(self, code: int) -> int:
@@ -83,10 +83,10 @@ def create_noise_map(
     master: CCDData | NDArray[Any],
     error: NDArray[np.float32] | None = None,
     *,
-    quiet_error: NDArray[np.float32] | None = None,
+    background_limited_error: NDArray[np.float32] | None = None,
     common_error: NDArray[np.float32] | None = None,
     count: NDArray[np.uint16] | None = None,
-    quiet_noise: NDArray[np.float32] | None = None,
+    outlier_free_noise: NDArray[np.float32] | None = None,
     n_frames: int | None = None,
     background: Background | None = None,
     regions: Regions | None = None,
@@ -106,14 +106,14 @@ def create_noise_map(
         The stack; NaN where there is no data.
     error : ndarray, shape (ny, nx), electron, optional
         Its one-sigma error; default: the uncertainty of ``master``.
-    quiet_error : ndarray, shape (ny, nx), electron, optional
+    background_limited_error : ndarray, shape (ny, nx), electron, optional
         Error that a good pixel would have in each place; default: ``error``. The shot noise of a hot pixel's
         own excess in its error must not hide it.
     common_error : ndarray, shape (ny, nx), electron, optional
         The part of ``error`` that all frames share, such as that of a master bias: no temporal noise.
     count : ndarray of uint16, shape (ny, nx), optional
-        Samples that entered the mean; with ``quiet_noise`` and ``n_frames`` needed for noisy pixels.
-    quiet_noise : ndarray, shape (ny, nx), electron, optional
+        Samples that entered the mean; with ``outlier_free_noise`` and ``n_frames`` needed for noisy pixels.
+    outlier_free_noise : ndarray, shape (ny, nx), electron, optional
         Temporal standard deviation without what may be cosmic rays; see `StackResult`.
     n_frames : int, optional
         Frames in the stack.
@@ -156,10 +156,10 @@ def create_noise_map(
         background = measure_background(
             data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box, workers=workers
         )
-    scale = error if quiet_error is None else quiet_error
+    scale = error if background_limited_error is None else background_limited_error
     codes = np.empty(data.shape, np.uint16)
     noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
-    noisy_tested = noisy_tested and count is not None and quiet_noise is not None
+    noisy_tested = noisy_tested and count is not None and outlier_free_noise is not None
 
     # pixels for the width of the null distribution; an even stride would see one column parity only
     stride = max(1, data.size // NULL_SAMPLE) | 1
@@ -172,12 +172,12 @@ def create_noise_map(
 
     def variance_ratio(view: _View) -> NDArray[Any]:
         assert count is not None
-        assert quiet_noise is not None
+        assert outlier_free_noise is not None
         expected = np.square(view(error))
         if common_error is not None:
             expected -= np.square(view(common_error))
         expected *= view(count)
-        return np.square(view(quiet_noise)) / expected
+        return np.square(view(outlier_free_noise)) / expected
 
     def judge(start: int, stop: int) -> None:
         def rows(image: NDArray[Any]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
-from ..workers import in_processes, row_bands, shared_zeros
+from ..parallel import in_processes, row_bands, shared_zeros
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
-from ..workers import in_processes, row_bands
+from ..parallel import in_processes, row_bands
 from .frame_stack import FrameStack, Regions, check_regions
 
 __all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise", "nan_medians"]
@@ -174,10 +174,10 @@ def measure_noise(
     level = np.array([clipped_moments(reference[pixels], stack.step_e)[0] for pixels in members])
     few = slice(None, None, max(1, labels.size // SCATTER_PIXELS) | 1)
 
-    def look(first: int, end: int) -> list[_Look]:
-        return [look_at(i) for i in range(first, end)]
+    def look(first: int, end: int) -> list[FrameStatistics]:
+        return [measure_frame(i) for i in range(first, end)]
 
-    def look_at(i: int) -> _Look:
+    def measure_frame(i: int) -> FrameStatistics:
         sample = _read_sample(stack, i, rows)
         residual = sample - reference
         offsets = np.array([clipped_moments(residual[pixels], stack.step_e)[0] for pixels in members])
@@ -187,7 +187,7 @@ def measure_noise(
         if i in pairs:
             difference = sample - _read_sample(stack, i - 1, rows)
             variances = [_half_variance(difference[pixels], stack.step_e) for pixels in members]
-        return _Look(hashlib.blake2b(sample[few].tobytes()).digest(), offsets, scatter, variances)
+        return FrameStatistics(hashlib.blake2b(sample[few].tobytes()).digest(), offsets, scatter, variances)
 
     looks = [one for some in in_processes(look, row_bands([(0, n_frames)], FRAMES_AT_ONCE), workers) for one in some]
     _check_digests(stack.names, [look.digest for look in looks])
@@ -413,7 +413,7 @@ def _plain_median(values: NDArray[Any]) -> float:
 
 
 @dataclass(frozen=True)
-class _Look:
+class FrameStatistics:
     """What is found in one frame: a digest, its offset in each region, its scatter, and the variance by a pair."""
 
     digest: bytes

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from soxspipe import cl_utils, fundamentals_adapter
+from soxspipe.cli import command_line, fundamentals_adapter
 from soxspipe.exceptions import SoxspipeError
-from soxspipe.frames.reader import PixelReader, read_units
-from soxspipe.frames.set_of_files import collect_frames
-from soxspipe.frames.sof import list_files, parse_sof
+from soxspipe.fits_files.pixel_reader import PixelReader, read_image_hdus
+from soxspipe.inputs.collect import collect_frames
+from soxspipe.inputs.set_of_files import list_files, parse_sof
 from soxspipe.instruments import keywords
 from soxspipe.settings import Settings, default_settings_text
-from tests.frames.conftest import CARDS, header_of, pack_lzw
+from tests.raw_frames import CARDS, header_of, pack_lzw
 
 __all__ = ["TARGETS", "check", "frame", "reduced", "seeds", "tiled"]
 
@@ -142,7 +142,7 @@ def reduced(paths: list[Path], output: Path) -> str:
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(results), warnings.catch_warnings():
         warnings.simplefilter("default")  # as the command has it
         # alone: what a forked process found out comes back as a pickle, and input never does
-        code = cl_utils.main(["mdark", *map(str, paths), f"--output={output}", "--overwrite", "--workers=1"])
+        code = command_line.main(["mdark", *map(str, paths), f"--output={output}", "--overwrite", "--workers=1"])
     assert code in (0, 2), said.getvalue()
     assert all(line.isprintable() for line in said.getvalue().splitlines())
     names = sorted(os.listdir(output)) if output.is_dir() else []
@@ -169,7 +169,7 @@ def _good(folder: Path) -> list[Path]:
 
 
 def _pixels(path: Path) -> None:
-    units = read_units(path)
+    units = read_image_hdus(path)
     assert all(unit.extname.isprintable() for unit in units)
     with PixelReader(units) as reader:
         for index, unit in enumerate(units):

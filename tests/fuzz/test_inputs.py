@@ -18,8 +18,8 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soxspipe import fundamentals_adapter
-from tests.frames.conftest import pack_lzw
+from soxspipe.cli import fundamentals_adapter
+from tests.raw_frames import pack_lzw
 
 from . import targets
 from .mutations import ESO, KEYWORDS, VALUES, mutated
@@ -240,10 +240,12 @@ def test_bombs_are_refused_in_little_memory(tmp_path, how):
     else:
         path.write_bytes({"gz": gzip.compress, "Z": pack_lzw}[how](promised + bytes(10**5)))
     code = (
-        "import resource, sys; from soxspipe.frames import reader; from soxspipe.exceptions import FrameError\n"
+        "import resource, sys\n"
+        "from soxspipe.exceptions import FrameError\n"
+        "from soxspipe.fits_files import pixel_reader as reader\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = used()\n"
-        "try: reader.read_frame(sys.argv[1])\n"
+        "try: reader.read_first_image(sys.argv[1])\n"
         "except FrameError: print(used() - before)"
     )
     run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)

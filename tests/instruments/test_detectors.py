@@ -34,5 +34,5 @@ def test_turning_there_and_back_and_where_a_corner_goes(name, arm):
     assert product.shape == geometry.product_shape
     np.testing.assert_array_equal(geometry.from_product(product), owner)
     # quarter turns counter-clockwise, rows counted from the top as in numpy.rot90
-    corner = {0: owner[0, 0], 1: owner[0, -1], 2: owner[-1, -1]}[detector.turns]
+    corner = {0: owner[0, 0], 1: owner[0, -1], 2: owner[-1, -1]}[detector.rot90_count]
     assert product[0, 0] == corner

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe.simulate import DarkSimulation, simulate_darks
+from soxspipe.simulation import DarkSimulation, simulate_darks
 
 
 @pytest.fixture

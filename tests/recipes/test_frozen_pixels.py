@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.recipes import soxs_mdark
-from soxspipe.simulate import DarkSimulation, simulate_darks
+from soxspipe.simulation import DarkSimulation, simulate_darks
 
 PLANES = ("FLUX", "QUAL", "ERRS", "NOISE", "NCOMBINE")
 #: Of version 0.1, before its stack was worked on by several threads.

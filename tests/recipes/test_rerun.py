@@ -10,11 +10,11 @@ import pytest
 from astropy.io import fits
 
 import soxspipe
-from soxspipe import cl_utils
+from soxspipe.cli import command_line
 from soxspipe.exceptions import CommandLineError, FrameError, InputError, ProductExistsError, SettingsError
 from soxspipe.recipes import soxs_mdark
 from soxspipe.recipes.rerun import rerun
-from soxspipe.simulate import DarkSimulation, simulate_darks
+from soxspipe.simulation import DarkSimulation, simulate_darks
 
 PLANES = ("FLUX", "QUAL", "ERRS", "NOISE", "NCOMBINE")
 
@@ -57,7 +57,7 @@ def here(made, tmp_path, monkeypatch):
 
 def test_the_same_pixels_of_what_the_header_names(here, capsys):
     before = here.read_bytes()
-    assert cl_utils.main(["mdark", f"--rerun={here}", "--raw=raw", "--output=again", "-q"]) == 0
+    assert command_line.main(["mdark", f"--rerun={here}", "--raw=raw", "--output=again", "-q"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"again/{here.name}",
         *[f"{name}: the same pixels" for name in PLANES],
@@ -138,7 +138,7 @@ def test_pixels_and_keywords_that_differ(here, capsys):
         hdus[0].header["ESO PRO REC1 PIPE ID"] = "soxspipe/0.0.1"
         hdus[0].header["HIERARCH ESO QC ODD"] = 1
         del hdus["NOISE"]
-    assert cl_utils.main(["mdark", f"--rerun={here}", "--raw=raw", "--output=again", "-q"]) == 1
+    assert command_line.main(["mdark", f"--rerun={here}", "--raw=raw", "--output=again", "-q"]) == 1
     out = capsys.readouterr().out.splitlines()
     pixels = fits.getdata(here).size
     assert out == [
@@ -151,7 +151,7 @@ def test_pixels_and_keywords_that_differ(here, capsys):
         f"ESO PRO REC1 PIPE ID: soxspipe/0.0.1, now soxspipe/{soxspipe.__version__}",
         "ESO QC ODD: 1, now missing",
     ]
-    assert cl_utils.main(["mdark", f"--rerun={here}", "--raw=raw", "--output=new", "--json", "-q"]) == 1
+    assert command_line.main(["mdark", f"--rerun={here}", "--raw=raw", "--output=new", "--json", "-q"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["product"] == f"new/{here.name}"
     assert document["rerun"] == {"of": str(here), "same_pixels": False, "planes": out[1:6], "keywords": out[6:]}
@@ -199,9 +199,9 @@ def test_what_cannot_be_repeated(here, capsys):
         rerun(here, "raw", "again")
     here.write_bytes(whole)
     fits.setval(here, "ESO PRO REC1 ID", value="soxs_dark_current")
-    assert cl_utils.main(["mdark", f"--rerun={here}", "--output=again"]) == 2
+    assert command_line.main(["mdark", f"--rerun={here}", "--output=again"]) == 2
     assert "ESO PRO REC1 ID is 'soxs_dark_current', expected 'soxs_mdark'" in capsys.readouterr().err
     fits.setval(here, "ESO PRO REC1 ID", value="soxs_mdark")
-    assert cl_utils.main(["mdark", f"--rerun={here}", "--raw=gone", "--output=again"]) == 2
+    assert command_line.main(["mdark", f"--rerun={here}", "--raw=gone", "--output=again"]) == 2
     assert "gone: is no folder" in capsys.readouterr().err
-    assert cl_utils.main(["mdark", f"--rerun={here}", "raw/darks.sof"]) == 2
+    assert command_line.main(["mdark", f"--rerun={here}", "raw/darks.sof"]) == 2

@@ -8,7 +8,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from soxspipe import cl_utils
+from soxspipe.cli import command_line
 from soxspipe.exceptions import (
     FrameError,
     InputError,
@@ -17,9 +17,9 @@ from soxspipe.exceptions import (
     SetOfFilesError,
     TooFewFramesError,
 )
-from soxspipe.frames.masters import collect_masters
+from soxspipe.inputs.masters import collect_masters
 from soxspipe.recipes import soxs_dark_current, soxs_mdark
-from soxspipe.simulate import DarkSimulation, SimulatedDetector, simulate_darks
+from soxspipe.simulation import DarkSimulation, SimulatedDetector, simulate_darks
 
 EXPOSURES_S = (60.0, 300.0, 900.0)
 RATE_E_PER_S = 0.005
@@ -445,18 +445,18 @@ def test_a_tag_that_says_something_else(masters, tmp_path):
 def test_dark_current_from_end_to_end(sets, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = ["dark-current", *map(str, sets["masters"]), "--output=rates"]
-    assert cl_utils.main([*arguments, "--json"]) == 0
+    assert command_line.main([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["product"] == "rates/20260301T100000_NIR_1_DRATE_SOXS.fits"
     assert set(document["files"]) == {"dark rate", "qc", "log"}
     assert "DARK RATE" in {record["name"] for record in document["qc"]}
-    assert cl_utils.main(arguments) == 2
+    assert command_line.main(arguments) == 2
     assert "exists already and was left alone" in capsys.readouterr().err
-    assert cl_utils.main([*arguments, "--overwrite", "-q"]) == 0
+    assert command_line.main([*arguments, "--overwrite", "-q"]) == 0
     assert capsys.readouterr() == (f"{document['product']}\n", "")
     raw = str(sets["raws"][0].frames[0])
-    assert cl_utils.main([*arguments, raw, "--json"]) == 2
+    assert command_line.main([*arguments, raw, "--json"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert "reduce raw darks with 'soxspipe mdark' first" in err
-    assert cl_utils.main(["dark-current"]) == 2
+    assert command_line.main(["dark-current"]) == 2

@@ -12,7 +12,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 
 from soxspipe.exceptions import FrameError
 from soxspipe.recipes import soxs_mdark
-from soxspipe.simulate import DarkSimulation, SimulatedDetector, simulate_darks
+from soxspipe.simulation import DarkSimulation, SimulatedDetector, simulate_darks
 from soxspipe.stacking import clip_and_stack as stacking_function
 
 ARMS = [
@@ -212,9 +212,9 @@ def _write_bias(raw, biases, window, arm, pedestal_e):
 @pytest.mark.parametrize(
     ("arm", "bias_holds", "pedestal", "level"),
     [
-        ("VIS", None, "level columns", "dark"),
-        ("VIS", True, "level columns, master bias", "dark"),
-        ("VIS", False, "level columns, master bias", "dark"),
+        ("VIS", None, "overscan", "dark"),
+        ("VIS", True, "overscan, master bias", "dark"),
+        ("VIS", False, "overscan, master bias", "dark"),
         ("ACQ", True, "master bias", "dark"),
         ("ACQ", None, "nothing", "pedestal + dark"),
     ],
@@ -238,8 +238,8 @@ def test_the_header_says_what_the_level_means(simulated, tmp_path, arm, bias_hol
     assert header["ESO QC DARK CURRENT LIMIT"] is (level != "dark")
 
 
-@pytest.mark.parametrize(("arm", "turns", "column0"), [("UVB", 2, 48), ("NIR", 1, 4)])
-def test_every_plane_is_turned_and_a_static_map_finds_its_pixels(simulated, tmp_path, arm, turns, column0):
+@pytest.mark.parametrize(("arm", "rot90_count", "column0"), [("UVB", 2, 48), ("NIR", 1, 4)])
+def test_every_plane_is_turned_and_a_static_map_finds_its_pixels(simulated, tmp_path, arm, rot90_count, column0):
     raw, truth = simulated(instrument="XSHOOTER", arm=arm, frames=3, cosmic_rays_per_cm2_s=0.0)
     y, x = 40, column0 + 7  # a raw pixel that one frame has no data in
     with fits.open(raw.frames[1]) as hdus:
@@ -251,7 +251,7 @@ def test_every_plane_is_turned_and_a_static_map_finds_its_pixels(simulated, tmp_
     seen = np.ones((128, 200), bool)
     seen[y, x] = False
     margins = {"UVB": np.s_[:, 48:152], "NIR": np.s_[20:104, 4:196]}[arm]
-    (here,) = np.argwhere(~np.rot90(seen[margins], turns)).tolist()
+    (here,) = np.argwhere(~np.rot90(seen[margins], rot90_count)).tolist()
     bad = np.zeros(truth["CODES"].shape, np.uint8)
     bad[3, 7] = 1
     header = fits.Header([("INSTRUME", header["INSTRUME"]), ("HIERARCH ESO PRO CATG", f"BP_MAP_RP_{arm}")])

@@ -8,6 +8,7 @@ from astropy.stats import sigma_clip
 
 from soxspipe.exceptions import InputError, TooFewFramesError
 from soxspipe.stacking import ArrayStack, NoiseModel, clip_and_stack
+from soxspipe.stacking.band_combiner import mean_of, std_of
 from soxspipe.stacking.noise_model import clipped_moments
 
 
@@ -43,7 +44,7 @@ def test_pixels_worked_out_by_hand():
     # standard deviations with ddof 1 of (0, 4, 2), (0, 4), (6, 2, 4), (100, 103, 106)
     np.testing.assert_allclose(result.noise[:4, 5], [2, np.sqrt(8), 2, 3], rtol=1e-5)
     # without the furthest sample: (4, 2) or (0, 2), (0, 4), (2, 4), (100, 103)
-    np.testing.assert_allclose(result.quiet_noise[:4, 5], np.sqrt([2, 8, 2, 4.5]), rtol=1e-4)
+    np.testing.assert_allclose(result.outlier_free_noise[:4, 5], np.sqrt([2, 8, 2, 4.5]), rtol=1e-4)
     assert result.n_rejected == 1
     # 103 electrons above the level add their shot noise, the others are within three errors of it
     assert result.master.uncertainty.array[0, 5] == pytest.approx(10 / np.sqrt(3), rel=0.02)
@@ -74,15 +75,15 @@ def test_neither_the_height_of_the_bands_nor_the_number_of_workers_matters(scale
     ):  # fmt: skip
         monkeypatch.setattr(sys.modules["soxspipe.stacking.clip_and_stack"], "THREAD_FRAMES", threads)
         # so many are clipped together, from one band or many
-        monkeypatch.setattr("soxspipe.stacking.stack_band.FEW_SAMPLES", few * most)
+        monkeypatch.setattr("soxspipe.stacking.band_combiner.FEW_SAMPLES", few * most)
         banded = clip_and_stack(frames, scale=scale, band_rows=band_rows, workers=workers)
-        for name in ("noise", "quiet_noise", "count", "ambiguous"):
+        for name in ("noise", "outlier_free_noise", "count", "ambiguous"):
             np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
         np.testing.assert_array_equal(banded.master.data, whole.master.data)
         np.testing.assert_array_equal(banded.master.uncertainty.array, whole.master.uncertainty.array)
         np.testing.assert_array_equal(banded.rejected, whole.rejected)
         np.testing.assert_array_equal(banded.half_difference, whole.half_difference)
-        np.testing.assert_array_equal(banded.quiet_error, whole.quiet_error)
+        np.testing.assert_array_equal(banded.background_limited_error, whole.background_limited_error)
         np.testing.assert_array_equal(banded.background.total_e, whole.background.total_e)
 
 
@@ -164,3 +165,13 @@ def test_refusals():
         clip_and_stack([CCDData(frame, unit="adu") for frame in frames])
     with pytest.raises(InputError, match="noise-model, std, mad"):
         clip_and_stack(frames, scale="iqr")
+
+
+@pytest.mark.parametrize("kind", [np.asarray, np.ma.masked_array])
+def test_averages_for_the_combiner_take_plain_and_masked_arrays(kind):
+    frames = np.random.default_rng(5).normal(100.0, 3.0, (7, 4, 5)).astype(np.float32)
+    samples = kind(frames)
+    mean, std = mean_of(samples), std_of(samples)
+    assert type(mean) is type(std) is np.ndarray
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-4)

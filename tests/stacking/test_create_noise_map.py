@@ -36,9 +36,9 @@ def stack_of(n_frames=5, excess=None, glow=True, telegraph=None, seed=1, rows=2.
 def map_of(stack, **more):
     return create_noise_map(
         stack.master,
-        quiet_error=stack.quiet_error,
+        background_limited_error=stack.background_limited_error,
         count=stack.count,
-        quiet_noise=stack.quiet_noise,
+        outlier_free_noise=stack.outlier_free_noise,
         n_frames=stack.n_frames,
         background=stack.background,
         **more,
@@ -76,7 +76,7 @@ def test_the_background_is_the_same_however_much_of_it_is_drawn():
 
 def test_no_false_codes_in_glow_and_structure():
     result = map_of(stack_of())
-    assert result.null_width == pytest.approx(1, abs=0.03)
+    assert result.residual_width == pytest.approx(1, abs=0.03)
     assert np.count_nonzero(result.codes) <= 2
 
 

@@ -1,0 +1,1 @@
+"""Reductions as jobs, and where they run."""

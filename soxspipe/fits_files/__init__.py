@@ -1,0 +1,1 @@
+"""FITS files: bounded reading of headers, images and check sums."""

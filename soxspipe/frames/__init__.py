@@ -1,1 +1,0 @@
-"""From files to frames and back: sets of files, readers, preparation, products."""

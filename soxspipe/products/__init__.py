@@ -1,0 +1,1 @@
+"""Products on disk: names, headers, provenance, atomic files."""

@@ -1,0 +1,126 @@
+"""What a product was made from, as its name and header tell it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from astropy.io import fits
+
+from ..inputs.collect import CalibrationFile, FrameSet
+from ..inputs.masters import MASTER_DARK, MasterSet
+from ..instruments.detectors import Detector
+from ..instruments.keywords import Instrument
+from ..options import read_yaml_text
+
+__all__ = ["INSTRUMENT_TABLE", "Provenance", "text_md5"]
+
+#: Category of an instrument table among the calibrations.
+INSTRUMENT_TABLE = "INSTRUMENT_TABLE"
+
+
+def text_md5(path: Path) -> str:
+    """Return the MD5 of a file of text; raises SettingsError where it cannot be read."""
+    return hashlib.md5(read_yaml_text(path).encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a product was made from.
+
+    Attributes
+    ----------
+    instrument : Instrument
+        Its instrument.
+    detector : Detector
+        Its detector.
+    binning : tuple of int
+        In y and x.
+    read_mode : str or None
+        Read-out mode.
+    names : tuple of str
+        Names of the input files, by time.
+    category : str
+        Their ``ESO PRO CATG``, or tag.
+    header : astropy.io.fits.Header
+        Header of the first.
+    ancestor : str
+        Name in the archive, or of the file, of the first raw frame.
+    technique : str
+        Technique of the observation.
+    begin_mjd, end_mjd : float
+        Start of the first raw frame and end of the last, modified Julian date.
+    exptime_s : float or None
+        Exposure time of all raw frames, second; None where they differ in it.
+    calibrations : tuple of CalibrationFile
+        Calibrations that were used.
+    datasums : tuple of str
+        What the data of each raw frame add up to, as DATASUM has it; none of other input.
+    """
+
+    instrument: Instrument
+    detector: Detector
+    binning: tuple[int, int]
+    read_mode: str | None
+    names: tuple[str, ...]
+    category: str
+    header: fits.Header = field(repr=False)
+    ancestor: str
+    technique: str
+    begin_mjd: float
+    end_mjd: float
+    exptime_s: float | None
+    calibrations: tuple[CalibrationFile, ...] = ()
+    datasums: tuple[str, ...] = ()
+
+    def with_table(self, path: Path) -> Provenance:
+        """Return a copy that tells of an instrument table too; raises SettingsError where it cannot be read."""
+        table = CalibrationFile(path, path.name, INSTRUMENT_TABLE, {}, text_md5(path), "the settings")
+        return replace(self, calibrations=(*self.calibrations, table))
+
+    @property
+    def arm(self) -> str:
+        """Arm of the spectrograph."""
+        return self.detector.arm
+
+    @classmethod
+    def of_frames(cls, frames: FrameSet) -> Provenance:
+        """Tell where a product of raw darks comes from."""
+        first, last = frames.darks[0], frames.darks[-1]
+        return cls(
+            instrument=frames.instrument,
+            detector=frames.detector,
+            binning=frames.binning,
+            read_mode=frames.read_mode,
+            names=tuple(dark.name for dark in frames.darks),
+            category=f"DARK_{frames.arm}",
+            header=first.header,
+            ancestor=str(first.header.get("ARCFILE") or first.name),
+            technique=str(frames.instrument.value(first.header, "technique", "IMAGE")),
+            begin_mjd=first.mjd,
+            end_mjd=last.mjd + max(frames.exptime_s, frames.dit_s * frames.ndit) / 86400.0,
+            exptime_s=frames.exptime_s,
+            calibrations=tuple(file for file in (frames.master_bias, frames.static_map) if file is not None),
+            datasums=tuple(dark.datasum for dark in frames.darks),
+        )
+
+    @classmethod
+    def of_masters(cls, masters: MasterSet) -> Provenance:
+        """Return the provenance of a product of master darks."""
+        first = masters.masters[0]
+        header = first.header
+        return cls(
+            instrument=masters.instrument,
+            detector=masters.detector,
+            binning=masters.binning,
+            read_mode=masters.read_mode,
+            names=tuple(master.name for master in masters.masters),
+            category=MASTER_DARK + masters.arm,
+            header=header,
+            ancestor=str(header.get("ESO PRO ANCESTOR") or header.get("ARCFILE") or first.name),
+            technique=str(header.get("ESO PRO TECH") or "IMAGE"),
+            begin_mjd=first.begin_mjd,
+            end_mjd=max(master.end_mjd for master in masters.masters),
+            exptime_s=None,
+        )

@@ -1,0 +1,596 @@
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import os
+import pickle
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from soxspipe.exceptions import FrameError, ProductError
+from soxspipe.fits_files import images as units_module
+from soxspipe.fits_files import pixel_reader as reader_module
+from soxspipe.fits_files.pixel_reader import FitsImage, PixelReader, read_first_image, read_image_hdus, same_pixels
+from soxspipe.parallel import in_processes, in_threads, row_bands
+from soxspipe.text import escape
+
+
+def block(cards: list[str]) -> bytes:
+    """Lay cards out as a header, END and padding included, whatever they say."""
+    text = "".join(f"{card:80.80}" for card in [*cards, "END"]).encode("latin-1")
+    return text + b" " * (-len(text) % 2880)
+
+
+def primary(bitpix: object = 16, axes: tuple[object, ...] = (3, 2), *more: str) -> list[str]:
+    cards = [f"SIMPLE  = {'T':>20}", f"BITPIX  = {bitpix!s:>20}", f"NAXIS   = {len(axes):>20}"]
+    return cards + [f"NAXIS{i:<3}= {axis!s:>20}" for i, axis in enumerate(axes, 1)] + list(more)
+
+
+def padded(data: bytes) -> bytes:
+    return data + b"\0" * (-len(data) % 2880)
+
+
+def whole(unit: FitsImage) -> np.ndarray:
+    with PixelReader([unit]) as reader:
+        return reader.read_rows(0, 0, unit.shape[0])
+
+
+# ---- what samples mean
+
+
+@pytest.mark.parametrize(
+    ("bitpix", "more", "stored", "expected", "dtype"),
+    [
+        (8, [], "00 01 7F 80 FE FF", [0, 1, 127, 128, 254, 255], "u1"),
+        (8, ["BZERO   = -128"], "00 01 7F 80 FE FF", [-128, -127, -1, 0, 126, 127], "i1"),
+        (16, [], "0000 0001 7FFF 8000 FFFF 0102", [0, 1, 32767, -32768, -1, 258], "i2"),
+        (16, ["BZERO   = 32768"], "8000 8001 7FFF 0000 FFFF 0001", [0, 1, 65535, 32768, 32767, 32769], "u2"),
+        (16, ["BZERO   = 32768.0", "BSCALE  = 1.0"], "8000" * 6, [0] * 6, "u2"),
+        (32, [], "00000001 FFFFFFFF" + "00" * 16, [1, -1, 0, 0, 0, 0], "i4"),
+        (32, ["BZERO   = 2147483648"], "80000000 7FFFFFFF" + "80000005" * 4, [0, 2**32 - 1, 5, 5, 5, 5], "u4"),
+        (64, [], "FFFFFFFFFFFFFFFE" + "00" * 40, [-2, 0, 0, 0, 0, 0], "i8"),
+        (-32, [], "3FC00000 7FC00000" + "00" * 16, [1.5, np.nan, 0, 0, 0, 0], "f4"),
+        (-64, [], "3FF8000000000000" + "00" * 40, [1.5, 0, 0, 0, 0, 0], "f8"),
+        (16, ["BSCALE  = 0.5", "BZERO   = 10"], "0000 0001 FFFF" + "0004" * 3, [10, 10.5, 9.5, 12, 12, 12], "f8"),
+        (-32, ["BSCALE  = 2.0"], "3FC00000" * 6, [3.0] * 6, "f8"),
+        (16, ["BLANK   = -32768"], "8000 0001" + "0000" * 4, [np.nan, 1, 0, 0, 0, 0], "f4"),
+        (16, ["BLANK   = -1", "BZERO   = 32768"], "FFFF 8000" + "0000" * 4, [np.nan, 0] + [32768] * 4, "f4"),
+        (32, ["BLANK   = 7"], "00000007 7FFFFFFF" + "00" * 16, [np.nan, 2**31 - 1, 0, 0, 0, 0], "f8"),
+        (-32, ["BLANK   = 0"], "00" * 24, [0.0] * 6, "f4"),
+    ],
+)
+def test_samples_are_read_as_fits_means_them(tmp_path, bitpix, more, stored, expected, dtype):
+    path = tmp_path / "a.fits"
+    path.write_bytes(block(primary(bitpix, (3, 2), *more)) + padded(bytes.fromhex(stored)))
+    unit = read_first_image(path)
+    assert (unit.hdu, unit.shape, unit.bitpix, unit.offset, unit.compression) == (0, (2, 3), bitpix, 2880, "")
+    assert unit.dtype == np.dtype(dtype)
+    values = whole(unit)
+    assert values.dtype == np.dtype(dtype)
+    assert values.dtype.isnative
+    assert values.flags.writeable
+    np.testing.assert_array_equal(values, np.array(expected, dtype).reshape(2, 3))
+
+
+def test_bands_and_columns_are_parts_of_the_whole(make_frame):
+    path = make_frame("a.fits")
+    expected = fits.getdata(path)
+    with PixelReader([read_first_image(path)]) as reader:
+        bands = [reader.read_rows(0, start, min(start + 7, 40)) for start in range(0, 40, 7)]
+        np.testing.assert_array_equal(np.concatenate(bands), expected)
+        columns = reader.read_rows(0, 3, 9, slice(5, 20))
+        np.testing.assert_array_equal(columns, expected[3:9, 5:20])
+        assert columns.dtype == np.uint16
+        assert reader.read_rows(0, 5, 5).shape == (0, 48)
+        with pytest.raises(ValueError, match=r"rows 30:41 of .*a\.fits, which has 40"):
+            reader.read_rows(0, 30, 41)
+
+
+# ---- compression
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "kind"),
+    [
+        ("gz", "b.fits.gz", "gzip"),
+        ("gz", "b.fits", "gzip"),
+        ("Z", "b.fits.Z", "lzw"),
+        ("Z", "-d; rm x.fits", "lzw"),
+        ("fz", "b.fits.fz", "tiles"),
+        ("fz", "b.fits", "tiles"),
+    ],
+)
+def test_compression_is_told_by_content_and_leaves_the_file_alone(make_frame, pack, how, name, kind):
+    plain = make_frame("a.fits", {"ESO INS TEMP217 VAL": 40.1})
+    path = pack(plain, how, name)
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    unit = read_first_image(path)
+    assert (unit.compression, unit.shape, unit.dtype) == (kind, (40, 48), np.uint16)
+    for keyword in ("INSTRUME", "EXPTIME", "ESO SEQ ARM", "ESO INS TEMP217 VAL", "NAXIS1", "BITPIX", "BZERO"):
+        assert unit.header[keyword] == fits.getval(plain, keyword)
+    with PixelReader([unit]) as reader:
+        np.testing.assert_array_equal(reader.read_rows(0, 11, 29), fits.getdata(plain)[11:29])
+        np.testing.assert_array_equal(reader.read_rows(0, 0, 40), fits.getdata(plain))
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression_type": "GZIP_2"},
+        {"compression_type": "HCOMPRESS_1"},
+        {"tile_shape": (7, 13)},
+        {"tile_shape": (40, 48)},
+    ],
+)
+def test_tiles_of_any_kind_and_shape(make_frame, pack, options, monkeypatch):
+    plain = make_frame("a.fits")
+    np.testing.assert_array_equal(whole(read_first_image(pack(plain, "fz", **options))), fits.getdata(plain))
+
+
+def test_tiles_of_floats_and_of_integers_with_blanks(tmp_path, make_frame, pack):
+    floats = np.random.default_rng(1).normal(0, 5, (40, 48)).astype(np.float32)
+    path = pack(make_frame("f.fits", data=floats), "fz", compression_type="GZIP_1", quantize_level=0)
+    np.testing.assert_array_equal(whole(read_first_image(path)), floats)
+
+    header = fits.Header({"BLANK": -32768})
+    blanks = np.arange(40 * 48, dtype=np.int16).reshape(40, 48)
+    blanks[3, 4] = -32768
+    fits.PrimaryHDU(blanks, header).writeto(tmp_path / "i.fits")
+    values = whole(read_first_image(pack(tmp_path / "i.fits", "fz")))
+    assert values.dtype == np.float32
+    assert np.isnan(values[3, 4])
+    assert np.isnan(values).sum() == 1
+    assert values[39, 47] == 40 * 48 - 1
+
+
+def test_primary_keywords_hold_for_an_image_in_an_extension(tmp_path):
+    data = np.arange(12, dtype=np.int32).reshape(3, 4)
+    first = fits.PrimaryHDU()
+    first.header["INSTRUME"] = "SOXS"
+    first.header["EXPTIME"] = 1.0
+    first.header["HIERARCH ESO SEQ ARM"] = "NIR"
+    image = fits.ImageHDU(data, fits.Header({"EXPTIME": 2.0}), name="CHIP")
+    fits.HDUList([first, image]).writeto(tmp_path / "a.fits")
+    fits.HDUList([first, fits.CompImageHDU(data, image.header)]).writeto(tmp_path / "b.fits")
+    for name in ("a.fits", "b.fits"):
+        unit = read_first_image(tmp_path / name)
+        assert (unit.hdu, unit.extname) == (1, "CHIP")
+        assert (unit.header["INSTRUME"], unit.header["ESO SEQ ARM"], unit.header["EXPTIME"]) == ("SOXS", "NIR", 2.0)
+        np.testing.assert_array_equal(whole(unit), data)
+
+
+def test_units_of_a_product(tmp_path, pack):
+    planes = [fits.PrimaryHDU(np.ones((4, 5), np.float32), fits.Header({"EXTNAME": "FLUX", "BUNIT": "electron"}))]
+    planes += [fits.ImageHDU(np.full((4, 5), 7, np.int32), name="QUAL"), fits.BinTableHDU(name="TABLE")]
+    planes += [fits.ImageHDU(np.full((4, 5), 0.5, np.float32), name="ERRS"), fits.ImageHDU(np.ones((2, 2, 2)))]
+    path = tmp_path / "a.fits"
+    fits.HDUList(planes).writeto(path)
+    for file in (path, pack(path, "gz"), pack(path, "Z")):
+        units = read_image_hdus(file)
+        assert [(unit.hdu, unit.extname) for unit in units] == [(0, "FLUX"), (1, "QUAL"), (3, "ERRS")]
+        assert "BUNIT" not in units[1].header
+        with PixelReader(units) as reader:
+            values = [reader.read_rows(i, 1, 3) for i in (2, 0, 1)]
+        assert [(value.dtype, value[0, 0]) for value in values] == [("f4", 0.5), ("f4", 1.0), ("i4", 7)]
+        assert len(read_image_hdus(file, limit=1)) == 1
+
+
+def test_compressed_frames_are_unpacked_once_into_one_nameless_file(make_frame, pack, tmp_path, monkeypatch):
+    plain = [make_frame(f"{name}.fits") for name in "abc"]
+    units = [read_first_image(pack(path, how)) for path, how in zip(plain, ("gz", "Z", "fz"), strict=True)]
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    unpacked = []
+    for name in ("_unpack_stream", "_unpack_tiles"):
+        original = getattr(reader_module, name)
+        monkeypatch.setattr(
+            reader_module, name, lambda unit, write, do=original: (unpacked.append(unit.path), do(unit, write))
+        )
+    descriptors = len(os.listdir("/dev/fd"))
+    with PixelReader(units, temporary_folder=folder) as reader:
+        for start in range(0, 40, 5):
+            for i, path in enumerate(plain):
+                np.testing.assert_array_equal(
+                    reader.read_rows(i, start, start + 5), fits.getdata(path)[start : start + 5]
+                )
+        assert list(folder.iterdir()) == []
+        assert len(os.listdir("/dev/fd")) == descriptors + 1
+    assert sorted(unpacked) == sorted(unit.path for unit in units)
+    assert len(os.listdir("/dev/fd")) == descriptors
+
+
+# ---- many frames, many processes
+
+
+def test_five_hundred_frames_with_64_descriptors(make_frame):
+    paths = [make_frame(f"{i:03}.fits", data=np.full((2, 3), i, np.int16)) for i in range(500)]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        with PixelReader([read_first_image(path) for path in paths]) as reader:
+            for row in (0, 1):
+                assert [reader.read_rows(i, row, row + 1)[0, 2] for i in range(500)] == list(range(500))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("work_in", [in_processes, in_threads])
+def test_workers_share_a_reader(make_frame, pack, monkeypatch, work_in):
+    monkeypatch.setattr(reader_module, "_most_open", lambda: 2)
+    plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdefgh")]
+    units = [read_first_image(pack(path, "gz") if i % 3 else path) for i, path in enumerate(plain)]
+
+    def read(seed: int, _: int) -> set[tuple[int, int]]:
+        random = np.random.default_rng(seed)
+        pairs = [(int(random.integers(8)), int(random.integers(39))) for _ in range(100)]
+        return {(i, int(value)) for i, start in pairs for value in np.unique(reader.read_rows(i, start, start + 2))}
+
+    with PixelReader(units) as reader:
+        reader.read_rows(1, 0, 1)  # unpacked by this worker; the others come later, in each
+        seen = work_in(read, [(seed, seed + 1) for seed in range(12)], 3)
+        np.testing.assert_array_equal(reader.read_rows(1, 3, 5), fits.getdata(plain[1])[3:5])
+    assert set().union(*seen) == {(i, i) for i in range(8)}
+
+
+def test_several_processes_unpack_each_image_once(make_frame, pack, tmp_path, monkeypatch):
+    plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdef")]
+    units = [
+        read_first_image(pack(path, how)) for path, how in zip(plain[:5], ("gz", "Z", "fz", "gz", "fz"), strict=True)
+    ]
+    done = tmp_path / "done"
+    unpack = PixelReader._unpack
+
+    def unpacking(self, index):
+        with done.open("a") as lines:
+            lines.write(f"{index}\n")
+        unpack(self, index)
+
+    monkeypatch.setattr(PixelReader, "_unpack", unpacking)
+    with PixelReader([*units, read_first_image(plain[5])]) as reader:
+        reader.read_rows(3, 0, 1)
+        reader.unpack(3)
+        levels = in_processes(lambda i, _: reader.read_rows(i, 0, 40).mean(), row_bands([(0, 6)], 1), 3)
+    assert levels == [0, 1, 2, 3, 4, 5]
+    assert sorted(done.read_text().split()) == list("01234")
+
+
+def test_a_unit_can_be_sent_to_another_process(make_frame):
+    unit = read_first_image(make_frame("a.fits"))
+    copy = pickle.loads(pickle.dumps(unit))
+    assert copy == unit
+    np.testing.assert_array_equal(whole(copy), whole(unit))
+    assert copy.header["ESO SEQ ARM"] == "NIR"
+
+
+# ---- files that are refused when their header is read
+
+
+def image_of(bitpix, axes, *more):
+    return block(primary(bitpix, axes, *more)) + b"\0" * 2880
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty (0 bytes): fetch it again"),
+        (np.random.default_rng(1).bytes(9000), "not a FITS file, it does not begin with SIMPLE: leave it out"),
+        (b"path TAG\n", "not a FITS file"),
+        (b"\x1f\x8b", "not a FITS file"),
+        (gzip.compress(b"hello"), "not a FITS file"),
+        (b"\x1f\x9d\x90", "not a FITS file"),
+        (block(primary())[:-1], "truncated: the header promises 2880 bytes, 2879 are there, 1 are missing"),
+        (block(primary(16, (3, 2), *["COMMENT"] * 40))[:2880], "the file ends inside a header, whose END is missing"),
+        (image_of("7", (3, 2)), "BITPIX is '7', expected one of 8, 16, 32, 64, -32, -64"),
+        (image_of("'x'", (3, 2)), "BITPIX is 'x', expected one of"),
+        (image_of(16, ("-3", 2)), "NAXIS1 is '-3', expected a whole number: damaged, fetch it again"),
+        (image_of(16, (3, "2.5")), "NAXIS2 is '2.5', expected a whole number"),
+        (image_of(16, (3, "T")), "NAXIS2 is 'True', expected a whole number"),
+        (block(primary()[:-1]) + b"\0" * 2880, "NAXIS2 is missing, expected a whole number"),
+        (block(primary()[:2] + ["NAXIS   = 999"]), "NAXIS is 999, expected 2"),
+        (image_of(16, (10**9, 10**9)), "promises 2000000000000004480 bytes, 5760 are there, 1999999999999998720 are"),
+        (image_of(16, (10**40, 2)), "are missing: fetch the file again"),
+        (image_of(16, (3, 2), "BSCALE  = 'x'"), "BSCALE is 'x', expected a number"),
+        (image_of(16, (3, 2, 4)), "holds no two-dimensional image, expected NAXIS = 2: leave it out"),
+        (image_of(16, (0, 2)), "holds no two-dimensional image"),
+        (block(primary(8, ())), "holds no two-dimensional image"),
+        (block(primary(16, (3, 2), *["HISTORY"] * 100_000)), "more than 4194304 bytes of header"),
+        (block(primary(16, (3, 2), *["A = x"] * 2500)) + b"\0" * 2880, "2500 odd or continued cards in its header"),
+        (block(primary(8, ())) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 300, "more than 256 units"),
+        (gzip.compress(image_of(16, (10**6, 10**6))), "promises 2000000004480 bytes of pixels, expected at most"),
+    ],
+)
+def test_refused_by_the_header(tmp_path, content, message):
+    path = tmp_path / "bad name.fits"
+    path.write_bytes(content)
+    with pytest.raises(FrameError) as caught:
+        read_first_image(path)
+    assert len(caught.value.faults) == 1
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_missing_are_told(make_frame):
+    path = make_frame("a.fits")
+    size = path.stat().st_size
+    for missing in (1, 500, 3000):
+        os.truncate(path, size - missing)
+        with pytest.raises(FrameError, match=f"promises {size} bytes, {size - missing} are there, {missing} are miss"):
+            read_first_image(path)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    (tmp_path / "x.fits").mkdir()
+    os.mkfifo(tmp_path / "y.fits")
+    (tmp_path / "l.fits").symlink_to("nowhere")
+    for name, message in {
+        "x.fits": "is a folder, expected a FITS file",
+        "y.fits": "is not a regular file, expected a FITS file",
+        "l.fits": "cannot be read (No such file or directory)",
+        "none.fits": "cannot be read (No such file or directory)",
+        "none.fits/x": "cannot be read (No such file or directory)",
+    }.items():
+        with pytest.raises(FrameError) as caught:
+            read_first_image(tmp_path / name)
+        assert f"{tmp_path / name}: {message}" in str(caught.value)
+
+
+def test_tiles_are_checked_before_they_are_unpacked(make_frame, pack, tmp_path):
+    path = pack(make_frame("a.fits"), "fz")
+    tiled = path.read_bytes()
+    for card, value, message in (
+        ("ZNAXIS1 ", "100000000", "promises 8000000000 bytes of pixels, expected at most 1073741824"),
+        ("ZNAXIS1 ", "-5", "ZNAXIS1 is '-5', expected a whole number"),
+        ("ZBITPIX ", "17", "ZBITPIX is '17', expected one of"),
+    ):
+        at = tiled.index(f"{card}= ".encode())
+        path.write_bytes(tiled[:at] + f"{card}= {value:>20}".encode() + tiled[at + 30 :])
+        with pytest.raises(FrameError) as caught:
+            read_first_image(path)
+        assert message in str(caught.value)
+    path.write_bytes(tiled[:-10])
+    with pytest.raises(FrameError, match="10 are missing"):
+        read_first_image(path)
+    path.write_bytes(gzip.compress(tiled))
+    with pytest.raises(FrameError, match=r"compressed twice \(gzip around tiles\), expected once"):
+        read_first_image(path)
+
+
+def bomb_in_a_tile(tiled: bytes, bomb: bytes) -> bytes:
+    """Put another tile in the place of the only one."""
+    begin = tiled.index(b"XTENSION= 'BINTABLE'")
+    data = tiled.index(b"END     ", begin) // 2880 * 2880 + 2880
+    header = bytearray(tiled[:data])
+    at = header.index(b"PCOUNT  =", begin)
+    header[at : at + 80] = f"{f'PCOUNT  = {len(bomb):>20}':80}".encode()
+    return bytes(header) + padded(len(bomb).to_bytes(4, "big") + bytes(4) + bomb)
+
+
+@pytest.mark.parametrize("kind", ["GZIP_1", "GZIP_2"])
+@pytest.mark.parametrize("members", [1, 50])
+def test_a_bomb_in_a_tile_is_not_unpacked(make_frame, pack, monkeypatch, kind, members):
+    path = pack(make_frame("a.fits"), "fz", compression_type=kind, tile_shape=(40, 48))
+    member = gzip.compress(bytes(20_000_000 // members))
+    path.write_bytes(bomb_in_a_tile(path.read_bytes(), member * members))
+    monkeypatch.setattr(gzip, "decompress", lambda _: pytest.fail("unpacked"))
+    with pytest.raises(FrameError, match=r"damaged \(a tile of 1920 pixels unpacks to \d+ bytes or more\)"):
+        whole(read_first_image(path))
+
+
+# ---- files that are refused when their pixels are read
+
+
+@pytest.mark.parametrize("how", ["gz", "Z", "fz"])
+def test_truncated_or_damaged_under_compression(make_frame, pack, how):
+    noise = np.random.default_rng(3).integers(0, 65535, (40, 48), dtype=np.uint16)
+    path = pack(make_frame("a.fits", data=noise), how)
+    packed = path.read_bytes()
+    cut = {"gz": len(packed) // 2, "Z": len(packed) // 2}.get(how)
+    content = packed[:cut] if cut else packed[:9000] + bytes(200) + packed[9200:]
+    path.write_bytes(content)
+    unit = read_first_image(path)
+    with pytest.raises(FrameError) as caught, PixelReader([unit]) as reader:
+        reader.read_rows(0, 0, 1)
+    assert str(path) in str(caught.value)
+    assert ("are missing" if cut else "damaged") in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["gz", "Z"])
+def test_the_last_bytes_count_too(make_frame, pack, how):
+    path = pack(make_frame("a.fits"), how)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(FrameError, match=r"a\.fits\.(gz|Z): (damaged or cut off at its end|truncated)"):
+        whole(read_first_image(path))
+
+
+def test_a_wrong_check_sum_of_gzip_is_noticed(make_frame, pack):
+    path = pack(make_frame("a.fits"), "gz")
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(FrameError, match=r"a\.fits\.gz: damaged \(CRC check failed"):
+        whole(read_first_image(path))
+
+
+def test_without_the_program_gzip(make_frame, pack, monkeypatch, tmp_path):
+    path = pack(make_frame("a.fits"), "Z")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FrameError) as caught:
+        read_first_image(path)
+    assert f"{path}: is LZW-compressed (.Z) and the program gzip" in str(caught.value)
+    assert "install gzip" in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["plain", "gz", "Z", "fz"])
+def test_a_file_that_changes_is_refused(make_frame, pack, how):
+    path = make_frame("a.fits")
+    path = path if how == "plain" else pack(path, how)
+    unit = read_first_image(path)
+    with PixelReader([unit]) as reader:
+        os.utime(path, ns=(1, 1))
+        with pytest.raises(FrameError, match=f"{path.name}: changed while it was read: start again"):
+            reader.read_rows(0, 0, 1)
+    path.unlink()
+    with PixelReader([unit]) as reader, pytest.raises(FrameError, match="cannot be read"):
+        reader.read_rows(0, 0, 1)
+
+
+def test_a_file_that_shrinks_while_it_is_open_is_refused(make_frame):
+    path = make_frame("a.fits")
+    with PixelReader([read_first_image(path)]) as reader:
+        reader.read_rows(0, 0, 1)
+        os.truncate(path, 3000)
+        with pytest.raises(FrameError, match="changed while it was read"):
+            reader.read_rows(0, 30, 40)
+
+
+@pytest.mark.parametrize("how", ["gz", "fz"])
+def test_no_room_to_unpack_is_the_machines_fault(make_frame, pack, tmp_path, monkeypatch, how):
+    unit = read_first_image(pack(make_frame("a.fits"), how))
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with PixelReader([unit], temporary_folder=tmp_path) as reader, pytest.raises(ProductError) as caught:
+        reader.read_rows(0, 0, 1)
+    assert caught.value.exit_code == 1
+    assert str(caught.value).startswith(f"{tmp_path}: cannot unpack a.fits.{how} there (No space left on device; ")
+    with PixelReader([unit], temporary_folder=tmp_path / "none") as reader, pytest.raises(ProductError, match="none: "):
+        reader.read_rows(0, 0, 1)
+
+
+def test_a_bomb_is_unpacked_no_further_than_it_promised(tmp_path, monkeypatch):
+    path = tmp_path / "a.fits.gz"
+    path.write_bytes(gzip.compress(image_of(16, (3, 2)) + b"\0" * 5_000_000))
+    written = []
+    with PixelReader([read_first_image(path)]) as reader:
+        pwrite = os.pwrite
+        monkeypatch.setattr(os, "pwrite", lambda *a: written.append(len(a[1])) or pwrite(*a))
+        reader.read_rows(0, 0, 2)
+    assert sum(written) == 12
+
+
+# ---- headers
+
+
+def test_odd_headers_are_survived_in_silence(tmp_path):
+    cards = [
+        "OBJECT  = '<script>alert(1)</script>'",
+        "LONG    = 'one &'",
+        "CONTINUE  'two &'",
+        "CONTINUE  'three' / long",
+        "UNDEF   =",
+        "HIERARCH ESO NONE =",
+        "HIERARCH ESO Odd low = 1.5d3 / lower case",
+        "BAD     = not a value",
+        "HIERARCH ESO BAD = (nor this",
+        "NAN     = NaN",
+        "no card at all, but words",
+        "ESC     = '\x1b[31mred\x07\n'",
+        "LATIN   = 'caf\xe9'",
+        "WHAT?*  = 5",
+        "INT     = 5",
+        "CONTINUE  'that was no text'",
+        "HIERARCH ESO (x... = 6",
+        "EXPTIME = 300.",
+        "HIERARCH  = 3",
+        "",
+    ]
+    path = tmp_path / "a.fits"
+    path.write_bytes(block(primary(16, (3, 2), *cards)) + b"\0" * 2880)
+    header = read_first_image(path).header
+    assert header["OBJECT"] == "<script>alert(1)</script>"
+    assert header["LONG"] == "one two three"
+    assert header.get("UNDEF") is None or isinstance(header["UNDEF"], fits.card.Undefined)
+    assert header["ESO ODD LOW"] == 1500.0
+    assert header["BAD"] == "not a value"
+    assert header["ESO BAD"] == "(nor this"
+    assert header["NAN"] == "NaN"
+    assert header["ESC"] == "?[31mred??"
+    assert header["LATIN"] == "caf?"
+    assert header["EXPTIME"] == 300.0
+    assert "no card at all, but words" in str(header["COMMENT"])
+    # everything in it can be looked up, copied and written without a warning
+    copy = header.copy()
+    assert [copy[card.keyword] for card in copy.cards if card.keyword].count(6) == 0
+    assert fits.Header.fromstring(copy.tostring()) == copy
+
+
+def test_a_header_is_shared_while_it_is_in_use_and_light_otherwise(make_frame):
+    unit = read_first_image(make_frame("a.fits"))
+    assert unit.header is unit.header
+    assert isinstance(unit.cards, str)
+
+
+def test_a_frame_with_ten_thousand_plain_cards(tmp_path):
+    cards = [f"HIERARCH ESO A{i} = {i}" for i in range(10_000)]
+    path = tmp_path / "a.fits"
+    path.write_bytes(block(primary(16, (3, 2), *cards)) + b"\0" * 2880)
+    assert read_first_image(path).header["ESO A9999"] == 9999
+
+
+def test_limits_are_for_a_file_not_a_unit(tmp_path, monkeypatch):
+    monkeypatch.setattr(units_module, "HEADER_LIMIT", 3 * 2880)
+    path = tmp_path / "a.fits"
+    path.write_bytes(image_of(16, (3, 2)) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 2)
+    assert read_first_image(path).shape == (2, 3)
+    path.write_bytes(image_of(16, (3, 2)) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 3)
+    with pytest.raises(FrameError, match="bytes of header"):
+        read_first_image(path)
+
+
+def test_printable():
+    assert escape("Größe 光 x.fits") == "Größe 光 x.fits"
+    assert escape("a\x1b[31m\n\r\t\x00") == r"a\x1b[31m\n\r\t\x00"
+    assert escape("\u202e\udcff\u2028\xa0") == r"\u202e\udcff\u2028\xa0"
+    assert escape(300.0) == "300.0"
+
+
+# ---- copies
+
+
+def test_same_pixels(make_frame, pack):
+    rng = np.random.default_rng(5)
+    data = rng.integers(0, 9, (40, 48)).astype(np.float32)
+    data[3, 3] = np.nan
+    other = data.copy()
+    other[39, 47] += 1
+    paths = [make_frame(f"{i}.fits", data=values) for i, values in enumerate((data, data, other, data[:-1]))]
+    with PixelReader([read_first_image(path) for path in paths] + [read_first_image(pack(paths[0], "gz"))]) as reader:
+        assert same_pixels(reader, 0, 1)
+        assert same_pixels(reader, 0, 4)
+        assert not same_pixels(reader, 0, 2)
+        assert not same_pixels(reader, 0, 3)
+
+
+def test_inputs_are_opened_read_only(make_frame, pack, monkeypatch):
+    plain = make_frame("a.fits")
+    paths = [plain, *(pack(plain, how) for how in ("gz", "Z", "fz"))]
+    for path in paths:
+        path.chmod(0o444)
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    flags = []
+    opened = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, flag, *a, **k: flags.append((path, flag)) or opened(path, flag, *a, **k)
+    )
+    for path in paths:
+        whole(read_first_image(path))
+    assert all(flag & (os.O_WRONLY | os.O_RDWR) == 0 for path, flag in flags if Path(path) in paths)
+    assert {Path(path) for path, _ in flags} >= set(paths)
+    assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+
+
+def test_a_file_with_holes_promises_no_more_than_any_other(tmp_path):
+    path = tmp_path / "a.fits"
+    path.write_bytes(block(primary(16, (10**6, 10**6))))
+    os.truncate(path, 2880 + 2 * 10**12 + 2880)
+    with pytest.raises(FrameError, match="promises 2000000000000 bytes of pixels, expected at most 1073741824"):
+        read_first_image(path)

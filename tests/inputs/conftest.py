@@ -1,0 +1,1 @@
+from tests.raw_frames import make_frame, pack  # noqa: F401

@@ -1,0 +1,767 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from soxspipe.exceptions import (
+    FrameError,
+    InputError,
+    MixedFramesError,
+    SetOfFilesError,
+    SoxspipeError,
+    TooFewFramesError,
+)
+from soxspipe.fits_files.pixel_reader import PixelReader
+from soxspipe.inputs import set_of_files as sof_module
+from soxspipe.inputs.collect import FrameSet, SofEntry, collect_frames, parse_sof
+from soxspipe.instruments import keywords as keywords_module
+
+
+@pytest.fixture
+def darks(make_frame) -> list[Path]:
+    return [make_frame(f"{name}.fits") for name in "abcd"]
+
+
+def sof(folder: Path, text: str | bytes, name: str = "darks.sof") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def refused(kind: type[SoxspipeError], *arguments, **options) -> list[str]:
+    """Collect what must be refused as this class; returns the faults."""
+    with pytest.raises(InputError) as caught:
+        collect_frames(*arguments, **options)
+    assert type(caught.value) is kind
+    assert caught.value.exit_code == 2
+    assert all(fault.isprintable() for fault in caught.value.faults)
+    return list(caught.value.faults)
+
+
+def product(path: Path, shape: tuple[int, int], cards: dict, names: tuple[str, ...] = ("FLUX", "ERRS", "QUAL")) -> Path:
+    units: list = []
+    for name in names:
+        units.append((fits.ImageHDU if units else fits.PrimaryHDU)(np.ones(shape, np.float32)))
+        units[-1].header["EXTNAME"] = name
+    for keyword, value in cards.items():
+        units[0].header[f"HIERARCH {keyword}" if " " in keyword else keyword] = value
+    fits.HDUList(units).writeto(path)
+    return path
+
+
+VIS_BIAS = {"INSTRUME": "SOXS", "ESO SEQ ARM": "VIS", "ESO PRO CATG": "MASTER_BIAS_VIS", "DATAMD5": "0123abcd"}
+VIS_MAP = {"INSTRUME": "SOXS", "ESO SEQ ARM": "VIS", "ESO PRO CATG": "BP_MAP_RP_VIS"}
+
+
+# ---- what a set is
+
+
+def test_a_set_of_nir_darks(darks):
+    frames = collect_frames(darks)
+    assert isinstance(frames, FrameSet)
+    assert [dark.name for dark in frames.darks] == ["a.fits", "b.fits", "c.fits", "d.fits"]
+    assert frames.darks[0].path == darks[0]
+    assert frames.darks[0].tag == "DARK_NIR"
+    assert frames.darks[2].where == "input 3"
+    assert frames.darks[1].header["ESO SEQ ARM"] == "NIR"
+    assert frames.darks[1].mjd == frames.darks[1].header["MJD-OBS"]
+    assert (frames.instrument.name, frames.detector.name, frames.arm) == ("SOXS", "Teledyne H2RG", "NIR")
+    assert frames.geometry.raw_shape == (40, 48)
+    assert frames.geometry.product_shape == (32, 40)
+    assert (frames.binning, frames.read_mode) == ((1, 1), "1")
+    assert (frames.exptime_s, frames.dit_s, frames.ndit, frames.conad_e_per_adu) == (300.0, 300.0, 1, 2.3)
+    assert (frames.master_bias, frames.static_map, frames.warnings) == (None, None, ())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        frames.arm = "VIS"  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(frames)) == frames
+
+
+def test_a_set_of_vis_darks_with_calibrations(make_frame, tmp_path):
+    for name in "abc":
+        make_frame(f"{name}.fits", {"ESO DET BINX": 2, "ESO DET BINY": 1}, arm="VIS")
+    product(tmp_path / "bias.fits", (40, 90), VIS_BIAS | {"ESO DET BINX": 2, "ESO DET READ CURID": 1})
+    product(tmp_path / "map.fits", (40, 90), VIS_MAP, ("",))
+    listed = "a.fits DARK_VIS\nb.fits DARK\nmap.fits BP_MAP_RP_VIS\nc.fits\nbias.fits MASTER_BIAS_VIS\n"
+    frames = collect_frames(sof(tmp_path, listed))
+    assert frames.binning == (1, 2)
+    assert frames.geometry.product_shape == (40, 90)
+    assert frames.conad_e_per_adu == 0.6
+    assert frames.dit_s == 300.0
+    assert frames.warnings == ()
+    assert [dark.where for dark in frames.darks] == ["darks.sof line 1", "darks.sof line 2", "darks.sof line 4"]
+    bias, bad = frames.master_bias, frames.static_map
+    assert bias is not None
+    assert (bias.name, bias.category, bias.datamd5) == ("bias.fits", "MASTER_BIAS_VIS", "0123abcd")
+    assert list(bias.units) == ["FLUX", "ERRS", "QUAL"]
+    assert bad is not None
+    assert (list(bad.units), len(bad.datamd5), bad.category) == (["PRIMARY"], 32, "BP_MAP_RP_VIS")
+    # tags are not needed where headers tell
+    assert collect_frames([tmp_path / f"{name}.fits" for name in ("a", "bias", "b", "map", "c")]).master_bias.units == (
+        bias.units
+    )
+
+
+def test_the_order_of_the_lines_does_not_matter(make_frame, tmp_path):
+    for name, mjd in zip("abcd", (61100.2, 61100.1, 61100.2, 61100.0), strict=True):
+        make_frame(f"{name}.fits", {"MJD-OBS": mjd})
+    lines = [f"{name}.fits DARK_NIR" for name in "abcd"]
+    for seed in range(4):
+        random.Random(seed).shuffle(lines)
+        frames = collect_frames(sof(tmp_path, "\n".join(lines)))
+        assert [dark.name for dark in frames.darks] == ["d.fits", "b.fits", "a.fits", "c.fits"]
+
+
+def test_compressed_frames_are_frames(make_frame, pack, tmp_path):
+    for name, how in (("a.fits", "gz"), ("b.fits", "Z"), ("c.fits", "fz")):
+        pack(make_frame(name), how)
+        (tmp_path / name).rename(tmp_path / f"{name}.plain")
+    frames = collect_frames(tmp_path)
+    assert [dark.name for dark in frames.darks] == ["a.fits.gz", "b.fits.Z", "c.fits.fz"]
+    with PixelReader([dark.unit for dark in frames.darks]) as reader:
+        for i, name in enumerate("abc"):
+            np.testing.assert_array_equal(reader.read_rows(i, 0, 40), fits.getdata(tmp_path / f"{name}.fits.plain"))
+
+
+def test_xshooter_frames(make_frame):
+    cards = {
+        "INSTRUME": "SHOOT", "ESO SEQ ARM": "UVB", "ESO DET WIN1 BINX": 2, "ESO DET WIN1 BINY": 1,
+        "ESO DET READ SPEED": "1pt/400k/lg", "ESO DET OUT1 CONAD": 1.6, "ESO DET OUT1 GAIN": 0.62, "ESO DET DIT": None,
+    }  # fmt: skip
+    data = np.zeros((40, 120), np.uint16)
+    frames = collect_frames([make_frame(f"{name}.fits", cards, data=data + i) for i, name in enumerate("abc")])
+    assert (frames.instrument.name, frames.arm, frames.binning) == ("XSHOOTER", "UVB", (1, 2))
+    assert (frames.read_mode, frames.conad_e_per_adu, frames.warnings) == ("1pt/400k/lg", 1.6, ())
+
+
+def test_the_acquisition_camera_has_keywords_of_its_own(make_frame):
+    cards = {
+        "ESO SEQ ARM": None, "ESO DET3 CAM NAME": "ACQ", "EXPTIME": None, "ESO DET3 EXPO TIME": 30.0,
+        "ESO DET DIT": None, "ESO DET NDIT": None, "ESO DET BINX": 1, "ESO DET BINY": 1, "ESO DET OUT1 CONAD": 1.0,
+    }  # fmt: skip
+    frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
+    assert (frames.arm, frames.exptime_s, frames.dit_s, frames.warnings) == ("ACQ", 30.0, 30.0, ())
+    assert frames.geometry.product_shape == (40, 48)
+
+
+def test_an_instrument_of_ones_own(make_frame, tmp_path):
+    shipped = Path(keywords_module.__file__).parent / "soxs.yaml"
+    table = tmp_path / "mine.yaml"
+    table.write_text(shipped.read_text().replace("[SOXS]", "[MINE]").replace("SOXS\n", "MINE\n"))
+    paths = [make_frame(f"{name}.fits", {"INSTRUME": "MINE"}) for name in "abc"]
+    assert "INSTRUME is 'MINE', expected one of SOXS" in refused(FrameError, paths)[0]
+    assert collect_frames(paths, extra_table=table).instrument.name == "MINE"
+
+
+# ---- set-of-files files
+
+
+def entries(path: Path) -> list[tuple[str, str | None, int]]:
+    return [(entry.path.name, entry.tag, int(entry.where.rpartition(" ")[2])) for entry in parse_sof(path)]
+
+
+def test_lines_of_a_sof(tmp_path, monkeypatch):
+    names = ["a.fits", "b c.fits", "it's.fits", 'say "x".fits', "d#1.fits", "back\\slash.fits", "光.fits", "$x.fits"]
+    for name in names:
+        (tmp_path / name).touch()
+    text = (
+        "\ufeff# a comment\r\n"
+        "a.fits DARK_NIR # behind\r\n"
+        "\r\n"
+        "\t 'b c.fits'\tDARK_NIR\n"
+        '"b c.fits"\n'
+        "it's.fits DARK\n"
+        '"it\'s.fits" DARK\n'
+        "'say \"x\".fits' DARK\n"
+        "d#1.fits DARK#1\n"
+        "back\\slash.fits #DARK\n"
+        "光.fits DARK\n"
+        "'$x.fits' DARK\n"
+        "'b '\"c.\"fits\n"
+        "   # the end"
+    )
+    assert entries(sof(tmp_path, text)) == [
+        ("a.fits", "DARK_NIR", 2),
+        ("b c.fits", "DARK_NIR", 4),
+        ("b c.fits", None, 5),
+        ("it's.fits", "DARK", 6),
+        ("it's.fits", "DARK", 7),
+        ('say "x".fits', "DARK", 8),
+        ("d#1.fits", "DARK#1", 9),
+        ("back\\slash.fits", None, 10),
+        ("光.fits", "DARK", 11),
+        ("$x.fits", "DARK", 12),
+        ("b c.fits", None, 13),
+    ]
+
+
+def test_paths_of_a_sof(tmp_path, monkeypatch):
+    beside, elsewhere, home = (tmp_path / name for name in ("beside", "elsewhere", "home"))
+    for folder in (beside, elsewhere, home):
+        folder.mkdir()
+        (folder / "both.fits").touch()
+    (elsewhere / "only.fits").touch()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("RAW DIR", str(home))
+    monkeypatch.setenv("RAWDIR", str(home))
+    path = sof(
+        beside, f'both.fits\nonly.fits\n~/both.fits\n$RAWDIR/both.fits\n"${{RAWDIR}}/both.fits"\n{home}/both.fits'
+    )
+    found = parse_sof(path)
+    assert [entry.path.resolve() for entry in found] == [
+        beside / "both.fits",
+        elsewhere / "only.fits",
+        *[home / "both.fits"] * 4,
+    ]
+    assert found[1] == SofEntry(Path("only.fits"), None, "darks.sof line 2")
+
+
+def test_all_missing_files_in_one_message(darks, tmp_path):
+    path = sof(
+        tmp_path, "a.fits DARK_NIR\nx.fits DARK_NIR\n\n/none/y z DARK\n'/none/y z.fits' DARK\n'b.fits\n'' DARK\n"
+    )
+    assert refused(SetOfFilesError, path) == [
+        f"darks.sof line 2: x.fits does not exist in {tmp_path} or the working directory: "
+        "correct the path, or remove the line",
+        "darks.sof line 4: 3 words, expected 'path TAG': put a name with spaces in quotes, a comment behind #",
+        "darks.sof line 5: /none/y z.fits does not exist: correct the path, or remove the line",
+        "darks.sof line 6: ' is not closed, expected another ': correct the line",
+        "darks.sof line 7: the path is empty, expected 'path TAG': correct the line",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "lists no file, expected lines 'path TAG'"),
+        (b"# nothing\n\n  # here\n", "lists no file, expected lines 'path TAG'"),
+        (b"\x00\x01\x02", "is a binary or FITS file, expected a text file with lines 'path TAG'"),
+        (b"SIMPLE  =                    T", "is a binary or FITS file"),
+        (b"caf\xe9.fits DARK", "is not UTF-8 text (invalid continuation byte), expected a text file"),
+        (b"a" * 2**20 + b"b", "has more than 1048576 bytes, expected a text file"),
+        (b"\n" * 100_001, "has more than 100000 lines, expected a text file"),
+        (b"\n$HOME" + b"a" * 4096, "line 2 has more than 4096 characters, expected a text file"),
+        (b"a\x1b[31m.fits DARK", r"line 1: 'a\x1b[31m.fits' holds a control character"),
+        ("a\u2028b.fits DARK".encode(), r"line 1: 'a\u2028b.fits' holds a control character"),
+        (b"a.fits DA\rRK", r"line 1: 'DA\rRK' holds a control character"),
+    ],
+)
+def test_what_is_no_sof(tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr(sof_module, "SOF_LIMIT", 2**20)
+    faults = refused(SetOfFilesError, sof(tmp_path, content))
+    assert len(faults) == 1
+    assert "darks.sof" in faults[0]
+    assert message in faults[0]
+
+
+def test_a_sof_that_is_no_file(tmp_path):
+    (tmp_path / "x.sof").mkdir()
+    assert "holds no FITS file" in refused(SetOfFilesError, tmp_path / "x.sof")[0]
+    with pytest.raises(SetOfFilesError, match=r"x\.sof: is not a regular file"):
+        parse_sof(tmp_path / "x.sof")
+    os.mkfifo(tmp_path / "y.sof")
+    assert "y.sof: is not a regular file" in refused(SetOfFilesError, tmp_path / "y.sof")[0]
+    assert "none.sof does not exist" in refused(SetOfFilesError, tmp_path / "none.sof")[0]
+
+
+# ---- folders and lists
+
+
+def test_of_a_folder_the_raw_darks_are_taken(darks, make_frame, tmp_path, pack):
+    make_frame("bias.fits", {"ESO DPR TYPE": "BIAS"})
+    make_frame("pro.FIT", {"ESO PRO CATG": "MASTER_DARK_NIR", "ESO DPR TYPE": None})
+    make_frame("odd.fts", {"ESO DPR TYPE": None})
+    pack(make_frame("e.fits.tmp"), "gz", "e.FITS.GZ")
+    (tmp_path / "e.fits.tmp").unlink()
+    (tmp_path / "sub.fits").mkdir()
+    (tmp_path / ".hidden.fits").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("x")
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(name="T")]).writeto(tmp_path / "table.fits")
+    frames = collect_frames(str(tmp_path))
+    assert [dark.name for dark in frames.darks] == ["a.fits", "b.fits", "c.fits", "d.fits", "e.FITS.GZ"]
+    assert frames.darks[0].where == f"in {tmp_path}"
+    assert frames.warnings == (
+        f"{tmp_path}: left out what is not a raw dark: bias.fits (BIAS), odd.fts (no ESO DPR TYPE), "
+        "pro.FIT (MASTER_DARK_NIR), sub.fits (a folder), table.fits (no image)",
+    )
+    (tmp_path / "broken.fits").write_bytes(b"")
+    assert "broken.fits: the file is empty" in refused(FrameError, tmp_path)[0]
+
+
+def test_a_folder_without_darks(make_frame, tmp_path):
+    assert refused(SetOfFilesError, tmp_path) == [
+        f"{tmp_path}: holds no FITS file, expected raw darks: give another folder"
+    ]
+    for i in range(12):
+        make_frame(f"{i:02}.fits", {"ESO DPR TYPE": "FLAT"})
+    faults = refused(TooFewFramesError, tmp_path)
+    assert faults[0].startswith(f"{tmp_path}: 0 raw darks, expected at least 3 ({tmp_path}: left out")
+    assert "09.fits (FLAT) and 2 more)" in faults[0]
+
+
+def test_names_with_control_characters_are_refused(make_frame, tmp_path):
+    path = make_frame("a\nb.fits")
+    for given in (tmp_path, [path], path):
+        faults = refused(SetOfFilesError, given)
+        assert len(faults) == 1
+        assert r"a\nb.fits' holds a control character" in faults[0]
+
+
+def test_lists(darks, tmp_path):
+    assert collect_frames([str(darks[0]), *darks[1:]]).darks[0].path == darks[0]
+    assert len(collect_frames(iter(darks)).darks) == 4
+    assert len(collect_frames(darks[0], minimum_frames=1).darks) == 1
+    assert len(collect_frames([tmp_path]).darks) == 4
+    assert refused(SetOfFilesError, []) == ["no input frames: give a set-of-files file, a folder or FITS files"]
+    faults = refused(SetOfFilesError, [*darks, tmp_path, tmp_path / "x.fits", 5, sof(tmp_path, "a.fits")])
+    assert faults == [
+        f"input 5: {tmp_path} is a folder, expected a FITS file: reduce it on its own",
+        f"input 6: {tmp_path}/x.fits does not exist: correct the path",
+        "input 7: 5 is no path, expected text: give paths",
+        f"input 8: {tmp_path}/darks.sof is a set of files, expected a FITS file: reduce it on its own",
+    ]
+    assert "b'x' is no path" in refused(SetOfFilesError, b"x")[0]
+
+
+# ---- tags
+
+
+@pytest.mark.parametrize(
+    ("tag", "cards", "kind", "message"),
+    [
+        (
+            "FLAT_NIR",
+            {},
+            SetOfFilesError,
+            "tag is 'FLAT_NIR', expected one of DARK, DARK_NIR, DARK_VIS, DARK_ACQ, MASTER",
+        ),
+        ("DARK_UVB", {}, SetOfFilesError, "tag is 'DARK_UVB', expected one of DARK, DARK_NIR"),
+        ("dark", {}, SetOfFilesError, "tag is 'dark', expected one of"),
+        ("DARK_VIS", {}, FrameError, "tag is 'DARK_VIS', but ESO SEQ ARM is 'NIR', expected 'VIS': correct the tag"),
+        ("DARK", {"ESO DPR TYPE": "BIAS"}, FrameError, "tag is 'DARK', but ESO DPR TYPE is 'BIAS', expected 'DARK'"),
+        (
+            "DARK_NIR",
+            {"ESO PRO CATG": "MASTER_DARK_NIR"},
+            FrameError,
+            "tag is 'DARK_NIR', but ESO PRO CATG is 'MASTER_DARK_NIR', expected a raw dark",
+        ),
+        (
+            "MASTER_BIAS_NIR",
+            {},
+            FrameError,
+            "but ESO DPR TYPE is 'DARK', expected a product with ESO PRO CATG 'MASTER_BIAS_NIR'",
+        ),
+        (
+            "MASTER_BIAS_NIR",
+            {"ESO PRO CATG": "BP_MAP_RP_NIR"},
+            FrameError,
+            "tag is 'MASTER_BIAS_NIR', but ESO PRO CATG is 'BP_MAP_RP_NIR', expected 'MASTER_BIAS_NIR'",
+        ),
+        (
+            "",
+            {"ESO DPR TYPE": "FLAT,LAMP"},
+            FrameError,
+            "): ESO DPR TYPE is 'FLAT,LAMP', expected 'DARK': leave it out",
+        ),
+        ("", {"ESO PRO CATG": "ORDER_TAB_NIR"}, FrameError, "): ESO PRO CATG is 'ORDER_TAB_NIR', expected a raw dark"),
+        ("", {"ESO PRO CATG": "DARK_NIR"}, FrameError, "): ESO PRO CATG is 'DARK_NIR', expected a raw dark without it"),
+        (
+            "",
+            {"ESO PRO CATG": "BP_MAP_RP_VIS"},
+            FrameError,
+            "): ESO SEQ ARM is 'NIR', expected 'VIS': leave it out",
+        ),
+    ],
+)
+def test_tag_and_header_must_agree(darks, make_frame, tmp_path, tag, cards, kind, message):
+    make_frame("x.fits", cards)
+    path = sof(tmp_path, "".join(f"{dark.name} DARK_NIR\n" for dark in darks) + f"x.fits {tag}")
+    faults = refused(kind, path)
+    assert len(faults) == 1
+    assert faults[0].startswith("x.fits (darks.sof line 5): ")
+    assert message in faults[0]
+
+
+def test_types_with_several_words(make_frame):
+    paths = [make_frame(f"{name}.fits", {"ESO DPR TYPE": "LAMP, DARK"}) for name in "abc"]
+    assert len(collect_frames(paths).darks) == 3
+
+
+def test_one_of_each_calibration(make_frame, tmp_path):
+    for name in "abc":
+        make_frame(f"{name}.fits", arm="VIS")
+    for name in "xy":
+        product(tmp_path / f"{name}.fits", (40, 40), VIS_BIAS)
+    text = "a.fits\nb.fits\nc.fits\nx.fits MASTER_BIAS_VIS\ny.fits\n"
+    assert refused(SetOfFilesError, sof(tmp_path, text)) == [
+        "x.fits (darks.sof line 4), y.fits (darks.sof line 5): 2 files for the master bias, expected 1: leave one in"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "cards", "found"),
+    [
+        ((40, 41), {}, "NAXIS1 x NAXIS2 of FLUX is '41 x 40', expected '40 x 40'"),
+        ((40, 40), {"ESO DET BINX": 2}, "ESO DET BINX is 2, expected 1"),
+        ((40, 40), {"ESO DET READ CURID": 2}, "ESO DET READ CURID is 2, expected 1"),
+        ((40, 40), {"INSTRUME": "SHOOT"}, "INSTRUME is 'XSHOOTER', expected 'SOXS'"),
+        ((40, 40), {"ESO SEQ ARM": "NIR", "ESO PRO CATG": "MASTER_BIAS_NIR"}, "ESO SEQ ARM is 'NIR', expected 'VIS'"),
+    ],
+)
+def test_calibrations_must_fit_the_darks(make_frame, tmp_path, shape, cards, found):
+    paths = [make_frame(f"{name}.fits", arm="VIS") for name in "abc"]
+    faults = refused(MixedFramesError, [*paths, product(tmp_path / "x.fits", shape, VIS_BIAS | cards, ("FLUX",))])
+    assert faults == [f"x.fits (input 4): {found} as in the darks: give a master bias of the same read-out, or none"]
+
+
+def test_a_map_without_keywords_is_taken_as_tagged(make_frame, tmp_path):
+    for name in "abc":
+        make_frame(f"{name}.fits")
+    fits.PrimaryHDU(np.zeros((32, 40), np.uint8)).writeto(tmp_path / "map.fits")
+    for text in ("map.fits BP_MAP_RP_NIR\na.fits\nb.fits\nc.fits", "a.fits\nb.fits\nc.fits\nmap.fits BP_MAP_RP_NIR"):
+        frames = collect_frames(sof(tmp_path, text))
+        assert frames.static_map is not None
+        assert frames.static_map.category == "BP_MAP_RP_NIR"
+        line = frames.static_map.where
+        assert frames.warnings == (
+            f"map.fits ({line}): INSTRUME is missing: taken as 'SOXS'",
+            f"map.fits ({line}): ESO PRO CATG is missing: taken as 'BP_MAP_RP_NIR'",
+        )
+    assert "INSTRUME is missing" in refused(FrameError, [*tmp_path.glob("?.fits"), tmp_path / "map.fits"])[0]
+
+
+# ---- frames that do not belong together
+
+
+@pytest.mark.parametrize(
+    ("arm", "cards", "found", "expected", "remedy"),
+    [
+        ("NIR", {"EXPTIME": 10.0}, "EXPTIME is 10.0", "300.0", "leave this frame out, or reduce each exposure time"),
+        (
+            "NIR",
+            {"EXPTIME": 300.31},
+            "EXPTIME is 300.31",
+            "300.0",
+            "leave this frame out, or reduce each exposure time",
+        ),
+        (
+            "NIR",
+            {"ESO DET DIT": 100.0},
+            "ESO DET DIT is 100.0",
+            "300.0",
+            "leave this frame out, or reduce each exposure time",
+        ),
+        ("NIR", {"ESO DET NDIT": 3}, "ESO DET NDIT is 3", "1", "leave this frame out, or reduce each exposure time"),
+        ("NIR", {"ESO DET READ CURID": 2}, "ESO DET READ CURID is 2", "1", "leave this frame out, or split the set"),
+        ("NIR", {"ESO DET CHIP ID": "B"}, "ESO DET CHIP ID is 'B'", "'A'", "leave this frame out"),
+        (
+            "NIR",
+            {"ESO DET READ CURNAME": "Double"},
+            "ESO DET READ CURNAME is 'Double'",
+            "'Nondest'",
+            "leave this frame",
+        ),
+        (
+            "NIR",
+            {"ESO SEQ ARM": "VIS"},
+            "ESO SEQ ARM is 'VIS'",
+            "'NIR'",
+            "leave this frame out, or reduce each arm on its own",
+        ),
+        (
+            "NIR",
+            {"INSTRUME": "SHOOT"},
+            "INSTRUME is 'XSHOOTER'",
+            "'SOXS'",
+            "leave this frame out, or reduce each arm on its own",
+        ),
+        ("VIS", {"ESO DET BINX": 2}, "ESO DET BINX is 2", "1", "leave this frame out"),
+        ("VIS", {"ESO DET BINY": 4}, "ESO DET BINY is 4", "1", "leave this frame out"),
+        ("VIS", {"ESO DET OUT1 CONAD": 2.0}, "ESO DET OUT1 CONAD is 2.0", "0.6", "leave this frame out"),
+        ("VIS", {"ESO DET OUT1 GAIN": 0.5}, "ESO DET OUT1 GAIN is 0.5", "1.6667", "leave this frame out"),
+    ],
+)
+def test_the_odd_one_out_is_named(make_frame, arm, cards, found, expected, remedy):
+    common = {"ESO DET CHIP ID": "A", "ESO DET READ CURNAME": "Nondest"}
+    first = make_frame("odd.fits", common | cards | {"MJD-OBS": 61000.0}, arm=arm)
+    paths = [first] + [make_frame(f"{name}.fits", common, arm=arm) for name in "abc"]
+    faults = refused(MixedFramesError, paths)
+    assert len(faults) == 1
+    assert faults[0].startswith(f"odd.fits (input 1): {found}, expected {expected} as in 3 of 4 frames: {remedy}")
+
+
+def test_exposure_times_may_differ_a_little(make_frame):
+    paths = [make_frame(f"{i}.fits", {"EXPTIME": t}) for i, t in enumerate((300.0, 300.29, 299.71))]
+    assert len(collect_frames(paths).darks) == 3
+    cards = [{"EXPTIME": t, "ESO DET DIT": t} for t in (0.1, 0.109, 0.1)]
+    assert len(collect_frames([make_frame(f"s{i}.fits", c) for i, c in enumerate(cards)]).darks) == 3
+    odd = make_frame("odd.fits", {"EXPTIME": 0.111, "ESO DET DIT": 0.1})
+    faults = refused(MixedFramesError, [*(paths[0].with_name(f"s{i}.fits") for i in (0, 2)), odd])
+    assert "odd.fits (input 3): EXPTIME is 0.111, expected 0.1 as in 2 of 3 frames" in faults[0]
+
+
+def test_array_sizes_must_agree(darks, make_frame):
+    odd = make_frame("x.fits", data=np.zeros((50, 48), np.uint16))
+    faults = refused(MixedFramesError, [odd, *darks])
+    assert len(faults) == 1
+    assert faults[0].startswith(
+        "x.fits (input 1): NAXIS1 x NAXIS2 is '48 x 50', expected '48 x 40' as in 4 of 5 frames"
+    )
+
+
+def test_too_small_for_the_detector(make_frame):
+    paths = [make_frame(f"{i}.fits", data=np.full((39, 48), i, np.uint16)) for i in range(3)]
+    assert "39 x 48 pixels leave fewer than 32 x 32" in refused(FrameError, paths)[0]
+
+
+def test_all_faults_are_told_together(darks, make_frame, tmp_path):
+    odd = make_frame("odd.fits", {"EXPTIME": 5.0, "ESO DET DIT": 5.0})
+    poor = make_frame("poor.fits", {"ESO SEQ ARM": None, "EXPTIME": None, "MJD-OBS": None})
+    broken = tmp_path / "broken.fits"
+    broken.write_bytes(darks[0].read_bytes()[:4000])
+    faults = refused(InputError, [odd, poor, broken, darks[1], *darks])
+    assert [fault.split(":")[0] for fault in faults] == [
+        *["poor.fits (input 2)"] * 3,
+        str(broken),
+        "b.fits (input 4) and b.fits (input 6) are the same file",
+        "odd.fits (input 1)",  # its exposure time; that the DIT differs with it needs no line
+    ]
+    text = "\n".join(faults)
+    for keyword in (
+        "ESO SEQ ARM is missing, expected one of NIR, VIS, ACQ",
+        "EXPTIME is missing",
+        "MJD-OBS is missing",
+    ):
+        assert f"poor.fits (input 2): {keyword}" in text
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few(darks, count):
+    plural = "s" if count == 2 else ""
+    assert refused(TooFewFramesError, darks[:count]) == [
+        f"the input: {count} raw dark{plural}, expected at least 3: add frames of the same kind"
+    ]
+    assert len(collect_frames(darks[:count], minimum_frames=count).darks) == count
+    assert "expected at least 5" in refused(TooFewFramesError, darks, minimum_frames=5)[0]
+
+
+# ---- copies
+
+
+def test_the_same_file_twice(darks, tmp_path):
+    (tmp_path / "link.fits").symlink_to(darks[0])
+    os.link(darks[1], tmp_path / "hard.fits")
+    text = "a.fits\nb.fits\nc.fits\n./a.fits\nlink.fits\nhard.fits\n"
+    assert refused(SetOfFilesError, sof(tmp_path, text)) == [
+        "a.fits (darks.sof line 1) and a.fits (darks.sof line 4) are the same file: list it once",
+        "a.fits (darks.sof line 1) and link.fits (darks.sof line 5) are the same file: list it once",
+        "b.fits (darks.sof line 2) and hard.fits (darks.sof line 6) are the same file: list it once",
+    ]
+
+
+def test_copies_of_an_exposure(darks, make_frame, pack):
+    archive = "SOXS.2026-03-01T10:00:00.000.fits"
+    one = make_frame("x.fits", {"ARCFILE": archive, "MJD-OBS": 61100.5})
+    copy = pack(one, "gz")
+    assert refused(SetOfFilesError, [*darks, one, copy]) == [
+        "x.fits (input 5) and x.fits.gz (input 6) are the same exposure, MJD-OBS 61100.5 and archive name "
+        f"'{archive}' are in both: leave one out"
+    ]
+    other = make_frame("y.fits", {"ARCFILE": archive, "MJD-OBS": 61100.6})
+    assert len(collect_frames([*darks, one, other]).darks) == 6
+
+
+def test_frames_with_the_same_pixels(darks, make_frame, pack):
+    data = np.random.default_rng(7).integers(0, 9, (40, 48), dtype=np.uint16)
+    paths = [make_frame(f"{name}.fits", data=data) for name in "xy"]
+    line = "x.fits (input 5) and y.fits (input 6) hold the same pixels: leave one out"
+    assert refused(SetOfFilesError, [*darks, *paths]) == [line]
+    for pair in ([pack(path, "gz", f"{path.stem}z.fits") for path in paths], [paths[0], pack(paths[1], "Z")]):
+        assert "hold the same pixels" in refused(SetOfFilesError, [*darks, *pair])[0]
+    with fits.open(paths[0], mode="update", checksum=True):
+        pass
+    assert "hold the same pixels" in refused(SetOfFilesError, [*darks, paths[1], pack(paths[0], "fz")])[0]
+
+
+def test_frames_whose_sums_alone_agree(darks, make_frame):
+    data = np.random.default_rng(7).integers(0, 9, (40, 48), dtype=np.uint16)
+    turned = data.reshape(-1, 2)[::-1].reshape(data.shape)  # the same words of 32 bits, in another order
+    assert len(collect_frames([*darks, make_frame("x.fits", data=data), make_frame("y.fits", data=turned)]).darks) == 6
+
+
+# ---- keywords
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [
+        ("INSTRUME", None, "INSTRUME is missing, expected one of SOXS, XSHOOTER, SHOOT"),
+        ("INSTRUME", "FORS2", "INSTRUME is 'FORS2', expected one of SOXS"),
+        ("ESO SEQ ARM", None, "ESO SEQ ARM is missing, expected one of NIR, VIS, ACQ"),
+        ("ESO SEQ ARM", "RED", "ESO SEQ ARM is 'RED', expected one of NIR, VIS, ACQ"),
+        ("ESO DPR CATG", None, "ESO DPR CATG is missing, expected 'CALIB'"),
+        ("ESO DPR CATG", "SCIENCE", "ESO DPR CATG is 'SCIENCE', expected 'CALIB'"),
+        ("ESO DPR TECH", None, "ESO DPR TECH is missing, expected a value"),
+        ("ESO DPR TYPE", None, "ESO DPR TYPE is missing, expected 'DARK'"),
+        ("EXPTIME", None, "EXPTIME is missing, expected seconds above zero"),
+        ("EXPTIME", 0.0, "EXPTIME is 0.0, expected seconds above zero"),
+        ("EXPTIME", -1.0, "EXPTIME is -1.0, expected seconds above zero"),
+        ("EXPTIME", "long", "EXPTIME is 'long', expected seconds above zero"),
+        ("EXPTIME", True, "EXPTIME is True, expected seconds above zero"),
+        ("MJD-OBS", None, "MJD-OBS is missing, expected the start of the exposure, here or in DATE-OBS"),
+        ("ESO DET DIT", 0, "ESO DET DIT is 0, expected seconds above zero"),
+        ("ESO DET NDIT", 1.5, "ESO DET NDIT is 1.5, expected a whole number from 1"),
+        ("ESO DET BINX", 0, "ESO DET BINX is 0, expected a whole number from 1"),
+    ],
+)
+def test_required_keywords(darks, make_frame, keyword, value, message):
+    faults = refused(FrameError, [*darks, make_frame("x.fits", {keyword: value})])
+    assert len(faults) == 1
+    assert faults[0].startswith(f"x.fits (input 5): {message}" if keyword != "INSTRUME" else "x.fits (input 5): INSTR")
+    assert message in faults[0]
+
+
+def test_words_from_headers_cannot_disturb_a_terminal(darks, make_frame, tmp_path):
+    path = make_frame("x.fits", {"ESO SEQ ARM": "@@@@@@@"})
+    path.write_bytes(path.read_bytes().replace(b"@@@@@@@", b"\x1b[31m\x07N"))
+    faults = refused(FrameError, [*darks, path])
+    assert "\x1b" not in faults[0]
+    assert "ESO SEQ ARM is '" in faults[0]
+
+
+def test_a_header_that_says_two_things_is_refused(darks, make_frame):
+    path = make_frame("x.fits", {"ESO INS X1": 10.0, "ESO INS X2": 300.0})
+    content = path.read_bytes()
+    for keyword, expected in ((b"HIERARCH ESO INS X1", True), (b"HIERARCH ESO INS X2", False)):
+        path.write_bytes(content.replace(keyword + b" =", b"EXPTIME =".ljust(len(keyword) + 2)))
+        if expected:
+            (fault,) = refused(FrameError, [*darks, path])
+            assert fault.startswith("x.fits (input 5): EXPTIME is 300.0 and 10.0, expected one value: ")
+        else:
+            assert len(collect_frames([*darks, path]).darks) == 5
+
+
+@pytest.mark.parametrize("date", ["9999-12-31T23:59:59.999", "0001-01-01", "1899-12-30"])
+@pytest.mark.parametrize("mjd", [None, 1e-300, 1e300, -5.0])
+def test_a_start_that_no_frame_can_have(darks, make_frame, date, mjd):
+    path = make_frame("x.fits", {"MJD-OBS": mjd, "DATE-OBS": date})
+    assert "expected the start of the exposure, here or in DATE-OBS" in refused(FrameError, [*darks, path])[0]
+
+
+def test_the_start_may_be_told_in_local_time(make_frame):
+    cards = {"MJD-OBS": None, "DATE-OBS": "2026-03-01T15:00:00.000+03:00"}
+    frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
+    assert [dark.mjd for dark in frames.darks] == [61100.5] * 3
+
+
+def test_a_frame_that_is_larger_than_its_detector(make_frame):
+    path = make_frame("a.fits", data=np.ones((40, 2049), np.uint16))
+    assert "40 x 2049 pixels, expected at most 2048 x 2048 of Teledyne H2RG" in str(
+        refused(InputError, [path, make_frame("b.fits"), make_frame("c.fits")])
+    )
+
+
+def test_the_start_may_stand_in_date_obs(make_frame):
+    cards = {"MJD-OBS": None, "DATE-OBS": "2026-03-01T12:00:00.000"}
+    frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
+    assert [dark.mjd for dark in frames.darks] == [61100.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("arm", "cards", "warning"),
+    [
+        ("NIR", {"ESO DET DIT": None}, "ESO DET DIT is missing in 3 of 3 frames: EXPTIME is taken for it"),
+        ("NIR", {"ESO DET NDIT": None}, "ESO DET NDIT is missing in 3 of 3 frames: taken as 1"),
+        (
+            "NIR",
+            {"ESO DET READ CURID": None},
+            "ESO DET READ CURID is missing in 3 of 3 frames: their read-out is taken for the same",
+        ),
+        ("VIS", {"ESO DET BINY": None}, "ESO DET BINY is missing in 3 of 3 frames: taken as 1"),
+        (
+            "VIS",
+            {"ESO DET OUT1 CONAD": None},
+            "ESO DET OUT1 CONAD is missing: 1 electron/ADU of the table of e2v CCD44-82 is used",
+        ),
+        (
+            "NIR",
+            {"ESO DET DIT": 10.0, "ESO DET NDIT": 3},
+            "ESO DET DIT is 10.0 and ESO DET NDIT 3, expected them to make up EXPTIME 300.0: rates are per ESO DET DIT",
+        ),
+    ],
+)
+def test_fallbacks_are_told_once(make_frame, arm, cards, warning):
+    frames = collect_frames([make_frame(f"{name}.fits", cards, arm=arm) for name in "abc"])
+    assert frames.warnings == (warning,)
+    assert frames.read_mode == (None if "READ" in warning else "1")
+
+
+def test_what_some_headers_lack_is_taken_from_the_others(make_frame):
+    cards = [{}, {"ESO DET BINX": None, "ESO DET OUT1 CONAD": None}, {}]
+    frames = collect_frames([make_frame(f"{i}.fits", {"ESO DET BINX": 2} | c, arm="VIS") for i, c in enumerate(cards)])
+    assert (frames.binning, frames.conad_e_per_adu) == ((1, 2), 0.6)
+    assert frames.warnings == ("ESO DET BINX is missing in 1 of 3 frames: taken as 2 as in the others",)
+
+
+def test_integrations(make_frame):
+    cards = {"ESO DET DIT": 100.0, "ESO DET NDIT": 3, "EXPTIME": 300.0}
+    frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
+    assert (frames.exptime_s, frames.dit_s, frames.ndit, frames.warnings) == (300.0, 100.0, 3, ())
+
+
+@pytest.mark.parametrize(
+    ("arm", "conad", "gain", "used", "warnings"),
+    [
+        ("VIS", 0.6, 1.6667, 0.6, []),
+        ("VIS", 2, 0.5, 2.0, []),
+        ("VIS", 0.6, None, 0.6, []),
+        ("VIS", 0, 0, 1.0, ["ESO DET OUT1 CONAD is missing: 1 electron/ADU"]),
+        (
+            "VIS",
+            1.6,
+            1.6,
+            1.6,
+            ["ESO DET OUT1 CONAD x ESO DET OUT1 GAIN is 1.6 x 1.6 = 2.56, expected 1: 1.6 electron"],
+        ),
+        ("VIS", 9.0, 1 / 9, 9.0, ["ESO DET OUT1 CONAD is 9, expected about one of 0.6, 1, 2: it is used as it is"]),
+        ("NIR", 2.3, None, 2.3, []),
+        ("NIR", 1.0, 1.0, 2.3, ["ESO DET OUT1 CONAD is 1, expected 2.3: the table's 2.3 electron/ADU is used"]),
+    ],
+)
+def test_conversion_factors(make_frame, arm, conad, gain, used, warnings):
+    cards = {"ESO DET OUT1 CONAD": conad, "ESO DET OUT1 GAIN": gain}
+    frames = collect_frames([make_frame(f"{name}.fits", cards, arm=arm) for name in "abc"])
+    assert frames.conad_e_per_adu == used
+    assert len(frames.warnings) == len(warnings)
+    assert all(found.startswith(begin) for found, begin in zip(frames.warnings, warnings, strict=True))
+
+
+# ---- cost
+
+
+def test_nothing_heavy_is_imported(darks, tmp_path):
+    code = (
+        "import sys\n"
+        "from soxspipe.inputs.collect import collect_frames\n"
+        f"collect_frames({str(tmp_path)!r})\n"
+        "print([name for name in ('scipy', 'ccdproc', 'astropy.nddata', 'matplotlib') if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_a_hundred_frames(make_frame):
+    paths = [
+        make_frame(f"{i:03}.fits", {"MJD-OBS": 61100 + i}, data=np.full((40, 48), i, np.uint16)) for i in range(100)
+    ]
+    frames = collect_frames(paths)
+    assert [dark.name for dark in frames.darks] == [path.name for path in paths]
