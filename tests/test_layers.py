@@ -20,6 +20,7 @@ RANKS = {
     "soxspipe.signals": 0,
     "soxspipe.version": 0,
     "soxspipe.text": 0,
+    "soxspipe.pixel_codes": 0,
     "soxspipe.parallel": 0,
     "soxspipe.run_log": 0,
     "soxspipe.stacking": 1,

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soxspipe.pixel_codes import PixelCode
+
 from .reductions import Reduction
-from .scenes import HOT, NOISY, Darks, Truth
+from .scenes import Darks, Truth
 
 #: Share of a Gaussian beyond three sigmas.
 BEYOND_THREE = 0.0026998
@@ -114,9 +116,9 @@ def measure(darks: Darks, reduction: Reduction) -> Measures:
     few = len(darks.stack.arrays) / np.maximum(reduction.count, 1)
     spoilt = hit & (residual > 5 * np.sqrt((np.square(truth.sigma_e) - common) * few + common))
     once = clean & (truth.hits < 2)
-    hot = np.flatnonzero((truth.codes == HOT) & (truth.hot_e > 0))
+    hot = np.flatnonzero((truth.codes == PixelCode.HOT.value) & (truth.hot_e > 0))
     amplitude = truth.hot_e.ravel()[hot] / truth.sigma_e.ravel()[hot]
-    found = codes.ravel()[hot] & HOT > 0
+    found = codes.ravel()[hot] & PixelCode.HOT.value > 0
     bright = hot[(amplitude > AMPLITUDES[-1][0]) & (truth.hot_e.ravel()[hot] < BRIGHTEST_E)]
     excess = residual.ravel()[bright] + truth.hot_e.ravel()[bright]
     coded = codes.ravel() != 0
@@ -134,7 +136,7 @@ def measure(darks: Darks, reduction: Reduction) -> Measures:
         hits_left=int((spoilt & good).sum()),
         completeness=_completeness(amplitude, found),
         hot_ratio=float(np.median(excess / truth.hot_e.ravel()[bright])) if bright.size else math.nan,
-        false_hot=int(((codes & HOT > 0) & once).sum()),
+        false_hot=int(((codes & PixelCode.HOT.value > 0) & once).sum()),
         false_all=int(((codes != 0) & once).sum()),
         double_hits=int(((codes != 0) & clean & ~once).sum()),
         telegraph=_telegraph(truth, codes, fair=False),
@@ -161,7 +163,7 @@ def _telegraph(truth: Truth, codes: NDArray[np.integer[Any]], *, fair: bool) -> 
     judged = (truth.telegraph_step >= low) & (truth.telegraph_step <= high)
     if fair:
         judged &= truth.telegraph_minority >= 2
-    found = codes.ravel()[truth.telegraph[judged]] & NOISY > 0
+    found = codes.ravel()[truth.telegraph[judged]] & PixelCode.NOISY.value > 0
     return int(found.sum()), int(judged.sum())
 
 

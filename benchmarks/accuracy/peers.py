@@ -14,10 +14,11 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from soxspipe.pixel_codes import PixelCode
 from soxspipe.simulation import SimulatedDetector, simulate_darks
 
 from .reductions import Reduction
-from .scenes import HOT, Darks
+from .scenes import Darks
 
 #: The version that is compared with, and how to get it.
 PEER_VERSION = "0.17.4"
@@ -108,5 +109,5 @@ def _planes(path: Path, darks: Darks) -> tuple[NDArray[np.float32], NDArray[np.f
     if best is None:
         return None
     turned = best[1]
-    codes = np.where(turned[2] != 0, HOT, 0).astype(np.int32)
+    codes = np.where(turned[2] != 0, PixelCode.HOT.value, 0).astype(np.int32)
     return turned[0].astype(np.float32), turned[1].astype(np.float32), codes

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soxspipe.quality.dark import AMBIGUOUS, NO_DATA, SATURATED, DarkContext, dark_quality
+from soxspipe.pixel_codes import PixelCode
+from soxspipe.quality.dark import DarkContext, dark_quality
 from soxspipe.stacking import clip_and_stack, create_noise_map, measure_noise
 
-from .scenes import HOT, Darks
+from .scenes import Darks
 
 #: Sigmas of the clip and of the hot mask of the stock reduction: those of this package.
 STOCK_SIGMA = 5.0
@@ -66,7 +67,11 @@ def by_soxspipe(darks: Darks) -> Reduction:
         background=stack.background,
     )
     noise_map = noise_map.with_codes(
-        {AMBIGUOUS: stack.ambiguous, SATURATED: stack.saturated, NO_DATA: stack.count == 0}
+        {
+            PixelCode.AMBIGUOUS: stack.ambiguous,
+            PixelCode.SATURATED: stack.saturated,
+            PixelCode.NO_DATA: stack.count == 0,
+        }
     )
     seconds = time.perf_counter() - started
     facts = DarkContext(
@@ -112,6 +117,6 @@ def by_ccdproc(darks: Darks) -> Reduction:
         )
     value = np.asarray(master.data, np.float32)
     limit = np.median(value) + STOCK_SIGMA * mad_std(value)
-    codes = np.where(value > limit, HOT, 0).astype(np.int32)
+    codes = np.where(value > limit, PixelCode.HOT.value, 0).astype(np.int32)
     error = np.asarray(master.uncertainty.array, np.float32)
     return Reduction("ccdproc", value, error, codes, len(frames), time.perf_counter() - started, {})

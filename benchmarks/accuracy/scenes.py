@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from soxspipe.pixel_codes import PixelCode
 from soxspipe.simulation import DarkSimulation, SimulatedDetector
 from soxspipe.stacking import ArrayStack, Regions, clip_and_stack
 
@@ -19,7 +20,6 @@ BIAS_FRAMES = 10
 BLOCK_SIDE, BLOCK_SIGMA, COLUMN_SIGMA = 3, 8.0, 6.0
 #: Range of the amplitudes of faint hot pixels, sigmas of the master.
 FAINT_SIGMA = (3.0, 20.0)
-HOT, NOISY = 256, 1024
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _truth(detector: SimulatedDetector, inside: tuple[slice, slice], bias_frames
     common = read_variance / np.float32(bias_frames) if bias_frames else np.zeros_like(read_variance)
     codes = detector.codes[inside].copy()
     columns = detector.codes.shape[1]
-    noisy = detector.defects[detector.defects["code"] == NOISY]
+    noisy = detector.defects[detector.defects["code"] == PixelCode.NOISY.value]
     y, x = noisy["pixel"] // columns - inside[0].start, noisy["pixel"] % columns - inside[1].start
     return Truth(
         level_e=dark + detector.pedestal_e[inside] + drift,
@@ -224,7 +224,7 @@ def _inject(truth: Truth, scene: Scene, row_noise_e: float) -> NDArray[np.float3
         if not taken[place].any() and not excess[near].any():
             truth.blocks.append(index[place].ravel())
             excess[place] = BLOCK_SIGMA * sigma[place]
-    truth.codes[(excess > 0) & ~taken] |= HOT
+    truth.codes[(excess > 0) & ~taken] |= PixelCode.HOT.value
     truth.level_e += excess
     return excess
 

@@ -20,7 +20,7 @@ from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, instrument_for, load_instrument
-from ..quality.dark import SATURATED
+from ..pixel_codes import PixelCode
 from ..stacking.fit_dark_rate import SAME_EXPOSURE
 from ..stacking.frame_stack import Regions
 from ..text import escape, format_value
@@ -437,7 +437,7 @@ class MasterPlanes:
         rows = [self._reader.read_rows(i, start, stop) for i in range(len(self._reader))]
         values, errors, codes = (np.stack(rows[plane :: len(PLANES)]) for plane in range(len(PLANES)))
         values, errors, codes = values.astype(np.float32), errors.astype(np.float32), codes.astype(np.int32)
-        values[codes & SATURATED > 0] = np.nan
+        values[codes & PixelCode.SATURATED.value > 0] = np.nan
         return values, errors, codes
 
     def close(self) -> None:

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..pixel_codes import PixelCode
 from ..stacking.clip_and_stack import StackResult
-from ..stacking.create_noise_map import COLD, HOT, NOISY, NoiseMap
+from ..stacking.create_noise_map import NoiseMap
 from ..stacking.noise_model import CLIP_VARIANCE, clipped_moments, grouped_median
 from .table import QCValue
 
-__all__ = ["AMBIGUOUS", "NO_DATA", "SATURATED", "STATIC", "DarkContext", "count_groups", "dark_quality"]
+__all__ = ["DarkContext", "count_groups", "dark_quality"]
 
-#: Pixel codes beside those of the noise map (Euro3D, as MUSE uses them).
-AMBIGUOUS, STATIC, SATURATED, NO_DATA = 32, 128, 4096, 1 << 30
 #: Excess from which hot pixels are counted whatever the noise of the set, electron/s.
 HOT_LEVELS = (0.01, 0.1, 1.0)
 #: A threshold below so many errors counts noise.
@@ -204,10 +203,10 @@ def _slope(image: NDArray[np.float32], seen: NDArray[np.bool_], axis: int) -> fl
 
 def _counts(stack: StackResult, noise_map: NoiseMap, facts: DarkContext) -> list[QCValue]:
     """Bad pixels by kind."""
-    hot, size = noise_map.count(HOT), noise_map.codes.size
+    hot, size = noise_map.count(PixelCode.HOT), noise_map.codes.size
     false_share = min(1.0, size * 0.5 * math.erfc(facts.hot_sigma / math.sqrt(2)) / hot) if hot else math.nan
     bad = np.flatnonzero(noise_map.codes != 0)
-    hot_ones = bad[noise_map.codes.ravel()[bad] & HOT != 0]
+    hot_ones = bad[noise_map.codes.ravel()[bad] & PixelCode.HOT.value != 0]
     rate = (stack.master.data.ravel()[hot_ones] - stack.background.at(hot_ones)) / facts.exptime_s
     error = stack.master.uncertainty.array
     floor = HOT_LEVEL_ERRORS * float(np.nanmedian(error.ravel()[::ERROR_STRIDE])) / facts.exptime_s
@@ -221,11 +220,16 @@ def _counts(stack: StackResult, noise_map: NoiseMap, facts: DarkContext) -> list
         QCValue("HOTPIX FRAC", hot / size, "", "fraction of hot pixels"),
         *absolute,
         QCValue("HOTPIX FDR", false_share, "", "expected share of false hot pixels"),
-        QCValue("COLDPIX NUM", noise_map.count(COLD), "", "cold or dead pixels"),
-        QCValue("NOISYPIX NUM", noise_map.count(NOISY) if noise_map.noisy_tested else None, "", "noisy pixels"),
+        QCValue("COLDPIX NUM", noise_map.count(PixelCode.COLD), "", "cold or dead pixels"),
+        QCValue(
+            "NOISYPIX NUM",
+            noise_map.count(PixelCode.NOISY) if noise_map.noisy_tested else None,
+            "",
+            "noisy pixels",
+        ),
         QCValue("NOISYPIX TESTED", noise_map.noisy_tested, "", "F: too few frames to look for noisy pixels"),
-        QCValue("AMBIGPIX NUM", noise_map.count(AMBIGUOUS), "", "ambiguous pixels"),
-        QCValue("SATPIX NUM", noise_map.count(SATURATED), "", "pixels saturated in most frames"),
+        QCValue("AMBIGPIX NUM", noise_map.count(PixelCode.AMBIGUOUS), "", "ambiguous pixels"),
+        QCValue("SATPIX NUM", noise_map.count(PixelCode.SATURATED), "", "pixels saturated in most frames"),
     ]
 
 
@@ -234,7 +238,7 @@ def _circumstances(stack: StackResult, noise_map: NoiseMap, facts: DarkContext) 
     total = stack.n_frames * stack.count.size
     codes, shape = noise_map.codes.ravel(), noise_map.codes.shape
     # what a telegraph pixel loses is no cosmic ray
-    lots = (lot[codes[lot[:, 1]] & NOISY == 0] for lot in _lots_of_frames(stack.rejected))
+    lots = (lot[codes[lot[:, 1]] & PixelCode.NOISY.value == 0] for lot in _lots_of_frames(stack.rejected))
     rays = sum(count_groups(hits, shape) for hits in lots)
     exposed = stack.count.size * facts.pixel_area_cm2 * stack.n_frames * facts.exptime_s * facts.ndit
     levels, temperatures = stack.noise_model.frame_level_e, facts.temperatures_k

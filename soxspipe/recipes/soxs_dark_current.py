@@ -10,14 +10,13 @@ import numpy as np
 from astropy.io import fits
 
 from ..inputs.masters import MasterPlanes, MasterSet, collect_masters
+from ..pixel_codes import PixelCode
 from ..products.headers import ProductFile, image_hdu, set_card
 from ..products.provenance import Provenance
-from ..quality.dark import AMBIGUOUS, NO_DATA, STATIC
 from ..quality.dark_rate import dark_rate_quality
 from ..quality.table import QualityTable
 from ..settings import ArmSettings
-from ..stacking.create_noise_map import COLD, HOT, NOISY
-from ..stacking.fit_dark_rate import NONLINEAR, DarkRate, fit_dark_rate, fit_levels
+from ..stacking.fit_dark_rate import DarkRate, fit_dark_rate, fit_levels
 from .base_recipe import Recipe, RecipeOutput
 
 if TYPE_CHECKING:
@@ -105,10 +104,10 @@ def _pixel_codes(fit: DarkRate) -> NDArray[np.int32]:
     A property of the pixel is what all masters saw; what only some saw, such as a pixel that is hot in
     long exposures alone, is just what the rate tells. But one contradictory value spoils a line.
     """
-    codes = fit.codes_of_all & (STATIC | HOT | COLD | NOISY)
-    codes |= fit.codes_of_any & AMBIGUOUS
-    codes[fit.nonlinear] |= NONLINEAR
-    codes[np.isnan(fit.rate_e_per_s)] |= NO_DATA
+    codes = fit.codes_of_all & (PixelCode.STATIC | PixelCode.HOT | PixelCode.COLD | PixelCode.NOISY).value
+    codes |= fit.codes_of_any & PixelCode.AMBIGUOUS.value
+    codes[fit.nonlinear] |= PixelCode.NONLINEAR.value
+    codes[np.isnan(fit.rate_e_per_s)] |= PixelCode.NO_DATA.value
     return codes
 
 

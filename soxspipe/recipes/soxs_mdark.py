@@ -10,8 +10,9 @@ import numpy as np
 
 from ..inputs.collect import FrameSet
 from ..inputs.prepare import PreparedFrames
+from ..pixel_codes import PixelCode
 from ..products.dark_files import dark_files, dark_frame
-from ..quality.dark import AMBIGUOUS, NO_DATA, SATURATED, STATIC, DarkContext, dark_quality
+from ..quality.dark import DarkContext, dark_quality
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import StackResult, clip_and_stack, create_noise_map, measure_noise
@@ -149,5 +150,9 @@ def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
 
 def _other_codes(stack: StackResult, static_bad: NDArray[np.bool_] | None) -> dict[int, NDArray[np.bool_]]:
     """Return the pixels that have codes which the noise map does not know."""
-    pixels = {AMBIGUOUS: stack.ambiguous, SATURATED: stack.saturated, NO_DATA: stack.count == 0}
-    return pixels if static_bad is None else {**pixels, STATIC: static_bad}
+    pixels: dict[int, NDArray[np.bool_]] = {
+        PixelCode.AMBIGUOUS: stack.ambiguous,
+        PixelCode.SATURATED: stack.saturated,
+        PixelCode.NO_DATA: stack.count == 0,
+    }
+    return pixels if static_bad is None else {**pixels, PixelCode.STATIC: static_bad}

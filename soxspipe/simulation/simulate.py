@@ -22,8 +22,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..exceptions import ProductExistsError
+from ..pixel_codes import PixelCode
 from ..products.product_files import storage_fault
-from ..stacking.create_noise_map import COLD, HOT, NOISY
 from .parameters import KINDS, DarkSimulation
 
 __all__ = ["DarkSimulation", "SimulatedDarks", "SimulatedDetector", "simulate_darks"]
@@ -171,7 +171,12 @@ class SimulatedDetector:
         dark += hot_e
 
         hot = np.flatnonzero(hot_e)
-        groups = [(hot, HOT, hot_e[hot]), (cold, COLD, cold_e), (dead, COLD, dead_e), (telegraph, NOISY, self._step_e)]
+        groups = [
+            (hot, PixelCode.HOT.value, hot_e[hot]),
+            (cold, PixelCode.COLD.value, cold_e),
+            (dead, PixelCode.COLD.value, dead_e),
+            (telegraph, PixelCode.NOISY.value, self._step_e),
+        ]
         rows = [row for pixels, code, e in groups for row in zip(pixels, [code] * pixels.size, e, strict=True)]
         self.defects = np.array(rows, [("pixel", "i8"), ("code", "i4"), ("amplitude_e", "f4")])
         np.bitwise_or.at(self.codes.ravel(), self.defects["pixel"], self.defects["code"])

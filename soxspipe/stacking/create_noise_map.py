@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InputError
 from ..parallel import in_threads, row_bands
+from ..pixel_codes import PixelCode
 from .background import BAND_ROWS, Background, measure_background
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
@@ -20,15 +21,13 @@ from .noise_model import clipped_moments
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
-__all__ = ["COLD", "HOT", "NOISY", "NoiseMap", "create_noise_map"]
+__all__ = ["NoiseMap", "create_noise_map"]
 
 log = logging.getLogger(__name__)
 
 #: Takes a part of an image.
 _View = Callable[[NDArray[Any]], NDArray[Any]]
 
-#: Pixel codes of the Euro3D convention, as MUSE uses them.
-HOT, COLD, NOISY = 256, 512, 1024
 #: Pixels from which the width of the null distribution is taken.
 NULL_SAMPLE = 2**18
 
@@ -54,7 +53,7 @@ class NoiseMap:
 
     def count(self, code: int) -> int:
         """Return the number of pixels that have a code."""
-        return int(np.count_nonzero(self._bad & code))
+        return int(np.count_nonzero(self._bad & int(code)))
 
     @cached_property
     def _bad(self) -> NDArray[np.integer[Any]]:
@@ -75,7 +74,7 @@ class NoiseMap:
         """
         codes = self.codes.astype(np.int32)
         for code, have_it in pixels.items():
-            codes[have_it] |= code
+            codes[have_it] |= int(code)
         return replace(self, codes=codes)
 
 
@@ -186,13 +185,13 @@ def create_noise_map(
         here = rows(codes)
         with np.errstate(invalid="ignore", divide="ignore"):
             z = distance(rows, background.rows(slice(start, stop)))
-            np.multiply(z > hot_pixel_sigma * width, np.uint16(HOT), out=here)
-            here[z < -cold_pixel_sigma * width] |= COLD
+            np.multiply(z > hot_pixel_sigma * width, np.uint16(PixelCode.HOT.value), out=here)
+            here[z < -cold_pixel_sigma * width] |= PixelCode.COLD.value
             if noisy_tested:
                 ratio = variance_ratio(rows)
                 # the cube root of all would cost more than the rest of this
                 near = np.flatnonzero(ratio > np.float32(0.999) * max(noisiest, 0.0) ** 3)
-                here.reshape(-1)[near[np.cbrt(ratio.ravel()[near]) > noisiest]] |= NOISY
+                here.reshape(-1)[near[np.cbrt(ratio.ravel()[near]) > noisiest]] |= PixelCode.NOISY.value
 
     with np.errstate(invalid="ignore", divide="ignore"):
         width = clipped_moments(distance(null_sample, background.at(np.arange(0, data.size, stride))))[1]
@@ -203,9 +202,9 @@ def create_noise_map(
     result = NoiseMap(codes, width, noisy_tested)
     log.info(
         "%d hot, %d cold, %s noisy pixels; the quiet ones scatter by %.3f of their error",
-        result.count(HOT),
-        result.count(COLD),
-        result.count(NOISY) if noisy_tested else "no test for",
+        result.count(PixelCode.HOT),
+        result.count(PixelCode.COLD),
+        result.count(PixelCode.NOISY) if noisy_tested else "no test for",
         width,
     )
     return result

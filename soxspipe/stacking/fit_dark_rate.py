@@ -17,7 +17,6 @@ from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
 
 __all__ = [
-    "NONLINEAR",
     "ArrayMasters",
     "DarkRate",
     "LevelFit",
@@ -31,7 +30,6 @@ log = logging.getLogger(__name__)
 
 #: Code of a pixel whose signal does not grow as a line. 2**13, Euro3D's and MUSE's "permanent camera defect", is taken;
 #: 2**16 is free in both, and is what non-linear pixels have in the data quality of JWST.
-NONLINEAR = 1 << 16
 #: Exposures that differ by no more than this fraction give no rate.
 SAME_EXPOSURE = 0.01
 #: What is left at least of a pixel's variance when the share that all masters have in common is taken away.

@@ -18,12 +18,12 @@ from soxspipe.exceptions import (
     TooFewFramesError,
 )
 from soxspipe.inputs.masters import collect_masters
+from soxspipe.pixel_codes import PixelCode
 from soxspipe.recipes import soxs_dark_current, soxs_mdark
 from soxspipe.simulation import DarkSimulation, SimulatedDetector, simulate_darks
 
 EXPOSURES_S = (60.0, 300.0, 900.0)
 RATE_E_PER_S = 0.005
-NONLINEAR, NO_DATA = 1 << 16, 1 << 30
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_dark_current_of_the_detector_is_within_its_error(product):
 def test_hot_pixels_have_their_rates(sets, product):
     hot = (sets["codes"] == 256) & ~sets["saturates"]
     assert hot.sum() > 150
-    assert not (product.frame.flags[hot] & NONLINEAR).any()
+    assert not (product.frame.flags[hot] & PixelCode.NONLINEAR.value).any()
     common = values_of(product)["DARK RATE"] - RATE_E_PER_S
     found, error = product.frame.data[hot] - common, product.frame.uncertainty.array[hot]
     pull = (found - sets["rate"][hot]) / error
@@ -127,11 +127,11 @@ def test_hot_pixels_have_their_rates(sets, product):
 
 
 def test_masters_in_which_a_pixel_saturates_take_no_part_and_no_good_one_is_coded(sets, product):
-    nonlinear = product.frame.flags & NONLINEAR > 0
+    nonlinear = product.frame.flags & PixelCode.NONLINEAR.value > 0
     assert not nonlinear[(sets["codes"] & 1024 == 0)].any()
     assert values_of(product)["NONLIN NUM"] == nonlinear.sum()
     saturates = sets["saturates"]
-    lost = product.frame.flags[saturates] & NO_DATA > 0
+    lost = product.frame.flags[saturates] & PixelCode.NO_DATA.value > 0
     assert 5 < lost.sum() < saturates.sum()
     assert np.isnan(product.frame.data[saturates][lost]).all()
     # where only the longest exposure saturates, the others tell the rate
@@ -145,11 +145,11 @@ def test_curvature_and_steps_are_found(masters, product, tmp_path):
         bent = {(y, x): hdus["FLUX"].data[y, x] + 12 * hdus["ERRS"].data[y, x] for y, x in map(tuple, quiet)}
     change(masters[1], {"FLUX": bent})
     flags = soxs_dark_current(masters, output_dir=tmp_path / "out").produce_product().frame.flags
-    found = [bool(flags[pixel] & NONLINEAR) for pixel in bent]
+    found = [bool(flags[pixel] & PixelCode.NONLINEAR.value) for pixel in bent]
     assert np.mean(found) > 0.95
     wide = {"dark-current": {"nonlinear-sigma": 15.0}}
     flags = soxs_dark_current(masters, wide, tmp_path / "wide").produce_product().frame.flags
-    assert not any(flags[pixel] & NONLINEAR for pixel in bent)
+    assert not any(flags[pixel] & PixelCode.NONLINEAR.value for pixel in bent)
 
 
 @pytest.mark.parametrize(
@@ -201,13 +201,13 @@ def test_the_specification_is_that_of_a_pixel_as_binned(masters):
 
 def test_saturated_samples_and_those_without_data_take_no_part(masters, tmp_path):
     change(masters[2], {"QUAL": {(5, 5): 4096, (5, 6): 4096 | 256, (5, 7): 4096}, "FLUX": {(5, 5): 9e4, (5, 6): 9e4}})
-    change(masters[1], {"QUAL": {(5, 6): 4096, (5, 8): NO_DATA}, "FLUX": {(5, 8): np.nan}})
+    change(masters[1], {"QUAL": {(5, 6): 4096, (5, 8): PixelCode.NO_DATA.value}, "FLUX": {(5, 8): np.nan}})
     change(masters[0], {"QUAL": {(5, 7): 4096}})
     product = soxs_dark_current(masters, output_dir=tmp_path).produce_product()
     with fits.open(product.path) as hdus:
         flags, chi2, rate = hdus["QUAL"].data, hdus["CHI2"].data, hdus["FLUX"].data
     for pixel in ((5, 6), (5, 7)):
-        assert flags[pixel] == NO_DATA
+        assert flags[pixel] == PixelCode.NO_DATA.value
         assert np.isnan([rate[pixel], chi2[pixel]]).all()
     for pixel in ((5, 5), (5, 8)):
         assert flags[pixel] == 0
@@ -242,7 +242,7 @@ def test_two_masters_say_that_nothing_was_tested(sets, tmp_path):
     assert header["ESO QC NONLIN TESTED"] is False
     assert "ESO QC CHI2 MEDIAN" not in header
     assert "ESO QC NONLIN NUM" not in header
-    assert not (product.frame.flags & NONLINEAR).any()
+    assert not (product.frame.flags & PixelCode.NONLINEAR.value).any()
     assert json.loads(product.files["qc"].read_text())["qc"] == product.qc_records()
 
 

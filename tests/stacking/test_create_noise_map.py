@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from soxspipe.exceptions import InputError
+from soxspipe.pixel_codes import PixelCode
 from soxspipe.stacking import clip_and_stack, create_noise_map, measure_background
-from soxspipe.stacking.create_noise_map import COLD, HOT, NOISY
 
 SHAPE = (512, 512)
 AMPLIFIERS = tuple((slice(0, 512), slice(x, x + 64)) for x in range(0, 512, 64))
@@ -92,8 +92,8 @@ def test_injected_hot_and_cold_pixels_are_found():
     codes = map_of(stack).codes
     sigmas = excess / stack.master.uncertainty.array
     for low, completeness in ((12, 1.0), (8, 0.98)):
-        assert ((codes[sigmas > low] & HOT) > 0).mean() >= completeness
-    assert (codes[tuple(cold)] & COLD).all()
+        assert ((codes[sigmas > low] & PixelCode.HOT.value) > 0).mean() >= completeness
+    assert (codes[tuple(cold)] & PixelCode.COLD.value).all()
     assert np.count_nonzero(codes[(excess == 0)]) <= 2
 
 
@@ -103,10 +103,10 @@ def test_bad_columns_and_rows_and_blocks_do_not_hide():
     for side in range(2, 10):
         excess[30 + 50 * (side - 2) :, 100:][:side, :side] = 8 * 12 / np.sqrt(5)
     codes = map_of(stack_of(excess=excess)).codes
-    assert (codes[:, 300] & HOT > 0).mean() > 0.9
-    assert (codes[200] & HOT > 0).mean() > 0.9
+    assert (codes[:, 300] & PixelCode.HOT.value > 0).mean() > 0.9
+    assert (codes[200] & PixelCode.HOT.value > 0).mean() > 0.9
     for side in range(2, 10):
-        block = codes[30 + 50 * (side - 2) :, 100:][:side, :side] & HOT > 0
+        block = codes[30 + 50 * (side - 2) :, 100:][:side, :side] & PixelCode.HOT.value > 0
         assert block.mean() > 0.85
     assert np.count_nonzero(codes[excess == 0]) <= 2
 
@@ -115,7 +115,7 @@ def test_telegraph_pixels_are_noisy_and_cosmic_rays_are_not():
     rng = np.random.default_rng(4)
     telegraph = np.where(rng.random(SHAPE) < 2e-3, 150.0, 0)
     result = map_of(stack_of(n_frames=10, telegraph=telegraph, glow=False))
-    found = result.codes & NOISY > 0
+    found = result.codes & PixelCode.NOISY.value > 0
     assert result.noisy_tested
     assert found[telegraph > 0].mean() > 0.9
     assert found[telegraph == 0].sum() <= 8  # 30 per million
@@ -124,7 +124,7 @@ def test_telegraph_pixels_are_noisy_and_cosmic_rays_are_not():
 def test_too_few_frames_are_not_tested_for_noise():
     result = map_of(stack_of(n_frames=4))
     assert not result.noisy_tested
-    assert result.count(NOISY) == 0
+    assert result.count(PixelCode.NOISY.value) == 0
 
 
 def test_callable_on_plain_arrays():
@@ -132,8 +132,8 @@ def test_callable_on_plain_arrays():
     image = rng.normal(100, 2, (128, 128))
     image[40, 50] += 30
     result = create_noise_map(image, np.full(image.shape, 2.0, np.float32))
-    assert result.codes[40, 50] == HOT
-    assert result.count(HOT) == 1
+    assert result.codes[40, 50] == PixelCode.HOT.value
+    assert result.count(PixelCode.HOT.value) == 1
     with pytest.raises(InputError, match="no error plane"):
         create_noise_map(image)
 
@@ -145,9 +145,9 @@ def test_further_codes_add_to_those_of_the_map():
     nowhere, there = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
     there[5, 6:8] = True
     more = plain.with_codes({1 << 30: there, 65536: nowhere})
-    assert (more.codes[5, 6], more.codes[5, 7]) == (HOT | 1 << 30, 1 << 30)
-    assert [more.count(code) for code in (HOT, 1 << 30, 65536)] == [1, 2, 0]
-    assert [plain.count(code) for code in (HOT, 1 << 30, 65536)] == [1, 0, 0]
+    assert (more.codes[5, 6], more.codes[5, 7]) == (PixelCode.HOT.value | 1 << 30, 1 << 30)
+    assert [more.count(code) for code in (PixelCode.HOT.value, 1 << 30, 65536)] == [1, 2, 0]
+    assert [plain.count(code) for code in (PixelCode.HOT.value, 1 << 30, 65536)] == [1, 0, 0]
     np.testing.assert_array_equal(more.codes[~there], plain.codes[~there])
 
 
@@ -161,7 +161,7 @@ def test_a_large_defect_does_not_condemn_its_neighbours(place, size, excess):
     inside[place[0] : place[0] + size, place[1] : place[1] + size] = True
     image[inside] += excess
     codes = create_noise_map(image, np.full(SHAPE, 2.5, np.float32)).codes
-    assert (codes[inside] & HOT > 0).mean() > 0.8
+    assert (codes[inside] & PixelCode.HOT.value > 0).mean() > 0.8
     assert np.count_nonzero(codes[~inside]) <= 2
 
 
@@ -196,4 +196,6 @@ def test_bad_lines_at_the_edge_of_an_amplifier_do_not_move_it(bad, excess, turne
     error = np.full(SHAPE, 2.5, np.float32)
     codes = create_noise_map(image, error, regions=regions, column_parity=not turned).codes
     assert np.count_nonzero(codes[~inside]) <= 6
-    assert (codes[inside] & (HOT | COLD) > 0).mean() > (0.9 if abs(excess) > 20 else 0.5)
+    assert (codes[inside] & (PixelCode.HOT.value | PixelCode.COLD.value) > 0).mean() > (
+        0.9 if abs(excess) > 20 else 0.5
+    )

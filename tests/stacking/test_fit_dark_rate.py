@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import chi2, norm
 
 from soxspipe.exceptions import InputError, TooFewFramesError, TooFewPixelsError
-from soxspipe.stacking.fit_dark_rate import NONLINEAR, ArrayMasters, chi2_quantile, fit_dark_rate, fit_levels
+from soxspipe.pixel_codes import PixelCode
+from soxspipe.stacking.fit_dark_rate import ArrayMasters, chi2_quantile, fit_dark_rate, fit_levels
 
 NAN = np.nan
 
@@ -91,8 +92,8 @@ def test_codes_of_the_masters_that_take_part():
 
 
 def test_the_code_of_non_linear_pixels_is_free_in_euro3d_and_muse():
-    assert NONLINEAR == 1 << 16
-    assert NONLINEAR & (2**15 - 1 | 0b1011 << 25 | 0b11 << 30) == 0
+    assert PixelCode.NONLINEAR.value == 1 << 16
+    assert PixelCode.NONLINEAR.value & (2**15 - 1 | 0b1011 << 25 | 0b11 << 30) == 0
 
 
 def test_a_pixel_beyond_the_threshold_is_not_linear():
