@@ -1,42 +1,109 @@
-"""The log of one run."""
+"""Logs of runs: each is bound to its context, so that runs in two threads of one process keep their logs apart."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 from .text import escape
 
-__all__ = ["run_log"]
+__all__ = ["Listener", "RunLog", "collect_log", "get_logger"]
+
+#: Called with each record as it comes.
+Listener = Callable[[logging.LogRecord], object]
+
+_FORMATTER = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+
+class RunLog:
+    """The records of one run.
+
+    Parameters
+    ----------
+    listener : callable, optional
+        Called with each record.
+    outer : RunLog, optional
+        Log of the run that this one is a part of: it gets the same records.
+
+    Attributes
+    ----------
+    records : list of logging.LogRecord
+        All records, in their order; their messages are formatted.
+    """
+
+    def __init__(self, listener: Listener | None = None, outer: RunLog | None = None) -> None:
+        self.records: list[logging.LogRecord] = []
+        self._listener, self._outer = listener, outer
+        #: Whether this log or one around it has a listener.
+        self.heard: bool = listener is not None or (outer is not None and outer.heard)
+
+    def add(self, record: logging.LogRecord) -> None:
+        """Add a record, here and to the logs around this one."""
+        self.records.append(record)
+        if self._listener is not None:
+            self._listener(record)
+        if self._outer is not None:
+            self._outer.add(record)
+
+    def text(self) -> str:
+        """Return the records from level INFO on, one line each, as the log file beside a product holds them."""
+        return "".join(
+            escape(_FORMATTER.format(record)) + "\n" for record in self.records if record.levelno >= logging.INFO
+        )
+
+
+_current: ContextVar[RunLog | None] = ContextVar("soxspipe.run_log", default=None)
 
 
 @contextmanager
-def run_log() -> Iterator[list[str]]:
-    """Collect the log lines of a run, for the file beside its product.
+def collect_log(listener: Listener | None = None) -> Iterator[RunLog]:
+    """Collect what the loggers of this package record in this context.
 
-    Whoever uses soxspipe as a library sees only what their own logging lets through: records pass on to
-    the handlers above as if this one were not there.
+    Parameters
+    ----------
+    listener : callable, optional
+        Called with each record. It takes the place of the standard loggers: without one they get the records too.
+
+    Yields
+    ------
+    RunLog
     """
-    lines: list[str] = []
-    package = logging.getLogger("soxspipe")
-    level, propagate = package.level, package.propagate
-    threshold = package.getEffectiveLevel()
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(escape(self.format(record)) + "\n")
-            if propagate and record.levelno >= threshold and package.parent is not None:
-                package.parent.handle(record)
-
-    collector = Collector(logging.INFO)
-    collector.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    package.addHandler(collector)
-    package.setLevel(min(threshold, logging.INFO))
-    package.propagate = False
+    run_log = RunLog(listener, _current.get())
+    token = _current.set(run_log)
     try:
-        yield lines
+        yield run_log
     finally:
-        package.removeHandler(collector)
-        package.setLevel(level)
-        package.propagate = propagate
+        _current.reset(token)
+
+
+class _RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose records go to the log of the current run, then to the standard logger of the same name."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Record a message; the run's log has it whatever the standard logger lets through."""
+        run_log = _current.get()
+        if run_log is not None:
+            record = logging.LogRecord(self.logger.name, level, "", 0, msg, args, None)
+            record.msg, record.args = record.getMessage(), None
+            run_log.add(record)
+            if run_log.heard:
+                return
+        super().log(level, msg, *args, **kwargs | {"stacklevel": kwargs.get("stacklevel", 1) + 1})
+
+
+def get_logger(name: str) -> logging.LoggerAdapter[logging.Logger]:
+    """Return a logger that records to the log of the current run, and to the standard logger.
+
+    Parameters
+    ----------
+    name : str
+        Name of the standard logger: ``__name__`` of the module.
+
+    Returns
+    -------
+    logging.LoggerAdapter
+    """
+    return _RunLogger(logging.getLogger(name))

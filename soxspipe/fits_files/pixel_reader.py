@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import resource
@@ -20,6 +19,7 @@ from astropy.io import fits
 
 from ..exceptions import FrameError, ProductError, SoxspipeError
 from ..parallel import in_processes, row_bands
+from ..run_log import get_logger
 from ..text import escape
 from .headers import BLOCK, STORED, suppress_fits_warnings
 from .images import FitsImage, read_first_image, read_image_hdus
@@ -27,7 +27,7 @@ from .streams import Stream, changed, fingerprint_of, open_regular, truncated
 
 __all__ = ["FitsImage", "PixelReader", "escape", "read_first_image", "read_image_hdus", "same_pixels"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Share of the process's file descriptors that one reader may hold; opening a file again costs half a band's time.
 DESCRIPTOR_SHARE = 1 / 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from ..exceptions import FrameError
 from ..fits_files.pixel_reader import FitsImage, PixelReader
 from ..instruments.detectors import Window
+from ..run_log import get_logger
 from ..stacking.frame_stack import Regions
 from ..stacking.noise_model import clipped_moments
 from ..text import escape
@@ -19,7 +19,7 @@ from .collect import CalibrationFile, FrameSet
 
 __all__ = ["PreparedFrames"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: No detector holds so many electrons in a pixel: what does is no data, and its square no number.
 NO_SIGNAL_E = 1e12

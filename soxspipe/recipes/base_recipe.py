@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from abc import ABC, abstractmethod
@@ -18,7 +17,7 @@ from ..products.headers import ProductFile, add_qc, product_header, product_stem
 from ..products.product_files import Product
 from ..products.provenance import Provenance
 from ..quality.table import QualityTable
-from ..run_log import run_log
+from ..run_log import collect_log, get_logger
 from ..settings import ArmSettings, Settings
 from ..version import __version__
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseRecipe", "Inputs", "Recipe", "RecipeOutput", "RecipeProduct"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Called with the work done and the work in all.
 Progress = Callable[[int, int], None]
@@ -173,7 +172,7 @@ class Recipe(ABC, Generic[InputsT]):
             When the input is at fault or the product cannot be written; nothing is left behind then.
         """
         started = time.monotonic()
-        with run_log() as lines:
+        with collect_log() as run_log:
             log.info("soxspipe %s, recipe %s", __version__, self.name)
             frames, origin = self.collect()
             if self.settings.instruments.table is not None:
@@ -203,7 +202,7 @@ class Recipe(ABC, Generic[InputsT]):
                     {"product": product.path.name, "qc": output.qc.records(), "warnings": list(warnings)},
                 )
                 log.info("written to %s in %.1f s", product.path, time.monotonic() - started)
-                product.add_text("log", ".log", "".join(lines))
+                product.add_text("log", ".log", run_log.text())
                 files = product.commit()
         return RecipeProduct(product.path, files, output.frame, output.qc.to_qtable(), warnings, output.qc)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from ..products.headers import ProductFile, image_hdu, set_card
 from ..products.provenance import Provenance
 from ..quality.dark_rate import dark_rate_quality
 from ..quality.table import QualityTable
+from ..run_log import get_logger
 from ..settings import ArmSettings
 from ..stacking.fit_dark_rate import DarkRate, fit_dark_rate, fit_levels
 from .base_recipe import Recipe, RecipeOutput
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["soxs_dark_current"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class soxs_dark_current(Recipe[MasterSet]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
 from ..parallel import in_shares, in_threads, row_bands
+from ..run_log import get_logger
 from .background import Background, measure_background
 from .band_combiner import BandCombiner, Clip, StackImages
 from .frame_stack import ArrayStack, FrameStack, Regions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCALES", "StackResult", "clip_and_stack"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: What a sample's distance from the median of its pixel may be measured in.
 SCALES = ("noise-model", "std", "mad")

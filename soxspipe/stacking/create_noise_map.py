@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ..exceptions import InputError
 from ..parallel import in_threads, row_bands
 from ..pixel_codes import PixelCode
+from ..run_log import get_logger
 from .background import BAND_ROWS, Background, measure_background
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NoiseMap", "create_noise_map"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Takes a part of an image.
 _View = Callable[[NDArray[Any]], NDArray[Any]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
 from ..parallel import in_processes, row_bands, shared_zeros
+from ..run_log import get_logger
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
 
@@ -26,7 +26,7 @@ __all__ = [
     "fit_levels",
 ]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 #: Code of a pixel whose signal does not grow as a line. 2**13, Euro3D's and MUSE's "permanent camera defect", is taken;
 #: 2**16 is free in both, and is what non-linear pixels have in the data quality of JWST.
