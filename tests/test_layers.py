@@ -178,7 +178,7 @@ def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
             assert called not in {"print", "exit", "quit", "sys.exit", "input"}, node.lineno
             assert called not in {"logging.basicConfig", "logging.StreamHandler"}, node.lineno
             # a forked process has to
-            assert called not in {"os._exit", "signal.signal"} or name == "soxspipe.parallel", node.lineno
+            assert called not in {"os._exit", "signal.signal"} or name == "soxspipe.execution.batch", node.lineno
             assert not called.startswith(("sys.stdout.", "sys.stderr.")), node.lineno
 
 

@@ -1,26 +1,53 @@
-import errno
+"""Threads over bands and over independent functions: order, faults, signals, nothing left running."""
+
+import contextvars
 import os
+import resource
 import signal
 import threading
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from soxspipe import parallel as workers_module
-from soxspipe.parallel import at_once, in_processes, in_shares, in_threads, row_bands, shared_zeros
+from soxspipe import parallel
+from soxspipe.parallel import default_workers, map_bands, row_bands, run_concurrently
 
 ONE_BY_ONE = [(i, i + 1) for i in range(20)]
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_left():
-    descriptors = len(os.listdir("/dev/fd"))
+def no_thread_is_left():
+    before = threading.active_count()
     yield
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-    assert len(os.listdir("/dev/fd")) == descriptors
+    assert threading.active_count() == before
+
+
+class StopError(BaseException):
+    """Raised by a signal handler, as no handler of `Exception` catches it."""
+
+
+@pytest.fixture
+def interrupt():
+    """Return a function that has StopError raised in the main thread, and returns after that."""
+    raised = threading.Event()
+
+    def stop(*_):
+        raised.set()
+        raise StopError
+
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGALRM)
+        assert raised.wait(30)
+
+    before = signal.signal(signal.SIGALRM, stop)
+    yield interrupt
+    signal.signal(signal.SIGALRM, before)
+
+
+def meet(n):
+    """Return a function that waits until n threads call it: it returns only where they run at the same time."""
+    barrier = threading.Barrier(n)
+    return lambda: barrier.wait(timeout=30)
 
 
 def test_bands_cover_every_row_once_and_stay_within_their_span():
@@ -28,230 +55,150 @@ def test_bands_cover_every_row_once_and_stay_within_their_span():
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 50])
-def test_results_come_in_the_order_of_the_bands_and_arrays_are_shared(workers):
-    squares = shared_zeros((20, 3), np.float32, workers)
-    assert not squares.any()
-
+def test_results_come_in_the_order_of_the_bands(workers):
     def work(start, stop):
-        time.sleep(0.01)
-        squares[start] = start**2
-        return os.getpid(), 10 * start + stop
+        time.sleep(0.001 * (start % 3))
+        return 10 * start + stop
 
-    rows = []
-    pids, results = zip(*in_processes(work, ONE_BY_ONE, workers, rows.append), strict=True)
-    assert list(results) == [11 * i + 1 for i in range(20)]
-    assert (squares == np.arange(20)[:, None] ** 2).all()
-    assert rows == sorted(rows)
-    assert len(set(pids)) > 1 or workers == 1
+    assert map_bands(work, iter(ONE_BY_ONE), workers) == [11 * i + 1 for i in range(20)]
+    assert map_bands(work, [], workers) == []
 
 
-def test_more_bands_than_a_pipe_holds_numbers_of():
-    bands = [(i, i + 1) for i in range(5000)]
-    assert in_processes(lambda start, _: start, bands, 2) == list(range(5000))
+@pytest.mark.parametrize("workers", [2, 5])
+def test_bands_are_worked_on_at_the_same_time(workers):
+    together = meet(workers)
+    threads = map_bands(lambda *_: together() * 0 + threading.get_ident(), ONE_BY_ONE[:workers], workers)
+    assert len(set(threads)) == workers
+    assert threading.get_ident() in threads
 
 
-def test_results_larger_than_a_pipe_holds():
-    results = in_processes(lambda start, _: np.full(10**6, start), ONE_BY_ONE[:4], 2)
-    assert [int(result.sum()) for result in results] == [0, 10**6, 2 * 10**6, 3 * 10**6]
+def test_one_worker_is_the_calling_thread():
+    assert set(map_bands(lambda *_: threading.get_ident(), ONE_BY_ONE, 1)) == {threading.get_ident()}
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_a_fault_in_one_band_is_raised(workers):
-    def work(start, _):
-        if start == 13:
-            raise ValueError("band 13")
-        return start
-
-    with pytest.raises(ValueError, match="band 13"):
-        in_processes(work, ONE_BY_ONE, workers)
-
-
-@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3), lambda: 1 / 0])
-def test_what_a_worker_leaves_undone_is_done_here(end):
-    here = os.getpid()
-
-    def work(start, _):
-        if os.getpid() != here:
-            end()
-        time.sleep(0.01)
-        return start
-
-    assert in_processes(work, ONE_BY_ONE, 3) == list(range(20))
+def test_progress_is_called_in_the_calling_thread_with_the_rows_done(workers):
+    calls = []
+    bands = list(row_bands([(0, 47)], 5))
+    map_bands(lambda *_: time.sleep(0.001), bands, workers, lambda rows: calls.append((threading.get_ident(), rows)))
+    threads, rows = zip(*calls, strict=True)
+    assert set(threads) == {threading.get_ident()}
+    assert list(rows) == sorted(rows)
+    assert rows[-1] == 47
 
 
-@pytest.mark.parametrize("processes", [True, False])
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_every_band_is_in_one_share(workers, processes):
-    def work(bands):
-        return (os.getpid(), threading.get_ident()), [(time.sleep(0.01), band)[1] for band in bands]
-
-    rows = []
-    who, shares = zip(*in_shares(work, ONE_BY_ONE, workers, processes=processes, progress=rows.append), strict=True)
-    assert len(who) == len(set(who)) == workers
-    assert len({pid for pid, _ in who}) == (workers if processes else 1)
-    assert sorted(band for share in shares for band in share) == ONE_BY_ONE
-    assert rows == sorted(rows)
-    assert rows[-1] == 20
-
-
-def test_a_share_whose_worker_is_gone_is_done_here():
-    here = os.getpid()
-
-    def work(bands):
-        mine = []
-        for band in bands:
-            time.sleep(0.01)
-            mine.append(band)
-            if os.getpid() != here and len(mine) == 3:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return mine
-
-    shares = in_shares(work, ONE_BY_ONE, 3, processes=True)
-    assert [len(share) for share in shares][1:] == [6]
-    assert sorted(band for share in shares for band in share) == ONE_BY_ONE
-
-
-@pytest.mark.parametrize("workers", [1, 2, 50])
-def test_threads_give_results_in_the_order_of_the_bands(workers):
-    squares = np.zeros(20)
-
-    def work(start, stop):
-        time.sleep(0.01)
-        squares[start] = start**2
-        return threading.get_ident(), 10 * start + stop
-
-    who, results = zip(*in_threads(work, ONE_BY_ONE, workers), strict=True)
-    assert list(results) == [11 * i + 1 for i in range(20)]
-    assert (squares == np.arange(20) ** 2).all()
-    assert len(set(who)) > 1 or workers == 1
-    assert in_threads(work, [], workers) == []
-
-
-def test_a_fault_in_one_thread_is_raised_and_the_others_stop():
+@pytest.mark.parametrize("fault", [ValueError("band 13"), IndexError("band 13"), KeyboardInterrupt("band 13")])
+def test_the_exception_of_a_band_is_raised_and_waiting_bands_are_dropped(workers, fault):
     done = []
 
     def work(start, _):
-        if start == 3:
-            raise ValueError("band 3")
-        time.sleep(0.01)
+        if start == 13:
+            raise fault
         done.append(start)
 
-    with pytest.raises(ValueError, match="band 3"):
-        in_threads(work, ONE_BY_ONE, 3)
-    assert len(done) < 10
-    assert threading.active_count() == 1
+    bands = [(i, i + 1) for i in range(14)] + [(i, i + 1) for i in range(100, 10_000)]
+    with pytest.raises(type(fault), match="band 13"):
+        map_bands(work, bands, workers)
+    assert len(done) < 9000
 
 
-@pytest.mark.parametrize("call", ["pipe", "fork"])
-def test_where_nothing_can_be_forked_this_process_does_it_all(monkeypatch, call):
-    def none_left():
-        raise OSError(errno.EAGAIN, "none left")
-
-    monkeypatch.setattr(workers_module.os, call, none_left)
-    assert in_processes(lambda start, _: start, ONE_BY_ONE, 4) == list(range(20))
-
-
-def test_beside_other_threads_nothing_is_forked():
-    ended = threading.Event()
-    thread = threading.Thread(target=ended.wait)
-    thread.start()
-    try:
-        assert set(in_processes(lambda start, _: os.getpid(), ONE_BY_ONE, 4)) == {os.getpid()}
-    finally:
-        ended.set()
-        thread.join()
-
-
-def test_as_many_help_as_can_be_forked(monkeypatch):
-    fork, left = os.fork, [1, 2]
-
-    def forking():
-        if not left:
-            raise OSError(errno.EAGAIN, "none left")
-        left.pop()
-        return fork()
-
-    monkeypatch.setattr(workers_module.os, "fork", forking)
-    pids = in_processes(lambda start, _: time.sleep(0.01) or os.getpid(), ONE_BY_ONE, 10)
-    assert len(set(pids)) == 3
-
-
-def test_an_interruption_ends_all(tmp_path):
-    here = os.getpid()
+def test_an_exception_in_the_calling_thread_waits_for_the_running_bands():
+    caller, together = threading.get_ident(), meet(2)
+    ended = []
 
     def work(start, _):
-        if os.getpid() == here:
-            raise KeyboardInterrupt
+        together()
+        if threading.get_ident() == caller:
+            raise ValueError("here")
         time.sleep(0.2)
-        (tmp_path / f"{start}").touch()
+        ended.append(start)
 
-    with pytest.raises(KeyboardInterrupt):
-        in_processes(work, ONE_BY_ONE, 3)
-    left = len(list(tmp_path.iterdir()))
-    time.sleep(0.4)
-    assert len(list(tmp_path.iterdir())) == left
+    with pytest.raises(ValueError, match="here"):
+        map_bands(work, ONE_BY_ONE, 2)
+    assert len(ended) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_a_worker_runs_none_of_the_handlers_of_the_program(tmp_path, number):
-    here, told = os.getpid(), tmp_path / "told"
-    before = signal.signal(number, lambda *_: told.touch())
+def test_an_exception_in_another_thread_is_raised_here():
+    caller, together = threading.get_ident(), meet(2)
+
+    def work(*_):
+        together()
+        if threading.get_ident() != caller:
+            raise ValueError("there")
+
+    with pytest.raises(ValueError, match="there"):
+        map_bands(work, ONE_BY_ONE[:2], 2)
+
+
+@pytest.mark.parametrize("caller_is", ["at work", "done", "failing"])
+def test_a_signal_handler_that_raises_leaves_nothing_running(interrupt, caller_is):
+    """The exception meets the caller's own band, or its wait for the band of the other thread."""
+    caller, together = threading.get_ident(), meet(2)
+    started, ended = [], []
+
+    def work(start, _):
+        started.append(start)
+        together()
+        if threading.get_ident() != caller:
+            if caller_is != "at work":
+                time.sleep(0.1)  # the caller is waiting by now
+            interrupt()
+            time.sleep(0.1)  # a caller that does not wait goes on without this band
+            ended.append(start)
+        elif caller_is == "at work":
+            threading.Event().wait(60)
+        elif caller_is == "failing":
+            raise ValueError("here")
+
+    with pytest.raises(StopError):
+        map_bands(work, ONE_BY_ONE[:2] if caller_is == "done" else ONE_BY_ONE, 2)
+    assert len(started) == 2
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize("can_be_started", [0, 1])
+def test_the_calling_thread_does_what_no_other_thread_can(monkeypatch, can_be_started):
+    start, started = threading.Thread.start, []
+
+    def starting(self):
+        if len(started) >= can_be_started:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    calls = []
+    assert map_bands(lambda i, _: calls.append(i) or i, ONE_BY_ONE, 4) == list(range(20))
+    assert sorted(calls) == list(range(20))
+
+
+def test_threads_run_in_the_context_of_the_caller():
+    variable = contextvars.ContextVar("variable", default="default")
+    token, together = variable.set("of the caller"), meet(3)
     try:
-
-        def work(start, _):
-            if os.getpid() != here:
-                os.kill(os.getpid(), number)
-            return start
-
-        assert in_processes(work, ONE_BY_ONE, 2) == list(range(20))
+        assert run_concurrently([lambda: (together(), variable.get())[1]] * 3, 3) == ["of the caller"] * 3
+        run_concurrently([lambda: (together(), variable.set("of a thread"))] * 3, 3)
     finally:
-        signal.signal(number, before)
-    assert not told.exists()
+        variable.reset(token)
 
 
-def test_workers_do_not_outlive_who_started_them(tmp_path):
-    middle = os.fork()
-    if not middle:
-        boss = os.getpid()
-
-        def work(start, _):
-            (tmp_path / f"pid{os.getpid()}").touch()
-            if os.getpid() == boss:
-                time.sleep(0.1)
-                os.kill(boss, signal.SIGKILL)
-            time.sleep(0.05)
-
-        in_processes(work, [(i, i + 1) for i in range(1000)], 3)
-    os.waitpid(middle, 0)
-    pids = [int(path.name[3:]) for path in tmp_path.iterdir()]
-    assert len(pids) == 3
-    until = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_text() for pid in pids):
-        assert time.monotonic() < until, "still at work"
-        time.sleep(0.02)
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_independent_functions(workers):
+    assert run_concurrently([lambda: "a", lambda: 2, lambda: None], workers) == ["a", 2, None]
+    assert run_concurrently([], workers) == []
 
 
-def test_too_large_an_array_is_no_memory():
-    with pytest.raises(MemoryError, match="memory for an image of 4611686018427387904 x 1 pixels"):
-        shared_zeros((2**62, 1), np.uint8, 2)
+def test_default_workers_are_those_of_the_processors_two_at_most(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for processors, workers in ((1, 1), (2, 2), (64, 2)):
+        monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _, n=processors: set(range(n)), raising=False)
+        assert default_workers() == workers
+    monkeypatch.delattr(parallel.os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert default_workers() == 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_works_at_once(workers):
-    seen = []
-    assert at_once(lambda: "first", lambda: seen.append(1), lambda: seen.append(2), workers=workers) == "first"
-    assert sorted(seen) == [1, 2]
-    with pytest.raises(ValueError, match="beside"):
-        at_once(lambda: "first", lambda: int("beside"), workers=workers)
-    with pytest.raises(ValueError, match="this"):
-        at_once(lambda: int("this"), lambda: time.sleep(0.01), lambda: seen.append(3), workers=workers)
-
-
-def test_without_another_thread_this_one_does_it_all(monkeypatch):
-    def none_left(*_):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(workers_module._thread, "start_new_thread", none_left)
-    seen = []
-    assert at_once(lambda: "first", lambda: seen.append(1), lambda: seen.append(2), workers=4) == "first"
-    assert seen == [1, 2]
+def test_the_default_is_one_worker_where_memory_is_limited(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**32, 2**32))
+    assert default_workers() == 1

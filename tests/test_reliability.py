@@ -6,7 +6,6 @@ machine is exit code 1 and leaves as little.
 
 import errno
 import gzip
-import itertools
 import os
 import re
 import resource
@@ -21,7 +20,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe import parallel
 from soxspipe.cli import command_line, terminal
 from soxspipe.fits_files.pixel_reader import PixelReader
 from soxspipe.products.product_files import Product
@@ -751,28 +749,6 @@ def test_one_of_several_reductions_is_killed(night, monkeypatch):
     code, out, _ = night.run(sofs[1])
     assert (code, len(out)) == (0, 1)
     assert len(contents(Path("several"))) == 3 * 4
-
-
-@pytest.mark.parametrize("done", [0, 1, 2])
-def test_a_worker_that_is_killed(night, monkeypatch, done):
-    expected, killed = planes_of(night.out), []
-
-    def die_at_work(help_out, numbers, *_):
-        help_out(itertools.islice(numbers, done))  # what it fills is filled once more by who does not get its answer
-        next(iter(numbers), None)  # which nobody else gets
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    start = parallel._Helpers.start
-    monkeypatch.setattr(parallel._Helpers, "start", lambda self, *work: killed.append(start(self, *work)))
-    monkeypatch.setattr(parallel, "_help", die_at_work)
-    stacking = sys.modules["soxspipe.stacking.clip_and_stack"]
-    monkeypatch.setattr(stacking, "BAND_SAMPLES", 1)
-    monkeypatch.setattr(stacking, "THREAD_FRAMES", 0)
-    monkeypatch.setattr(sys.modules["soxspipe.stacking.noise_model"], "FRAMES_AT_ONCE", 1)
-    night.options += ("--workers=3",)
-    planes, _ = night.reduced()
-    assert len(killed) == 6  # two each where check sums, noise and the stack are worked on
-    assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
 
 
 #: Runs replace a product of five frames by one of four or the other way round and are killed after a while.

@@ -9,13 +9,13 @@ import pickle
 import selectors
 import signal
 import threading
+import warnings
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from ..parallel import forked
 from ..signals import deferred_signals
 
 __all__ = ["Outcome", "outcomes"]
@@ -130,7 +130,7 @@ class _Processes:
         """Fork a process that does a work, and tell whether it could be had."""
         with deferred_signals() as waiting:
             try:
-                pid, read = forked(work, [key.fd for key in self._at_work()], waiting)
+                pid, read = _forked(work, [key.fd for key in self._at_work()], waiting)
             except OSError:
                 return False
             self._pipes.register(read, selectors.EVENT_READ, _Process(number, pid, bytearray()))
@@ -167,6 +167,35 @@ class _Processes:
             os.close(key.fd)
             _exit_code(key.data.pid)
         self._pipes.close()
+
+
+def _forked(work: Callable[[], object], read_by_parent: Iterable[int], waiting: set[signal.Signals]) -> tuple[int, int]:
+    """Fork a process that does one work and ends, and return its number and the pipe for its pickled answer."""
+    read, write = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            _live(work, write, [read, *read_by_parent], waiting)
+    except OSError:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    return pid, read
+
+
+def _live(work: Callable[[], object], pipe: int, unused: Iterable[int], waiting: set[signal.Signals]) -> NoReturn:
+    try:
+        for other in unused:  # so that nothing waits to be read when the parent is gone
+            os.close(other)
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+        answer = work()
+        with os.fdopen(pipe, "wb") as stream:
+            pickle.dump(answer, stream, pickle.HIGHEST_PROTOCOL)
+    finally:
+        os._exit(0)
 
 
 def _exit_code(pid: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..exceptions import ErrorCollector, FrameError, InputError
-from ..parallel import in_processes, row_bands
+from ..parallel import map_bands, row_bands
 from ..text import escape
 from .images import FitsImage
 from .streams import Stream, changed, truncated
@@ -87,7 +87,7 @@ class ChecksumVerifier:
     strict : bool
         Whether a wrong sum is a fault; else it is a warning.
     workers : int
-        Processes that add up.
+        Threads that add up.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class ChecksumVerifier:
                 return error
 
         sums = []
-        each = in_processes(add_up_one, row_bands([(0, len(files))], 1), self.workers)
+        each = map_bands(add_up_one, row_bands([(0, len(files))], 1), self.workers)
         for (units, label), result in zip(files, each, strict=True):
             if isinstance(result, InputError):
                 self.faults.take(result)

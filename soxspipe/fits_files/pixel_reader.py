@@ -18,7 +18,7 @@ import numpy as np
 from astropy.io import fits
 
 from ..exceptions import FrameError, ProductError, SoxspipeError
-from ..parallel import in_processes, row_bands
+from ..parallel import map_bands, row_bands
 from ..run_log import get_logger
 from ..text import escape
 from .headers import BLOCK, STORED, suppress_fits_warnings
@@ -41,8 +41,7 @@ class PixelReader:
 
     Plain files are read in place, with few of them open at a time. A compressed image is unpacked once, by `unpack`
     or when it is first asked for, to its place in a temporary file without a name: bands stay cheap, memory
-    stays flat, and nothing is left on disk however the program ends. Threads may read at the same time, and forked
-    processes on, each by itself.
+    stays flat, and nothing is left on disk however the program ends. Threads may read at the same time.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ class PixelReader:
         Parameters
         ----------
         workers : int
-            Processes.
+            Threads.
 
         Raises
         ------
@@ -96,9 +95,9 @@ class PixelReader:
         """
         packed = [index for index, unit in enumerate(self.units) if unit.compression and index not in self._unpacked]
         if packed:
-            self._open_spool(self.units[packed[0]])  # else each process would have its own
+            self._open_spool(self.units[packed[0]])  # else each thread would open one
             try:
-                in_processes(lambda i, _: self._unpack(packed[i]), row_bands([(0, len(packed))], 1), workers)
+                map_bands(lambda i, _: self._unpack(packed[i]), row_bands([(0, len(packed))], 1), workers)
             except BaseException:
                 self.close()
                 raise
@@ -165,7 +164,7 @@ class PixelReader:
                 os.close(descriptor)
 
     def _unpack(self, index: int) -> None:
-        """Unpack an image to its place; that another process does the same makes no difference."""
+        """Unpack an image to its place; that another thread does the same makes no difference."""
         unit, end = self.units[index], self._places[index]
         log.debug("unpacking %s", unit.path)
         spool = self._open_spool(unit)

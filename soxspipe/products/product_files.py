@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..exceptions import InputError, ProductError, ProductExistsError
-from ..parallel import at_once
+from ..parallel import run_concurrently
 from ..signals import deferred_signals
 from .headers import ProductFile, big_endian_pixels, data_md5, set_card
 
@@ -136,7 +136,7 @@ class Product:
         with contextlib.ExitStack() as stack, big_endian_pixels([hdu for file in files for hdu in file.hdus]):
             streams = [stack.enter_context(self._new_file(file.role, file.ending)) for file in files]
             writing = [partial(self._write, *each) for each in zip(files, streams, strict=True)]
-            at_once(*writing, *[partial(digest, file) for file in files], workers=workers)
+            run_concurrently([*writing, *[partial(digest, file) for file in files]], workers)
             for file, stream in zip(files, streams, strict=True):
                 self._enter_md5(file, digests[file.ending], stream)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parallel import in_threads, row_bands
+from ..parallel import map_bands, row_bands
 from .frame_stack import Regions
 from .noise_model import clipped_moments, nan_medians
 
@@ -197,19 +197,19 @@ def measure_background(
         spoilt[far // nx // box, far % nx // box] = True
         medians[start // box : -(-stop // box)][spoilt] = _block_medians(clean[start:stop], box, spoilt)
 
-    rows = _row_noise(np.concatenate(in_threads(take_rows, bands, workers)))
-    in_threads(take_blocks, bands, workers)
+    rows = _row_noise(np.concatenate(map_bands(take_rows, bands, workers)))
+    map_bands(take_blocks, bands, workers)
     # what stands out of a first look would pull its own background: a second look leaves it out
     first = _without_clusters(_filled(medians))
     surface = Surface(first, image.shape, box)
-    scatter = clipped_moments(np.concatenate(in_threads(first_look, bands, workers)))[1]
+    scatter = clipped_moments(np.concatenate(map_bands(first_look, bands, workers)))[1]
     large = _large_clusters(medians, first, LARGE_SIGMA * scatter)
     if large.any():
         first = _without_clusters(_filled(np.where(large, np.float32(np.nan), medians)))
         surface = Surface(first, image.shape, box)
-        scatter = clipped_moments(np.concatenate(in_threads(first_look, bands, workers)))[1]
+        scatter = clipped_moments(np.concatenate(map_bands(first_look, bands, workers)))[1]
     outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
-    in_threads(second_look, bands, workers)
+    map_bands(second_look, bands, workers)
     surface = Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), image.shape, box)
     columns = levels.parity_e + levels.step_e
     return Background(surface, rows, columns, np.zeros_like(columns), levels.first_rows)

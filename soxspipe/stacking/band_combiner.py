@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parallel import Band, shared_zeros
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .sigma_clip import (
@@ -58,16 +57,16 @@ class StackImages:
     half_difference: NDArray[np.float32]
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], workers: int) -> StackImages:
-        """Make images of a shape, for so many processes to fill."""
+    def empty(cls, shape: tuple[int, int]) -> StackImages:
+        """Return images of a shape, filled with zeros."""
         return cls(
-            mean=shared_zeros(shape, np.float32, workers),
-            noise=shared_zeros(shape, np.float32, workers),
-            outlier_free_noise=shared_zeros(shape, np.float32, workers),
-            count=shared_zeros(shape, np.uint16, workers),
-            ambiguous=shared_zeros(shape, bool, workers),
-            saturated=shared_zeros(shape, bool, workers),
-            half_difference=shared_zeros((-(-shape[0] // HALVES_STRIDE), shape[1]), np.float32, workers),
+            mean=np.zeros(shape, np.float32),
+            noise=np.zeros(shape, np.float32),
+            outlier_free_noise=np.zeros(shape, np.float32),
+            count=np.zeros(shape, np.uint16),
+            ambiguous=np.zeros(shape, bool),
+            saturated=np.zeros(shape, bool),
+            half_difference=np.zeros((-(-shape[0] // HALVES_STRIDE), shape[1]), np.float32),
         )
 
     def without_rejection(self, n_frames: int) -> NDArray[np.float32]:
@@ -109,14 +108,6 @@ class ClipCandidates:
     at: NDArray[np.intp]
     read_noise: NDArray[np.float32]
 
-    @classmethod
-    def joined(cls, some: list[ClipCandidates]) -> ClipCandidates:
-        return cls(
-            np.concatenate([each.samples for each in some], axis=1),
-            np.concatenate([each.at for each in some]),
-            np.concatenate([each.read_noise for each in some]),
-        )
-
     def of(self, which: NDArray[np.bool_]) -> ClipCandidates:
         return ClipCandidates(self.samples[:, which], self.at[which], self.read_noise[which])
 
@@ -139,8 +130,6 @@ class BandCombiner:
     """
 
     def __init__(self, stack: FrameStack, model: NoiseModel, clip: Clip, images: StackImages, band_rows: int) -> None:
-        import ccdproc  # noqa: F401 - here, and not by each process anew
-
         self.stack = stack
         self.model = model
         self.clip = clip
@@ -152,30 +141,23 @@ class BandCombiner:
         }
         self._reach = np.float32(clip.frame_sigma) * model.frame_scatter_e.astype(np.float32)
         self._band_rows = band_rows
+        self._free: list[_Buffer] = []  # at most one for each thread
 
-    def __call__(self, bands: Iterable[Band]) -> BandLeftovers:
-        """Stack bands of rows, in each of which every column keeps its amplifier.
-
-        What is doubtful in one band waits for that of others: to clip a few samples takes as long as to clip many.
-        """
-        buffer = _Buffer(self._n_frames, self._band_rows, self.stack.shape[1])
+    def __call__(self, start: int, stop: int) -> BandLeftovers:
+        """Stack a band of rows in which every column keeps its amplifier."""
+        try:
+            buffer = self._free.pop()
+        except IndexError:
+            buffer = _Buffer(self._n_frames, self._band_rows, self.stack.shape[1])
         most = max(FEW_SAMPLES // self._n_frames, 1)
-        waiting: list[ClipCandidates] = []
-        settled = []
         with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
-            for start, stop in bands:
-                samples = buffer.samples[:, : stop - start]
-                self._read(samples, start, stop)
-                for some in self._combine(samples, buffer, start, stop, most):
-                    if waiting and sum(each.at.size for each in waiting) + some.at.size > most:
-                        settled.append(self._settle(ClipCandidates.joined(waiting), buffer))
-                        waiting = []
-                    waiting.append(some)
-            if waiting:
-                settled.append(self._settle(ClipCandidates.joined(waiting), buffer))
+            samples = buffer.samples[:, : stop - start]
+            self._read(samples, start, stop)
+            clipped = [self._settle(some, buffer) for some in self._combine(samples, buffer, start, stop, most)]
+        self._free.append(buffer)
         return BandLeftovers(
-            rejected=[rejected for rejected, _ in settled],
-            n_invalid=sum(n_invalid for _, n_invalid in settled),
+            rejected=[rejected for rejected, _ in clipped],
+            n_invalid=sum(n_invalid for _, n_invalid in clipped),
         )
 
     def _read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
-from ..parallel import in_shares, in_threads, row_bands
+from ..parallel import map_bands, row_bands
 from ..run_log import get_logger
 from .background import Background, measure_background
 from .band_combiner import BandCombiner, Clip, StackImages
@@ -31,8 +31,6 @@ SCALES = ("noise-model", "std", "mad")
 #: as below so many rows each call costs more than its work, up to a limit for all workers, or for two where there is
 #: but one. A sample takes some ten bytes.
 BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 5 * 2**21, 16
-#: Most frames that threads stack: of more, a band makes so many short calls that processes are faster.
-THREAD_FRAMES = 30
 #: Rows whose errors are worked out at once.
 ERROR_ROWS = 64
 #: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
@@ -169,7 +167,7 @@ def clip_and_stack(
     band_rows : int, optional
         Rows that each worker holds at once; the result does not depend on it.
     workers : int
-        Threads, or processes for many frames; the result does not depend on their number.
+        Threads; the result does not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of rows.
 
@@ -211,19 +209,14 @@ def clip_and_stack(
         )
     clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
     ny, nx = stack.shape
-    processes = n_frames > THREAD_FRAMES
-    images = StackImages.empty(stack.shape, workers if processes else 1)
+    images = StackImages.empty(stack.shape)
     band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
     bands = list(row_bands(noise_model.spans(), band_rows))
     stack_bands = BandCombiner(stack, noise_model, clip, images, band_rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
-        leftovers = in_shares(
-            stack_bands,
-            bands,
-            workers,
-            processes=processes,
-            progress=None if progress is None else lambda rows: progress(rows, ny),
+        leftovers = map_bands(
+            stack_bands, bands, workers, None if progress is None else lambda rows: progress(rows, ny)
         )
     n_invalid = sum(left.n_invalid for left in leftovers)
     lots = [lot for left in leftovers for lot in left.rejected]
@@ -254,7 +247,7 @@ def clip_and_stack(
             background_limited_error[rows],
         )
 
-    in_threads(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
+    map_bands(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
     level = np.array([noise_model.row(noise_model.level_e, start) for start, _ in noise_model.spans()])
     for (start, stop), row in zip(noise_model.spans(), level, strict=True):
         images.mean[start:stop] += row

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError
-from ..parallel import in_threads, row_bands
+from ..parallel import map_bands, row_bands
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import BAND_ROWS, Background, measure_background
@@ -198,7 +198,7 @@ def create_noise_map(
         if noisy_tested:
             centre, spread = clipped_moments(np.cbrt(variance_ratio(null_sample)))
             noisiest = centre + noisy_pixel_sigma * spread
-    in_threads(judge, row_bands([(0, len(data))], BAND_ROWS), workers)
+    map_bands(judge, row_bands([(0, len(data))], BAND_ROWS), workers)
     result = NoiseMap(codes, width, noisy_tested)
     log.info(
         "%d hot, %d cold, %s noisy pixels; the quiet ones scatter by %.3f of their error",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError, TooFewPixelsError
-from ..parallel import in_processes, row_bands, shared_zeros
+from ..parallel import map_bands, row_bands
 from ..run_log import get_logger
 from .frame_stack import Regions, check_regions
 from .noise_model import clipped_moments
@@ -178,17 +178,17 @@ class DarkRate:
     exposure_s: _Floats
 
     @classmethod
-    def _empty(cls, shape: tuple[int, int], exposure_s: _Floats, workers: int) -> DarkRate:
+    def _empty(cls, shape: tuple[int, int], exposure_s: _Floats) -> DarkRate:
         return cls(
-            rate_e_per_s=shared_zeros(shape, np.float32, workers),
-            rate_error_e_per_s=shared_zeros(shape, np.float32, workers),
-            offset_e=shared_zeros(shape, np.float32, workers),
-            offset_error_e=shared_zeros(shape, np.float32, workers),
-            chi2=shared_zeros(shape, np.float32, workers),
-            count=shared_zeros(shape, np.uint16, workers),
-            nonlinear=shared_zeros(shape, bool, workers),
-            codes_of_all=shared_zeros(shape, np.int32, workers),
-            codes_of_any=shared_zeros(shape, np.int32, workers),
+            rate_e_per_s=np.zeros(shape, np.float32),
+            rate_error_e_per_s=np.zeros(shape, np.float32),
+            offset_e=np.zeros(shape, np.float32),
+            offset_error_e=np.zeros(shape, np.float32),
+            chi2=np.zeros(shape, np.float32),
+            count=np.zeros(shape, np.uint16),
+            nonlinear=np.zeros(shape, bool),
+            codes_of_all=np.zeros(shape, np.int32),
+            codes_of_any=np.zeros(shape, np.int32),
             exposure_s=exposure_s,
         )
 
@@ -365,7 +365,7 @@ def fit_dark_rate(
     band_rows : int, optional
         Rows that each worker holds at once; the result does not depend on it.
     workers : int
-        Processes; the result does not depend on their number.
+        Threads; the result does not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of rows.
 
@@ -398,7 +398,7 @@ def fit_dark_rate(
     """
     time = _checked_exposures(masters)
     ny, nx = masters.shape
-    fit = DarkRate._empty(masters.shape, time, workers)
+    fit = DarkRate._empty(masters.shape, time)
     probability = 0.5 * math.erfc(nonlinear_sigma / math.sqrt(2))
     limits = np.array([np.inf, np.inf, np.inf] + [chi2_quantile(probability, dof) for dof in range(1, time.size - 1)])
     band_rows = band_rows or max(1, BAND_SAMPLES // (time.size * nx))
@@ -410,7 +410,7 @@ def fit_dark_rate(
             value -= _spread(level.drift_e, level.regions, start, stop, nx)
         _fit_band(time, value, error, codes, common_error_e, limits, (fit, slice(start, stop)))
 
-    in_processes(
+    map_bands(
         work, row_bands([(0, ny)], band_rows), workers, None if progress is None else lambda rows: progress(rows, ny)
     )
     log.info(

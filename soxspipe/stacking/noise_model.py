@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
-from ..parallel import in_processes, row_bands
+from ..parallel import map_bands, row_bands
 from .frame_stack import FrameStack, Regions, check_regions
 
 __all__ = ["NoiseModel", "clipped_moments", "grouped_median", "measure_noise", "nan_medians"]
@@ -136,7 +136,7 @@ def measure_noise(
     shot_scale : float
         1 over the number of exposures averaged in a frame.
     workers : int
-        Processes; the result does not depend on their number.
+        Threads; the result does not depend on their number.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def measure_noise(
             variances = [_half_variance(difference[pixels], stack.step_e) for pixels in members]
         return FrameStatistics(hashlib.blake2b(sample[few].tobytes()).digest(), offsets, scatter, variances)
 
-    looks = [one for some in in_processes(look, row_bands([(0, n_frames)], FRAMES_AT_ONCE), workers) for one in some]
+    looks = [one for some in map_bands(look, row_bands([(0, n_frames)], FRAMES_AT_ONCE), workers) for one in some]
     _check_digests(stack.names, [look.digest for look in looks])
     offsets = np.array([look.offsets for look in looks])
     for name, finite in zip(stack.names, np.isfinite(offsets).all(axis=1), strict=True):

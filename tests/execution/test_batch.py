@@ -9,7 +9,6 @@ import pytest
 
 from soxspipe.execution import batch
 from soxspipe.execution.batch import Outcome
-from soxspipe.parallel import in_processes
 
 
 def unexpected(number, reason):
@@ -116,34 +115,6 @@ def test_what_was_lost_is_told_in_its_order():
 
     for number, _ in enumerate(batch.outcomes(reduced, aside, lost, 3, 2)):
         assert (2 in told) == (number == 2)
-
-
-def test_a_helper_does_not_outlive_a_process_that_dies():
-    """It would hold the pipe through which the answer was to come, and the program would wait for ever."""
-
-    def aside(number, workers):
-        parent = os.getpid()
-
-        def work(start, stop):
-            if os.getpid() == parent:
-                time.sleep(0.2)
-                os.kill(parent, signal.SIGKILL)
-            time.sleep(0.4)
-            return b"x" * 200_000  # more than a pipe holds
-
-        return in_processes(work, [(0, 1), (1, 2)], 2) if number == 1 else reduced(number, workers)
-
-    def too_long(*_):
-        raise AssertionError("it waits")
-
-    handler = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(20)
-    try:
-        given = documents(3, 4, aside=aside, lost=lambda number, reason: Outcome({"number": number}, 1))
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, handler)
-    assert [document["number"] for document in given] == [0, 1, 2]
 
 
 def test_an_answer_longer_than_a_pipe_holds():

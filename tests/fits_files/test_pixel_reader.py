@@ -16,7 +16,7 @@ from soxspipe.exceptions import FrameError, ProductError
 from soxspipe.fits_files import images as units_module
 from soxspipe.fits_files import pixel_reader as reader_module
 from soxspipe.fits_files.pixel_reader import FitsImage, PixelReader, read_first_image, read_image_hdus, same_pixels
-from soxspipe.parallel import in_processes, in_threads, row_bands
+from soxspipe.parallel import map_bands, row_bands
 from soxspipe.text import escape
 
 
@@ -205,7 +205,7 @@ def test_compressed_frames_are_unpacked_once_into_one_nameless_file(make_frame, 
     assert len(os.listdir("/dev/fd")) == descriptors
 
 
-# ---- many frames, many processes
+# ---- many frames, many threads
 
 
 def test_five_hundred_frames_with_64_descriptors(make_frame):
@@ -220,8 +220,7 @@ def test_five_hundred_frames_with_64_descriptors(make_frame):
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-@pytest.mark.parametrize("work_in", [in_processes, in_threads])
-def test_workers_share_a_reader(make_frame, pack, monkeypatch, work_in):
+def test_threads_share_a_reader(make_frame, pack, monkeypatch):
     monkeypatch.setattr(reader_module, "_most_open", lambda: 2)
     plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdefgh")]
     units = [read_first_image(pack(path, "gz") if i % 3 else path) for i, path in enumerate(plain)]
@@ -232,13 +231,13 @@ def test_workers_share_a_reader(make_frame, pack, monkeypatch, work_in):
         return {(i, int(value)) for i, start in pairs for value in np.unique(reader.read_rows(i, start, start + 2))}
 
     with PixelReader(units) as reader:
-        reader.read_rows(1, 0, 1)  # unpacked by this worker; the others come later, in each
-        seen = work_in(read, [(seed, seed + 1) for seed in range(12)], 3)
+        reader.read_rows(1, 0, 1)  # unpacked here; the others by whichever thread reads them first
+        seen = map_bands(read, [(seed, seed + 1) for seed in range(12)], 3)
         np.testing.assert_array_equal(reader.read_rows(1, 3, 5), fits.getdata(plain[1])[3:5])
     assert set().union(*seen) == {(i, i) for i in range(8)}
 
 
-def test_several_processes_unpack_each_image_once(make_frame, pack, tmp_path, monkeypatch):
+def test_several_threads_unpack_each_image_once(make_frame, pack, tmp_path, monkeypatch):
     plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdef")]
     units = [
         read_first_image(pack(path, how)) for path, how in zip(plain[:5], ("gz", "Z", "fz", "gz", "fz"), strict=True)
@@ -255,7 +254,7 @@ def test_several_processes_unpack_each_image_once(make_frame, pack, tmp_path, mo
     with PixelReader([*units, read_first_image(plain[5])]) as reader:
         reader.read_rows(3, 0, 1)
         reader.unpack(3)
-        levels = in_processes(lambda i, _: reader.read_rows(i, 0, 40).mean(), row_bands([(0, 6)], 1), 3)
+        levels = map_bands(lambda i, _: reader.read_rows(i, 0, 40).mean(), row_bands([(0, 6)], 1), 3)
     assert levels == [0, 1, 2, 3, 4, 5]
     assert sorted(done.read_text().split()) == list("01234")
 

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 from astropy import units
@@ -70,11 +68,8 @@ def test_neither_the_height_of_the_bands_nor_the_number_of_workers_matters(scale
     frames, _, _ = noisy_frames()
     whole = clip_and_stack(frames, scale=scale, band_rows=256)
     most = len(frames)
-    for band_rows, workers, threads, few in (
-        (1, 1, most, 2**11), (7, 2, most, 5), (7, 2, 0, 5), (100, 3, 0, 100), (None, 2, most, 3),
-    ):  # fmt: skip
-        monkeypatch.setattr(sys.modules["soxspipe.stacking.clip_and_stack"], "THREAD_FRAMES", threads)
-        # so many are clipped together, from one band or many
+    for band_rows, workers, few in ((1, 1, 2**11), (7, 2, 5), (100, 3, 100), (None, 2, 3)):
+        # so many pixels are clipped together
         monkeypatch.setattr("soxspipe.stacking.band_combiner.FEW_SAMPLES", few * most)
         banded = clip_and_stack(frames, scale=scale, band_rows=band_rows, workers=workers)
         for name in ("noise", "outlier_free_noise", "count", "ambiguous"):
