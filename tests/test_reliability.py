@@ -337,8 +337,8 @@ def test_missing_optional_keyword(night):
     code, out, lines = night.run()
     assert (code, out) == (0, [f"reduced/{STEM.replace('NIR_1', 'NIR_X')}.fits"])
     assert sorted(line.partition(" is missing in 5 of 5 frames: ")[2] for line in lines) == [
-        "taken as 1",
-        "their read-out is taken for the same",
+        "1 is assumed",
+        "the same read-out mode is assumed",
     ]
 
 

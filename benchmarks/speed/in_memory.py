@@ -22,15 +22,16 @@ COMBINER, GIVEN, MEASURED, TUNED = "stock Combiner", "clip_and_stack", "with the
 
 def main() -> None:
     """Measure what the arguments of this process say."""
-    from soxspipe.inputs.collect import collect_frames
     from soxspipe.inputs.prepare import PreparedFrames
+    from soxspipe.inputs.raw_frames import collect_frames
+    from soxspipe.recipes import soxs_mdark
     from soxspipe.stacking import ArrayStack, clip_and_stack, measure_noise
 
     sof, rounds, also = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     warnings.simplefilter("ignore")
-    frames = collect_frames(sof, minimum_frames=lambda arm: 3)
+    frames = collect_frames(sof, soxs_mdark.kind)
     with PreparedFrames(frames) as prepared:
         ny, nx = prepared.shape
         arrays = np.empty((len(prepared.names), ny, nx), np.float32)

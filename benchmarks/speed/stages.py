@@ -25,7 +25,7 @@ READING, COMBINING, CLIPPING = "read and convert pixels", "mean and scatter: Com
 #: Stage, module and name of what is watched, in the order of the table. Time within a watched function that another
 #: watched one uses is that of the other.
 STAGES = (
-    ("verify the set", "soxspipe.inputs.collect", "collect_frames"),
+    ("verify the set", "soxspipe.inputs.raw_frames", "collect_frames"),
     (NOISE, "soxspipe.stacking", "measure_noise"),
     (READING, "soxspipe.inputs.prepare", "PreparedFrames.read"),
     (COMBINING, "ccdproc", "Combiner.__init__"),

@@ -1,4 +1,4 @@
-"""From a list of master darks to a verified set of them, and their pixels in row bands."""
+"""Sets of master darks of different exposures that were verified to belong together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +13,30 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..exceptions import ErrorCollector, FrameError, InputError, SetOfFilesError, TooFewFramesError
-from ..fits_files.checksums import ChecksumVerifier
+from ..exceptions import FrameError, TooFewFramesError
 from ..fits_files.images import FitsImage, read_image_hdus
-from ..fits_files.pixel_reader import PixelReader
 from ..instruments.detectors import Detector
-from ..instruments.keywords import Instrument, instrument_for, load_instrument
-from ..pixel_codes import PixelCode
+from ..instruments.keywords import Instrument, instrument_for
 from ..stacking.fit_dark_rate import SAME_EXPOSURE
 from ..stacking.frame_stack import Regions
 from ..text import escape, format_value
-from .consistency import mode_keywords, report_inconsistent
-from .set_of_files import SofEntry, list_files
+from .classify import LeftOut
+from .collect import Identity, InputFiles, SetCollector
+from .consistency import report_inconsistent
+from .exposure import mode_keywords, positive_number
+from .frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
+from .set_of_files import SofEntry
 
-__all__ = ["MasterDark", "MasterPlanes", "MasterSet", "collect_masters"]
+__all__ = ["PLANES", "MasterDark", "MasterSet", "collect_masters"]
 
-#: What the category of a master dark begins with; its arm follows.
-MASTER_DARK = "MASTER_DARK_"
-CATEGORY, PEDESTAL, EXPOSURE = "ESO PRO CATG", "ESO QC PEDESTAL", "ESO QC EXPOSURE"
+PEDESTAL, EXPOSURE = "ESO QC PEDESTAL", "ESO QC EXPOSURE"
 LEVEL_ERROR, BIAS_NOISE = "ESO QC DARK CURRENT ERR", "ESO QC BIAS NOISE"
-FRAMES, CONAD = "ESO PRO DATANCOM", "ESO QC CONAD"
+N_FRAMES, CONAD = "ESO PRO DATANCOM", "ESO QC CONAD"
+#: Planes of a master dark that are read.
 PLANES = ("FLUX", "ERRS", "QUAL")
 
-_SPLIT = "leave this master out, or fit it with others like it"
-_ANEW = "make the master dark anew with 'soxspipe mdark'"
+_SPLIT = "leave this master out, or fit it with others of its kind"
+_REMAKE = "make the master dark again with 'soxspipe mdark'"
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,14 @@ class MasterDark:
         Its name without the folder.
     label : str
         Name and place in the input, for messages.
-    units : tuple of FitsImage
+    images : tuple of FitsImage
         Its planes FLUX, ERRS and QUAL.
     instrument, detector : Instrument, Detector
-        Where it is from.
+        Its instrument and detector.
     exposure_s : float
-        Exposure that its counts belong to, second.
+        Exposure of its counts, second.
     level_error_e : float
-        One-sigma error of its level, drifts of its frames included, electron.
+        One-sigma error of its level with the drifts of its frames, electron.
     n_frames : int
         Raw frames in it.
     pedestal : str
@@ -71,7 +70,7 @@ class MasterDark:
     path: Path
     name: str
     label: str
-    units: tuple[FitsImage, ...] = field(repr=False)
+    images: tuple[FitsImage, ...] = field(repr=False)
     instrument: Instrument = field(repr=False)
     detector: Detector = field(repr=False)
     exposure_s: float
@@ -84,7 +83,7 @@ class MasterDark:
     @property
     def header(self) -> fits.Header:
         """Its primary header; see `FitsImage.header`."""
-        return self.units[0].header
+        return self.images[0].header
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class MasterSet:
     masters : tuple of MasterDark
         By start and name, whatever their order in the input.
     instrument, detector : Instrument, Detector
-        Where they are from.
+        Their instrument and detector.
     arm : str
         Arm of the detector.
     shape : tuple of int
@@ -108,12 +107,11 @@ class MasterSet:
     regions : tuple of (slice, slice)
         Rows and columns of each read-out amplifier.
     pedestal : str
-        What was subtracted from the frames of all masters.
+        What was subtracted from the raw frames.
     common_error_e : float
-        Median one-sigma error of a pixel that all masters have in common, electron: that of their master bias where
-        they have the same; else 0.
+        Error of a master bias that all masters share, electron; 0 where there is none.
     warnings : tuple of str
-        What was left out of a folder, and files with wrong check sums, a line each.
+        What a reader should know, a line each.
     """
 
     masters: tuple[MasterDark, ...]
@@ -151,7 +149,7 @@ class MasterSet:
 
 
 def collect_masters(
-    input_masters: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    input_masters: InputFiles,
     *,
     extra_table: str | os.PathLike[str] | None = None,
     strict_checksums: bool = False,
@@ -164,109 +162,157 @@ def collect_masters(
     input_masters : path-like or iterable of path-like
         FITS files, a set-of-files file (its name ends in ``.sof``; tag ``MASTER_DARK_<ARM>``, or none), or a folder, of
         which the master darks are taken.
-    extra_table : path-like, optional
-        An instrument table that comes before those shipped.
-    strict_checksums : bool
-        Whether a file with a wrong CHECKSUM or DATASUM is refused; else it is a warning.
-    workers : int
-        Processes that add these sums up.
+    extra_table, strict_checksums, workers
+        See `SetCollector`.
 
     Returns
     -------
     MasterSet
-        Its files were read once, for their check sums.
 
     Raises
     ------
     InputError
-        With all faults of the set, a line each. It is a SetOfFilesError, FrameError, MixedFramesError or
-        TooFewFramesError where all faults are of that kind.
+        See `SetCollector.collect`.
     """
-    listing = list_files(input_masters)
-    extra = None if extra_table is None else load_instrument(Path(extra_table))
-    faults = ErrorCollector()
-    masters: list[MasterDark] = []
-    left_out: list[str] = []
-    broken = 0
-    for entry in listing.entries:
+    collector = _MasterCollector(extra_table=extra_table, strict_checksums=strict_checksums, workers=workers)
+    return collector.collect(input_masters)
+
+
+class _MasterCollector(SetCollector[MasterDark, MasterSet]):
+    """Collects master darks of different exposures."""
+
+    noun, plural = MASTER_DARK.noun, f"{MASTER_DARK.noun}s"
+    requirement, addition = " of different exposures", "others"
+
+    def classify(self, entry: SofEntry) -> MasterDark | LeftOut:
+        """Describe a master dark."""
+        images = read_image_hdus(entry.path)
+        if entry.in_folder and not (images and MASTER_DARK.matches(images[0].header)):
+            category = images[0].header.get(PRODUCT_CATEGORY) if images else "no image"
+            return LeftOut(entry, escape(category) if category else f"no {PRODUCT_CATEGORY}")
+        return _read_master(entry, images, self.extra)
+
+    def is_counted(self, member: MasterDark) -> bool:
+        """Return True: nothing stands beside master darks."""
+        return True
+
+    def fewest(self, counted: Sequence[MasterDark]) -> int:
+        """Return 2, as a line needs."""
+        return 2
+
+    def time_order(self, member: MasterDark) -> tuple[float, str, str]:
+        """Return start, name and path."""
+        return member.begin_mjd, member.name, str(member.path)
+
+    def images(self, member: MasterDark) -> Sequence[FitsImage]:
+        """Return all planes."""
+        return member.images
+
+    def identities(self, member: MasterDark) -> Iterable[Identity[MasterDark]]:
+        """Yield file, pixels and raw frames: two reductions of the same frames are not independent."""
+        yield Identity(member.images[0].fingerprint[:2], "are the same file", "list it once")
+        header = member.header
+        if digest := header.get("DATAMD5"):
+            yield Identity(digest, f"hold the same pixels, DATAMD5 {format_value(digest)} is in both", "leave one out")
+        if raw_names := tuple(sorted(str(card.value) for card in header["ESO PRO REC1 RAW* NAME"].cards)):
+            both = f"ESO PRO REC1 RAW1 NAME is {format_value(raw_names[0])} in both"
+            key = member.begin_mjd, member.exposure_s, raw_names
+            yield Identity(key, f"were made of the same raw frames, {both}", "leave one out")
+
+    def build(self, frames: Sequence[MasterDark], others: Sequence[MasterDark]) -> MasterSet | None:
+        """Build the set of the values that its masters have in common; None where there is no geometry for it."""
+        agreeing = self._check_agreement(frames)
+        self._check_exposures(agreeing)
+        first = agreeing[0]
+        instrument, header = first.instrument, first.header
+        binning = (_binning(instrument, header, "biny"), _binning(instrument, header, "binx"))
         try:
-            units = read_image_hdus(entry.path)
-            if listing.is_folder and not (units and _is_master(units[0].header)):
-                left_out.append(escape(entry.path.name))
-                continue
-            masters.append(_master(entry, units, extra))
-        except InputError as error:
-            broken += 1
-            faults.take(error)
-    masters.sort(key=lambda master: (master.begin_mjd, master.name, str(master.path)))
-    if len(masters) + broken < 2:
-        faults.add(
-            TooFewFramesError,
-            f"{listing.source}: {len(masters)} master dark{'s'[: len(masters) != 1]}, expected at least 2 of different "
-            "exposures: add others",
-        )
-    _check_copies(masters, faults)
-    alike = _check_agreement(masters, faults) if masters else []
-    _check_exposures(alike, faults)
-    sums = ChecksumVerifier(faults, strict_checksums, workers)
-    if strict_checksums or not faults:
-        sums.verify_each([(master.units, master.label) for master in masters])
-    found = None
-    if alike:
-        try:
-            warning = f"{listing.source}: left out what is no master dark: {', '.join(left_out)}"
-            found = _master_set(alike, (*[warning][: len(left_out)], *sums.warnings))
+            geometry = first.detector.geometry_of_product(first.images[0].shape, binning, first.label)
         except FrameError as error:
-            faults.take(error)
-    faults.raise_any()
-    assert found is not None  # without a master there was a fault
-    return found
+            self.errors.take(error)
+            return None
+        modes = [header[keyword] for keyword in mode_keywords(instrument) if header.get(keyword) is not None]
+        return MasterSet(
+            masters=tuple(agreeing),
+            instrument=instrument,
+            detector=first.detector,
+            arm=first.detector.arm,
+            shape=first.images[0].shape,
+            binning=binning,
+            read_mode=escape(modes[0]).strip() if modes else None,
+            regions=tuple(
+                (slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in geometry.product_amplifiers
+            ),
+            pedestal=first.pedestal,
+            common_error_e=_common_error(agreeing),
+            warnings=(*self.warnings, *self.checksums.warnings),
+        )
+
+    def _check_agreement(self, masters: Sequence[MasterDark]) -> list[MasterDark]:
+        """Compare read-out and reduction of the masters, and return those of the arm that most are of."""
+
+        def check(keyword: str, values: Iterable[Any], tolerance: Callable[[float], float] | None = None) -> list[bool]:
+            return report_inconsistent(masters, [(keyword, value) for value in values], tolerance, _SPLIT, self.errors)
+
+        # a master of another instrument or arm differs in everything else too: that needs no line
+        agree = check("INSTRUME", [master.instrument.name for master in masters])
+        masters = list(itertools.compress(masters, agree))
+        agree = check(PRODUCT_CATEGORY, [f"{MASTER_DARK.category}_{master.detector.arm}" for master in masters])
+        masters = list(itertools.compress(masters, agree))
+        check("NAXIS1 x NAXIS2", ["{1} x {0}".format(*master.images[0].shape) for master in masters])
+        instrument = masters[0].instrument
+        for meaning in ("chip", "binx", "biny"):
+            found = [instrument.find(master.header, meaning) for master in masters]
+            report_inconsistent(masters, found, None, _SPLIT, self.errors)
+        for keyword in (*mode_keywords(instrument), PEDESTAL):
+            check(keyword, [master.header.get(keyword) for master in masters])
+        check(CONAD, [positive_number(master.header.get(CONAD)) for master in masters], lambda factor: 1e-3 * factor)
+        return masters
+
+    def _check_exposures(self, masters: Sequence[MasterDark]) -> None:
+        """Report masters whose exposures are all the same."""
+        if len(masters) < 2:
+            return
+        short, *_, long = sorted(masters, key=lambda master: master.exposure_s)
+        if long.exposure_s - short.exposure_s <= SAME_EXPOSURE * long.exposure_s:
+            self.errors.add(
+                TooFewFramesError,
+                f"{short.label} and {long.label}: {EXPOSURE} is {short.exposure_s:g} and {long.exposure_s:g}, expected "
+                "two that differ by more than 1 %: add master darks of another exposure time",
+            )
 
 
-def _is_master(header: fits.Header) -> bool:
-    return str(header.get(CATEGORY)).startswith(MASTER_DARK)
-
-
-def _master(entry: SofEntry, units: Sequence[FitsImage], extra: Instrument | None) -> MasterDark:
-    """Describe a listed file.
-
-    Raises
-    ------
-    FrameError
-        When it is no master dark, or lacks a plane or keyword.
-    """
-    if not units:
+def _read_master(entry: SofEntry, images: Sequence[FitsImage], extra: Instrument | None) -> MasterDark:
+    """Describe a listed file. Raises FrameError when it is no master dark, or lacks a plane or keyword."""
+    if not images:
         raise FrameError(f"{entry.label}: holds no two-dimensional image, expected a master dark: leave it out")
-    header = units[0].header
-    category = header.get(CATEGORY)
-    if not _is_master(header):
-        raise FrameError(_no_master(entry, header))
+    header = images[0].header
+    category = header.get(PRODUCT_CATEGORY)
+    if not MASTER_DARK.matches(header):
+        raise FrameError(_not_a_master(entry, header))
     if entry.tag is not None and entry.tag != category:
         raise FrameError(
-            f"{entry.label}: tag is '{escape(entry.tag)}', but {CATEGORY} is {format_value(category)}: correct the tag"
+            f"{entry.label}: tag is '{escape(entry.tag)}', but {PRODUCT_CATEGORY} is {format_value(category)}: "
+            "correct the tag"
         )
     instrument = instrument_for(header, entry.label, extra)
-    arm = str(category).removeprefix(MASTER_DARK)
+    arm = str(category).removeprefix(f"{MASTER_DARK.category}_")
     if arm not in instrument.detectors:
-        known = ", ".join(MASTER_DARK + name for name in instrument.detectors)
+        known = ", ".join(f"{MASTER_DARK.category}_{name}" for name in instrument.detectors)
         raise FrameError(
-            f"{entry.label}: {CATEGORY} is {format_value(category)}, expected one of {known}: leave it out"
+            f"{entry.label}: {PRODUCT_CATEGORY} is {format_value(category)}, expected one of {known}: leave it out"
         )
-    lines = []
-    by_name = {unit.extname: unit for unit in reversed(units)}
-    for name in PLANES:
-        if name not in by_name:
-            lines.append(f"{entry.label}: has no extension {name}, expected {', '.join(PLANES)}: {_ANEW}")
-        elif by_name[name].shape != units[0].shape:
-            found, expected = (f"{nx} x {ny}" for ny, nx in (by_name[name].shape, units[0].shape))
-            lines.append(f"{entry.label}: {name} is {found} pixels, expected {expected} as FLUX: {_ANEW}")
-    numbers = {keyword: _positive(header.get(keyword)) for keyword in (EXPOSURE, LEVEL_ERROR, FRAMES, "MJD-OBS")}
+    planes = {image.extname: image for image in reversed(images)}
+    lines = list(_unusable_planes(entry, planes, images[0].shape))
+    numbers = {
+        keyword: positive_number(header.get(keyword)) for keyword in (EXPOSURE, LEVEL_ERROR, N_FRAMES, "MJD-OBS")
+    }
     pedestal = header.get(PEDESTAL)
     for keyword, usable in {**numbers, PEDESTAL: pedestal or None}.items():
         if usable is None:
             found = "missing" if header.get(keyword) is None else format_value(header[keyword])
             expected = "what was subtracted" if keyword == PEDESTAL else "a number above zero"
-            lines.append(f"{entry.label}: {keyword} is {found}, expected {expected}: {_ANEW}")
+            lines.append(f"{entry.label}: {keyword} is {found}, expected {expected}: {_REMAKE}")
     exposure_s, error_e_per_s, n_frames, mjd = numbers.values()
     if lines or exposure_s is None or error_e_per_s is None or n_frames is None or mjd is None:
         raise FrameError(lines)
@@ -274,7 +320,7 @@ def _master(entry: SofEntry, units: Sequence[FitsImage], extra: Instrument | Non
         path=entry.path,
         name=entry.path.name,
         label=entry.label,
-        units=tuple(by_name[name] for name in PLANES),
+        images=tuple(planes[name] for name in PLANES),
         instrument=instrument,
         detector=instrument.detectors[arm],
         exposure_s=exposure_s,
@@ -282,170 +328,45 @@ def _master(entry: SofEntry, units: Sequence[FitsImage], extra: Instrument | Non
         n_frames=int(n_frames),
         pedestal=str(pedestal),
         begin_mjd=mjd,
-        end_mjd=_positive(header.get("MJD-END")) or mjd + exposure_s / 86400.0,
+        end_mjd=positive_number(header.get("MJD-END")) or mjd + exposure_s / 86400.0,
     )
 
 
-def _no_master(entry: SofEntry, header: fits.Header) -> str:
-    """Say why a file is no master dark."""
-    category, frame_type = header.get(CATEGORY), header.get("ESO DPR TYPE")
+def _unusable_planes(entry: SofEntry, planes: Mapping[str, FitsImage], shape: tuple[int, int]) -> Iterable[str]:
+    """Yield a line for each plane that is missing or of another size than FLUX."""
+    for name in PLANES:
+        if name not in planes:
+            yield f"{entry.label}: has no extension {name}, expected {', '.join(PLANES)}: {_REMAKE}"
+        elif planes[name].shape != shape:
+            found, expected = (f"{nx} x {ny}" for ny, nx in (planes[name].shape, shape))
+            yield f"{entry.label}: {name} is {found} pixels, expected {expected} as FLUX: {_REMAKE}"
+
+
+def _not_a_master(entry: SofEntry, header: fits.Header) -> str:
+    """Return the message for a file that is no master dark."""
+    category, frame_type = header.get(PRODUCT_CATEGORY), header.get("ESO DPR TYPE")
+    found = f"{PRODUCT_CATEGORY} is {'missing' if category is None else format_value(category)}"
+    remedy = None
     if category is None and frame_type is not None:
-        found, remedy = f"ESO DPR TYPE is {format_value(frame_type)}", "reduce raw darks with 'soxspipe mdark' first"
-    else:
-        found, remedy = f"{CATEGORY} is {'missing' if category is None else format_value(category)}", "leave it out"
-    return f"{entry.label}: {found}, expected a product with {CATEGORY} '{MASTER_DARK}<ARM>': {remedy}"
-
-
-def _positive(value: Any) -> float | None:
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value) and value > 0
-    return float(value) if usable else None
-
-
-def _check_copies(masters: Sequence[MasterDark], faults: ErrorCollector) -> None:
-    """Refuse a master that is listed twice, a copy, and two reductions of the same frames: they are not independent."""
-    first: dict[Any, MasterDark] = {}
-    for master in masters:
-        header = master.header
-        digest, raws = header.get("DATAMD5"), _raw_names(header)
-        for key, words, remedy in (
-            (master.units[0].fingerprint[:2], "are the same file", "list it once"),
-            (digest, f"hold the same pixels, DATAMD5 {format_value(digest)} is in both", "leave one out"),
-            (
-                raws and (master.begin_mjd, master.exposure_s, raws),
-                f"were made of the same raw frames, ESO PRO REC1 RAW1 NAME is "
-                f"{format_value(raws[0]) if raws else ''} in both",
-                "leave one out",
-            ),
-        ):
-            twin = first.setdefault(key, master) if key else master
-            if twin is not master:
-                faults.add(SetOfFilesError, f"{twin.label} and {master.label} {words}: {remedy}")
-                break
-
-
-def _raw_names(header: fits.Header) -> tuple[str, ...]:
-    """Names of the raw frames behind a master, in no order."""
-    return tuple(sorted(str(card.value) for card in header["ESO PRO REC1 RAW* NAME"].cards))
-
-
-def _check_agreement(masters: Sequence[MasterDark], faults: ErrorCollector) -> list[MasterDark]:
-    """Compare read-out and reduction of the masters, and return those of the arm that most are of."""
-
-    def check(keyword: str, values: Iterable[Any], tolerance: Callable[[float], float] | None = None) -> list[bool]:
-        return report_inconsistent(masters, [(keyword, value) for value in values], tolerance, _SPLIT, faults)
-
-    # a master of another instrument or arm differs in everything else too: that needs no line
-    same = check("INSTRUME", [master.instrument.name for master in masters])
-    masters = list(itertools.compress(masters, same))
-    same = check(CATEGORY, [MASTER_DARK + master.detector.arm for master in masters])
-    masters = list(itertools.compress(masters, same))
-    check("NAXIS1 x NAXIS2", ["{1} x {0}".format(*master.units[0].shape) for master in masters])
-    instrument = masters[0].instrument
-    for meaning in ("chip", "binx", "biny"):
-        report_inconsistent(
-            masters, [instrument.find(master.header, meaning) for master in masters], None, _SPLIT, faults
-        )
-    for keyword in (*mode_keywords(instrument), PEDESTAL):
-        check(keyword, [master.header.get(keyword) for master in masters])
-    check(CONAD, [_positive(master.header.get(CONAD)) for master in masters], lambda factor: 1e-3 * factor)
-    return masters
-
-
-def _check_exposures(masters: Sequence[MasterDark], faults: ErrorCollector) -> None:
-    if len(masters) < 2:
-        return
-    short, *_, long = sorted(masters, key=lambda master: master.exposure_s)
-    if long.exposure_s - short.exposure_s <= SAME_EXPOSURE * long.exposure_s:
-        faults.add(
-            TooFewFramesError,
-            f"{short.label} and {long.label}: {EXPOSURE} is {short.exposure_s:g} and {long.exposure_s:g}, expected "
-            "two that differ by more than 1 %: add master darks of another exposure time",
-        )
-
-
-def _master_set(masters: Sequence[MasterDark], warnings: tuple[str, ...]) -> MasterSet:
-    """Put the set together as its masters agree on it."""
-    first = masters[0]
-    instrument, detector, header = first.instrument, first.detector, first.header
-    binning = (_binning(instrument, header, "biny"), _binning(instrument, header, "binx"))
-    geometry = detector.geometry_of_product(first.units[0].shape, binning, first.label)
-    modes = [header[keyword] for keyword in mode_keywords(instrument) if header.get(keyword) is not None]
-    return MasterSet(
-        masters=tuple(masters),
-        instrument=instrument,
-        detector=detector,
-        arm=detector.arm,
-        shape=first.units[0].shape,
-        binning=binning,
-        read_mode=escape(modes[0]).strip() if modes else None,
-        regions=tuple(
-            (slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in geometry.product_amplifiers
-        ),
-        pedestal=first.pedestal,
-        common_error_e=_common_error(masters),
-        warnings=warnings,
-    )
+        found, remedy = f"ESO DPR TYPE is {format_value(frame_type)}", MASTER_DARK.remedy(frame_type)
+    expected = f"a product with {PRODUCT_CATEGORY} '{MASTER_DARK.category}_<ARM>'"
+    return f"{entry.label}: {found}, expected {expected}: {remedy or 'leave it out'}"
 
 
 def _binning(instrument: Instrument, header: Mapping[str, Any], meaning: str) -> int:
-    value = _positive(instrument.value(header, meaning))
+    value = positive_number(instrument.value(header, meaning))
     return int(value) if value is not None and value.is_integer() else 1
 
 
 def _common_error(masters: Sequence[MasterDark]) -> float:
-    """Error of the master bias, where all masters had the same one."""
+    """Return the error of the master bias where all masters had the same one, electron; else 0."""
     biases = set()
     for master in masters:
         header = master.header
         for card in header["ESO PRO REC1 CAL* CATG"].cards:
-            if str(card.value).startswith("MASTER_BIAS"):
+            if str(card.value).startswith(MASTER_BIAS.category):
                 stem = card.keyword.removesuffix("CATG")
                 biases.add((header.get(f"{stem}NAME"), header.get(f"{stem}DATAMD5")))
-    errors = [_positive(master.header.get(BIAS_NOISE)) for master in masters]
+    errors = [positive_number(master.header.get(BIAS_NOISE)) for master in masters]
     known = [error for error in errors if error is not None]
     return min(known) if len(biases) == 1 and len(known) == len(masters) else 0.0
-
-
-class MasterPlanes:
-    """The pixels of a set of master darks, row by row; see `soxspipe.stacking.fit_dark_rate.MasterStack`.
-
-    Saturated samples and those without data take no part. Use as a context manager.
-
-    Parameters
-    ----------
-    masters : MasterSet
-        A verified set.
-    workers : int
-        Processes that unpack compressed files.
-
-    Attributes
-    ----------
-    exposure_s : ndarray, shape (masters,), second
-        Exposure of each.
-    shape : tuple of int
-        Rows and columns.
-    """
-
-    def __init__(self, masters: MasterSet, workers: int = 1) -> None:
-        self.exposure_s = masters.exposure_s
-        self.shape = masters.shape
-        self._reader = PixelReader([unit for master in masters.masters for unit in master.units])
-        self._reader.unpack(workers)
-
-    def read(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-        """Read values, errors and codes of rows ``start:stop`` of all masters; see ``MasterStack.read``."""
-        rows = [self._reader.read_rows(i, start, stop) for i in range(len(self._reader))]
-        values, errors, codes = (np.stack(rows[plane :: len(PLANES)]) for plane in range(len(PLANES)))
-        values, errors, codes = values.astype(np.float32), errors.astype(np.float32), codes.astype(np.int32)
-        values[codes & PixelCode.SATURATED.value > 0] = np.nan
-        return values, errors, codes
-
-    def close(self) -> None:
-        """Close the files."""
-        self._reader.close()
-
-    def __enter__(self) -> MasterPlanes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -1,4 +1,4 @@
-"""Lists of files: set-of-files files, folders and plain paths."""
+"""Lists of files: set-of-files files, folders and paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..exceptions import ErrorCollector, SetOfFilesError
@@ -15,33 +15,39 @@ from ..text import escape
 
 __all__ = ["FITS_NAME", "Listing", "SofEntry", "list_files", "parse_sof"]
 
-#: A longer text is no list of frames, nor is one of more lines, or with a line of more characters.
+#: Limits of a list: bytes, lines, characters of a line. A larger file is no list of frames.
 SOF_LIMIT, LINES_LIMIT, LINE_LIMIT = 16 * 2**20, 100_000, 4096
 
-#: What the name of a FITS file looks like, packed or not.
+#: Name of a FITS file, compressed or not.
 FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz))?", re.IGNORECASE | re.DOTALL)
 _PLAIN_WORD = re.compile(r"[^ \t]+")
-_DISTURBING = ("Cc", "Cs", "Zl", "Zp")
+_CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 _EXPECTED = "expected a text file with lines 'path TAG'"
 
 
 @dataclass(frozen=True)
 class SofEntry:
-    """A file of the input; where a path is expected it is one.
+    """A file of the input; it can stand wherever a path is expected.
 
     Attributes
     ----------
     path : pathlib.Path
         The file.
     tag : str or None
-        What its line says that it is.
+        Its tag; None where it has none.
     where : str
-        Where it was listed, e.g. ``'darks.sof line 3'``.
+        Its place in the input, e.g. ``'darks.sof line 3'``.
+    in_folder : bool
+        Whether it just lies in a folder that was given.
+    beside_set : bool
+        Whether it was given beside a set of files or a folder.
     """
 
     path: Path
     tag: str | None
     where: str
+    in_folder: bool = False
+    beside_set: bool = False
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -54,29 +60,26 @@ class SofEntry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the input names.
+    """The files of a reduction.
 
     Attributes
     ----------
     entries : tuple of SofEntry
         The files.
     source : str
-        The input in words, for messages.
-    is_folder : bool
-        Whether they are all files of a folder, wanted or not.
+        Name of the input, for messages.
     """
 
     entries: tuple[SofEntry, ...]
     source: str
-    is_folder: bool = False
 
 
 def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
     """Read a set-of-files file.
 
-    A line is ``path TAG``; the tag may be missing. ``#`` at the begin of a word starts a comment. Quotes, single or
-    double, allow spaces in a name; they count where a word begins or a quoted part just ended, elsewhere they are
-    letters, as backslashes are everywhere. ``~`` and environment variables are expanded, not in single quotes. A
+    A line is ``path TAG``; the tag may be missing. A word that begins with ``#`` starts a comment. Single or double
+    quotes allow spaces in a name. A quote counts at the begin of a word or after a quoted part; elsewhere it is a
+    letter, and so is every backslash. ``~`` and environment variables are expanded, but not in single quotes. A
     relative path is looked up beside the file, then in the working directory.
 
     Parameters
@@ -94,7 +97,7 @@ def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
         When it cannot be read, is no such list, is empty, or lists files that do not exist: a line for each.
     """
     path = Path(path)
-    faults = ErrorCollector()
+    errors = ErrorCollector()
     entries = []
     for number, line in enumerate(_sof_lines(path), 1):
         where = f"{escape(path.name)} line {number}"
@@ -102,12 +105,12 @@ def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
             words = _split(line, where)
             if words:
                 tag = words[1] if len(words) > 1 else None
-                entries.append(SofEntry(_looked_up(words[0], path.parent, where), tag, where))
+                entries.append(SofEntry(_look_up(words[0], path.parent, where), tag, where))
         except SetOfFilesError as error:
-            faults.take(error)
-    faults.raise_any()
+            errors.take(error)
+    errors.raise_any()
     if not entries:
-        raise SetOfFilesError(f"{escape(path)}: lists no file, expected lines 'path TAG': list the darks")
+        raise SetOfFilesError(f"{escape(path)}: lists no file, expected lines 'path TAG': list the frames")
     return tuple(entries)
 
 
@@ -137,7 +140,7 @@ def _sof_lines(path: Path) -> list[str]:
 
 
 def _split(line: str, where: str) -> list[str]:
-    """Split a line into path and tag, as far as it has them."""
+    """Return path and tag of a line, as far as it has them."""
     words: list[str] = []
     position = 0
     while position < len(line) and line[position] != "#":
@@ -158,7 +161,7 @@ def _split(line: str, where: str) -> list[str]:
 
 
 def _word(line: str, position: int, where: str) -> tuple[str, int]:
-    """Take the word that begins here; returns it, expanded, and where it ends."""
+    """Return the word that begins here, expanded, and the position behind it."""
     parts = []
     begin = position
     while position < len(line) and line[position] not in " \t":
@@ -178,14 +181,14 @@ def _word(line: str, position: int, where: str) -> tuple[str, int]:
 
 
 def _refuse_control(name: str, where: str) -> None:
-    if not name.isprintable() and any(unicodedata.category(character) in _DISTURBING for character in name):
+    if not name.isprintable() and any(unicodedata.category(character) in _CONTROL_CATEGORIES for character in name):
         raise SetOfFilesError(
             f"{where}: '{escape(name)}' holds a control character or broken unicode, expected plain text: "
             "rename the file"
         )
 
 
-def _looked_up(name: str, folder: Path, where: str) -> Path:
+def _look_up(name: str, folder: Path, where: str) -> Path:
     for candidate in (folder / name, Path(name)):
         if os.path.exists(candidate):
             return candidate
@@ -193,57 +196,62 @@ def _looked_up(name: str, folder: Path, where: str) -> Path:
     raise SetOfFilesError(f"{where}: {escape(name)} does not exist{places}: correct the path, or remove the line")
 
 
-def list_files(input_frames: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Listing:
-    """Resolve what a user gave as input.
+def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Listing:
+    """Resolve the input of a reduction into a list of files.
 
     Parameters
     ----------
-    input_frames : path-like or iterable of path-like
-        A set-of-files file (its name ends in ``.sof``), a folder, or FITS files; of these any may be a `SofEntry`.
+    input_files : path-like or iterable of path-like
+        FITS files, and at most one set-of-files file (its name ends in ``.sof``) or folder; of these any may be a
+        `SofEntry`.
 
     Returns
     -------
     Listing
-        Of a folder the files whose names look like FITS, by name, hidden ones left out.
+        Of a folder the files whose names look like FITS, by name, without hidden ones.
 
     Raises
     ------
     SetOfFilesError
-        When something does not exist or cannot be listed: a line for each.
+        When a file does not exist or cannot be listed: a line for each.
     """
-    single = isinstance(input_frames, (str, bytes, os.PathLike))
-    items = [input_frames] if single else list(input_frames)  # type: ignore[arg-type]
-    faults = ErrorCollector()
-    paths = []
+    single = isinstance(input_files, (str, bytes, os.PathLike))
+    items = [input_files] if single else list(input_files)  # type: ignore[arg-type]
+    errors = ErrorCollector()
+    files: list[SofEntry] = []
+    sets: list[Path] = []
     for number, item in enumerate(items, 1):
+        where = "input" if single else f"input {number}"
         try:
-            paths.append(_given_path(item, "input" if single else f"input {number}", len(items) > 1))
+            path = _given_path(item, where)
+            if not (path.is_dir() or path.suffix.lower() == ".sof"):
+                files.append(item if isinstance(item, SofEntry) else SofEntry(path, None, where))
+            elif sets:
+                noun = "folder" if path.is_dir() else "set of files"
+                raise SetOfFilesError(
+                    f"{where}: {escape(path)} is a second {noun}, expected one: reduce it in a run by itself"
+                )
+            else:
+                sets.append(path)
         except SetOfFilesError as error:
-            faults.take(error)
-    faults.raise_any()
-    if not paths:
+            errors.take(error)
+    errors.raise_any()
+    if not sets and not files:
         raise SetOfFilesError("no input frames: give a set-of-files file, a folder or FITS files")
-    if len(paths) == 1 and paths[0].is_dir():
-        return Listing(_folder_entries(paths[0]), escape(paths[0]), is_folder=True)
-    if len(paths) == 1 and paths[0].suffix.lower() == ".sof":
-        return Listing(parse_sof(paths[0]), escape(paths[0]))
-    entries = (
-        item if isinstance(item, SofEntry) else SofEntry(path, None, f"input {number}")
-        for number, (item, path) in enumerate(zip(items, paths, strict=True), 1)
-    )
-    return Listing(tuple(entries), "the input")
+    if not sets:
+        return Listing(tuple(files), "the input")
+    path = sets[0]
+    of_set = _folder_entries(path) if path.is_dir() else parse_sof(path)
+    return Listing((*of_set, *(replace(file, beside_set=True) for file in files)), escape(path))
 
 
-def _given_path(item: object, where: str, among_others: bool) -> Path:
+def _given_path(item: object, where: str) -> Path:
     if not isinstance(item, (str, os.PathLike)) or not isinstance(os.fspath(item), str):
         raise SetOfFilesError(f"{where}: {escape(repr(item))} is no path, expected text: give paths")
     path = Path(os.path.expanduser(item))
     _refuse_control(str(path), where)
     if not os.path.exists(path):
         raise SetOfFilesError(f"{where}: {escape(path)} does not exist: correct the path")
-    if among_others and (path.is_dir() or path.suffix.lower() == ".sof"):
-        kind = "a folder" if path.is_dir() else "a set of files"
-        raise SetOfFilesError(f"{where}: {escape(path)} is {kind}, expected a FITS file: reduce it on its own")
     return path
 
 
@@ -254,13 +262,13 @@ def _folder_entries(folder: Path) -> tuple[SofEntry, ...]:
         raise SetOfFilesError(
             f"{escape(folder)}: cannot be read ({error.strerror}): correct its permissions"
         ) from error
-    faults = ErrorCollector()
+    errors = ErrorCollector()
     for name in names:
         try:
             _refuse_control(name, escape(folder))
         except SetOfFilesError as error:
-            faults.take(error)
-    faults.raise_any()
+            errors.take(error)
+    errors.raise_any()
     if not names:
-        raise SetOfFilesError(f"{escape(folder)}: holds no FITS file, expected raw darks: give another folder")
-    return tuple(SofEntry(folder / name, None, f"in {escape(folder)}") for name in names)
+        raise SetOfFilesError(f"{escape(folder)}: holds no FITS file, expected raw frames: give another folder")
+    return tuple(SofEntry(folder / name, None, f"in {escape(folder)}", in_folder=True) for name in names)

@@ -8,8 +8,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..inputs.collect import FrameSet
 from ..inputs.prepare import PreparedFrames
+from ..inputs.raw_frames import FrameSet
 from ..instruments.detectors import Geometry
 from ..stacking import StackResult
 from .headers import ProductFile, image_hdu, set_card
@@ -91,7 +91,7 @@ def _describe(header: fits.Header, frames: FrameSet, prepared: PreparedFrames) -
     """Say in the header what the numbers rest on."""
     set_card(header, "ESO QC CONAD", frames.conad_e_per_adu, "[electron/ADU] conversion factor used")
     set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
-    stated = frames.instrument.value(frames.darks[0].header, "read_noise")
+    stated = frames.instrument.value(frames.frames[0].header, "read_noise")
     if isinstance(stated, (int, float)):
         set_card(header, "ESO QC RON HEADER", float(stated), "[electron] read noise that the raw header states")
     set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "what was subtracted")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from ..inputs.collect import CalibrationFile, FrameSet
-from ..inputs.masters import MASTER_DARK, MasterSet
+from ..inputs.frame_kinds import MASTER_DARK
+from ..inputs.masters import MasterSet
+from ..inputs.raw_frames import CalibrationFile, FrameSet
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
 from ..options import read_yaml_text
@@ -86,23 +87,23 @@ class Provenance:
 
     @classmethod
     def of_frames(cls, frames: FrameSet) -> Provenance:
-        """Tell where a product of raw darks comes from."""
-        first, last = frames.darks[0], frames.darks[-1]
+        """Return the provenance of a product of raw frames."""
+        first, last = frames.frames[0], frames.frames[-1]
         return cls(
             instrument=frames.instrument,
             detector=frames.detector,
             binning=frames.binning,
             read_mode=frames.read_mode,
-            names=tuple(dark.name for dark in frames.darks),
-            category=f"DARK_{frames.arm}",
+            names=tuple(frame.name for frame in frames.frames),
+            category=frames.tag,
             header=first.header,
             ancestor=str(first.header.get("ARCFILE") or first.name),
             technique=str(frames.instrument.value(first.header, "technique", "IMAGE")),
             begin_mjd=first.mjd,
             end_mjd=last.mjd + max(frames.exptime_s, frames.dit_s * frames.ndit) / 86400.0,
             exptime_s=frames.exptime_s,
-            calibrations=tuple(file for file in (frames.master_bias, frames.static_map) if file is not None),
-            datasums=tuple(dark.datasum for dark in frames.darks),
+            calibrations=tuple(frames.calibrations.values()),
+            datasums=tuple(frame.datasum for frame in frames.frames),
         )
 
     @classmethod
@@ -116,7 +117,7 @@ class Provenance:
             binning=masters.binning,
             read_mode=masters.read_mode,
             names=tuple(master.name for master in masters.masters),
-            category=MASTER_DARK + masters.arm,
+            category=f"{MASTER_DARK.category}_{masters.arm}",
             header=header,
             ancestor=str(header.get("ESO PRO ANCESTOR") or header.get("ARCFILE") or first.name),
             technique=str(header.get("ESO PRO TECH") or "IMAGE"),

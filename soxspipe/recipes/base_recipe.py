@@ -1,4 +1,4 @@
-"""What every recipe does: collect the frames, process them, write the products, leave a log."""
+"""The frame of every recipe: collect and verify the input, process it, write the product and its log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from ..inputs.collect import FrameSet, collect_frames
+from ..inputs.frame_kinds import FrameKind
+from ..inputs.raw_frames import FrameSet, collect_frames
 from ..parallel import default_workers
 from ..products.headers import ProductFile, add_qc, product_header, product_stem
 from ..products.product_files import Product
@@ -29,13 +30,13 @@ __all__ = ["BaseRecipe", "Inputs", "Recipe", "RecipeOutput", "RecipeProduct"]
 
 log = get_logger(__name__)
 
-#: Called with the work done and the work in all.
+#: Called as ``progress(done, total)``.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class RecipeOutput:
-    """What a recipe made of its frames, before it is written.
+    """The result of a recipe before it is written.
 
     Attributes
     ----------
@@ -67,7 +68,7 @@ class RecipeProduct:
     qc : QTable
         QC values: name, value, unit, range, passed, description.
     warnings : tuple of str
-        What a reader should know: fallbacks taken, QC values out of range.
+        Assumptions that were made, QC values out of range.
     """
 
     path: Path
@@ -83,7 +84,7 @@ class RecipeProduct:
 
 
 class Inputs(Protocol):
-    """What every recipe needs to know of its input."""
+    """Verified input of any recipe."""
 
     @property
     def arm(self) -> str: ...  # noqa: D102
@@ -95,34 +96,36 @@ InputsT = TypeVar("InputsT", bound=Inputs)
 
 
 class Recipe(ABC, Generic[InputsT]):
-    """What all recipes share: from files that belong together to products on disk.
+    """A recipe: from files that belong together to products on disk.
 
-    A recipe says how its input is collected, what that is made into, and which parameters decide the result.
+    A subclass declares its names and the sections of its parameters, and defines ``collect`` and ``process``.
 
     Parameters
     ----------
     input_frames : str, path-like or sequence of these
-        A set-of-files file, a directory, or FITS paths.
+        A set-of-files file, a directory, or FITS paths, which may also stand beside a set or directory.
     settings : str, path-like, mapping, Settings or None
         A settings file or its contents; default: the settings that come with soxspipe.
     output_dir : str or path-like
-        Where the products go; made when it does not exist.
+        Folder of the products; made when it does not exist.
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Threads or processes that work on the pixels; default: two on Linux, one where there is one processor or where
-        memory is limited (``ulimit -v``). The pixels do not depend on their number.
+        Threads for the pixels; default: two, one where there is one processor or where memory is limited
+        (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
     """
 
-    #: Name of the recipe, as ``ESO PRO REC1 ID`` and the settings file have it.
+    #: Name of the recipe, as ``ESO PRO REC1 ID`` has it.
     name: ClassVar[str]
-    #: What the product is called in file names.
-    kind: ClassVar[str]
-    #: What its category begins with.
+    #: Word for the product in file names.
+    product_word: ClassVar[str]
+    #: ``ESO PRO CATG`` of the product without the arm.
     category: ClassVar[str]
-    #: Packages that it works with and that take long to import: those of a refused input are spared.
+    #: Sections of the settings whose parameters decide the result, as attributes of `ArmSettings`.
+    sections: ClassVar[tuple[str, ...]]
+    #: Packages that take long to import: a refused input does not pay for them.
     imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -143,21 +146,28 @@ class Recipe(ABC, Generic[InputsT]):
         self.progress = progress
 
     @property
-    def strict_checksums(self) -> bool:
-        """Whether an input file with a wrong check sum is refused."""
-        return self.settings.input.verify_checksums == "strict"
+    def collection_options(self) -> dict[str, Any]:
+        """Options of `SetCollector` that the settings decide."""
+        return {
+            "extra_table": self.settings.instruments.table,
+            "strict_checksums": self.settings.input.verify_checksums == "strict",
+            "workers": self.workers,
+        }
 
     @abstractmethod
     def collect(self) -> tuple[InputsT, Provenance]:
-        """Collect and verify the input, and tell where its product will come from."""
-
-    @abstractmethod
-    def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
-        """Return the parameters that decide the result, by the names that the settings file gives them."""
+        """Collect and verify the input, and return it with the provenance of its product."""
 
     @abstractmethod
     def process(self, frames: InputsT, settings: ArmSettings) -> RecipeOutput:
         """Make the product from verified input."""
+
+    @classmethod
+    def parameters(cls, settings: ArmSettings) -> dict[str, Any]:
+        """Return the parameters that decide the result, by their keys in the settings file."""
+        return {
+            key: value for section in cls.sections for key, value in getattr(settings, section).as_mapping().items()
+        }
 
     def produce_product(self) -> RecipeProduct:
         """Run the recipe.
@@ -174,15 +184,18 @@ class Recipe(ABC, Generic[InputsT]):
         started = time.monotonic()
         with collect_log() as run_log:
             log.info("soxspipe %s, recipe %s", __version__, self.name)
-            frames, origin = self.collect()
+            frames, provenance = self.collect()
             if self.settings.instruments.table is not None:
-                origin = origin.with_table(self.settings.instruments.table)
+                provenance = provenance.with_table(self.settings.instruments.table)
             settings = self.settings.for_arm(frames.arm)
-            parameters = self._with_defaults(settings, frames.arm)
-            for name, (value, default) in parameters.items():
-                log.info("parameter %s = %s (default %s)", name, value, default)
-            with Product(self.output_dir, product_stem(origin, self.kind), overwrite=self.overwrite) as product:
-                # not in `process`: astropy keeps tracebacks of its import, and these all variables that it runs below
+            defaults = self.parameters(Settings.load(None).for_arm(frames.arm))
+            parameters = {key: (value, defaults[key]) for key, value in self.parameters(settings).items()}
+            for key, (value, default) in parameters.items():
+                log.info("parameter %s = %s (default %s)", key, value, default)
+            with Product(
+                self.output_dir, product_stem(provenance, self.product_word), overwrite=self.overwrite
+            ) as product:
+                # not in `process`: astropy keeps tracebacks of its own import, and with them the images of all callers
                 for package in self.imports:
                     import_module(package)
                 output = self.process(frames, settings)
@@ -190,7 +203,7 @@ class Recipe(ABC, Generic[InputsT]):
                 for line in warnings:
                     log.warning("%s", line)
                 for file in output.files:
-                    header = product_header(origin, self.name, f"{file.category}_{frames.arm}", parameters)
+                    header = product_header(provenance, self.name, f"{file.category}_{frames.arm}", parameters)
                     if file is output.files[0]:
                         add_qc(header, output.qc)
                     file.hdus[0].header.extend(header, end=True)
@@ -206,35 +219,28 @@ class Recipe(ABC, Generic[InputsT]):
                 files = product.commit()
         return RecipeProduct(product.path, files, output.frame, output.qc.to_qtable(), warnings, output.qc)
 
-    def _with_defaults(self, settings: ArmSettings, arm: str) -> dict[str, tuple[Any, Any]]:
-        """Each parameter with the default of this arm beside it."""
-        defaults = self.parameters(Settings.load(None).for_arm(arm))
-        return {name: (value, defaults[name]) for name, value in self.parameters(settings).items()}
-
 
 class BaseRecipe(Recipe[FrameSet]):
-    """A recipe: from a set of raw frames to products on disk.
+    """A recipe of raw frames of one kind.
 
-    A new recipe subclasses this, names itself and fills in `minimum_frames`, ``parameters`` and ``process``; the rest,
-    and what it is called with, is that of every ``Recipe``.
+    A subclass declares the kind and defines ``process``; the first of its sections has ``minimum_frames``. Everything
+    else, and its parameters, are those of `Recipe`.
     """
 
-    @abstractmethod
-    def minimum_frames(self, settings: ArmSettings) -> int:
-        """Return the fewest raw frames to work with."""
+    #: The kind of raw frames that it takes, with the calibrations that may stand beside them.
+    kind: ClassVar[FrameKind]
 
     def collect(self) -> tuple[FrameSet, Provenance]:
         """Collect and verify the raw frames."""
         frames = collect_frames(
             self.input_frames,
-            minimum_frames=lambda arm: self.minimum_frames(self.settings.for_arm(arm)),
-            extra_table=self.settings.instruments.table,
-            strict_checksums=self.strict_checksums,
-            workers=self.workers,
+            self.kind,
+            minimum_frames=lambda arm: getattr(self.settings.for_arm(arm), self.sections[0]).minimum_frames,
+            **self.collection_options,
         )
         log.info(
             "%d frames of %s %s, %g s: %s",
-            len(frames.darks), frames.instrument.name, frames.arm, frames.exptime_s,
-            ", ".join(dark.name for dark in frames.darks),
+            len(frames.frames), frames.instrument.name, frames.arm, frames.exptime_s,
+            ", ".join(frame.name for frame in frames.frames),
         )  # fmt: skip
         return frames, Provenance.of_frames(frames)

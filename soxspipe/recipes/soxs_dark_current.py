@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
 
-from ..inputs.masters import MasterPlanes, MasterSet, collect_masters
+from ..inputs.master_planes import MasterPlanes
+from ..inputs.masters import MasterSet, collect_masters
 from ..pixel_codes import PixelCode
 from ..products.headers import ProductFile, image_hdu, set_card
 from ..products.provenance import Provenance
@@ -60,22 +60,14 @@ class soxs_dark_current(Recipe[MasterSet]):
     """
 
     name = "soxs_dark_current"
-    kind = "DRATE"
+    product_word = "DRATE"
     category = "DARK_RATE"
+    sections = ("dark_current",)
     imports = ("astropy.nddata",)
-
-    def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
-        """Return the parameters that decide the result, by the names that the settings file gives them."""
-        return settings.dark_current.as_mapping()
 
     def collect(self) -> tuple[MasterSet, Provenance]:
         """Collect and verify the master darks."""
-        masters = collect_masters(
-            self.input_frames,
-            extra_table=self.settings.instruments.table,
-            strict_checksums=self.strict_checksums,
-            workers=self.workers,
-        )
+        masters = collect_masters(self.input_frames, **self.collection_options)
         words = ", ".join(f"{master.name} ({master.exposure_s:g} s)" for master in masters.masters)
         log.info("%d master darks of %s %s: %s", len(masters.masters), masters.instrument.name, masters.arm, words)
         return masters, Provenance.of_masters(masters)

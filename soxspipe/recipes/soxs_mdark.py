@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..inputs.collect import FrameSet
+from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
 from ..inputs.prepare import PreparedFrames
+from ..inputs.raw_frames import FrameSet
 from ..pixel_codes import PixelCode
 from ..products.dark_files import dark_files, dark_frame
 from ..quality.dark import DarkContext, dark_quality
@@ -55,18 +55,14 @@ class soxs_mdark(BaseRecipe):
     >>> product.path, product.frame, product.qc                                    # doctest: +SKIP
     """
 
+    kind = FrameKind(
+        tag="DARK", dpr_type="DARK", noun="dark", exposure="positive", calibrations=(MASTER_BIAS, STATIC_MAP)
+    )
     name = "soxs_mdark"
-    kind = "MDARK"
-    category = "MASTER_DARK"
+    product_word = "MDARK"
+    category = MASTER_DARK.category
+    sections = ("soxs_mdark", "create_noise_map")
     imports = ("ccdproc",)
-
-    def minimum_frames(self, settings: ArmSettings) -> int:
-        """Return the fewest darks to work with."""
-        return settings.soxs_mdark.minimum_frames
-
-    def parameters(self, settings: ArmSettings) -> Mapping[str, Any]:
-        """Return the parameters that decide the result, by the names that the settings file gives them."""
-        return settings.soxs_mdark.as_mapping() | settings.create_noise_map.as_mapping()
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master dark from verified frames."""
@@ -89,14 +85,14 @@ class soxs_mdark(BaseRecipe):
                 scale=clip.stacked_clipping_scale,
                 column_parity=frames.detector.column_parity,
                 background_box=limits.background_box,
-                common_error=prepared.bias_error,
+                common_error=prepared.common_error,
                 workers=self.workers,
                 progress=self.progress,
             )
         noise_map = create_noise_map(
             stack.master,
             background_limited_error=stack.background_limited_error,
-            common_error=prepared.bias_error,
+            common_error=prepared.common_error,
             count=stack.count,
             outlier_free_noise=stack.outlier_free_noise,
             n_frames=stack.n_frames,
@@ -119,17 +115,17 @@ class soxs_mdark(BaseRecipe):
 def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkContext:
     """Gather what the QC values need to know of the frames."""
     bin_y, bin_x = frames.binning
-    temperatures = [dark.header.get(frames.detector.temperature_keyword or "") for dark in frames.darks]
+    temperatures = [frame.header.get(frames.detector.temperature_keyword or "") for frame in frames.frames]
     return DarkContext(
         exptime_s=frames.dit_s,
         pedestal_removed=prepared.pedestal != "nothing",
         step_e=prepared.step_e,
         ndit=frames.ndit,
         hot_sigma=hot_sigma,
-        bias_error=prepared.bias_error,
-        bias_tells_level=prepared.bias_tells_level,
+        bias_error=prepared.common_error,
+        bias_tells_level=prepared.bias_has_pedestal,
         pedestals_e=prepared.pedestal_e if np.isfinite(prepared.pedestal_e).all() else None,
-        times_h=np.array([24.0 * dark.mjd for dark in frames.darks]),
+        times_h=np.array([24.0 * frame.mjd for frame in frames.frames]),
         temperatures_k=np.array(
             [value for value in temperatures if isinstance(value, (int, float)) and isfinite(value)], float
         ),

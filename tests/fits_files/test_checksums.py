@@ -9,8 +9,9 @@ from astropy.io import fits
 from soxspipe.exceptions import ErrorCollector, FrameError, InputError
 from soxspipe.fits_files.checksums import ChecksumVerifier, add_up, file_md5
 from soxspipe.fits_files.images import read_image_hdus
-from soxspipe.inputs.collect import collect_frames
+from soxspipe.inputs.raw_frames import collect_frames
 from soxspipe.products.headers import big_endian_pixels, data_md5
+from soxspipe.recipes import soxs_mdark
 from tests.raw_frames import header_of
 
 DATA = np.random.default_rng(1).integers(0, 60000, (40, 48), dtype=np.uint16)
@@ -189,10 +190,10 @@ def test_sums_of_a_set(make_frame, make_summed):
     planes = [fits.PrimaryHDU(DATA[4:36, 4:44].astype("f4"), cards), fits.ImageHDU(DATA[4:36, 4:44], name="ERRS")]
     fits.HDUList(planes).writeto(bias, checksum=True)
     damage(bias, -3000)
-    frames = collect_frames([*darks, damaged, bias])
+    frames = collect_frames([*darks, damaged, bias], soxs_mdark.kind)
     assert [line[:22] for line in frames.warnings] == ["a.fits (input 4): HDU ", "bias.fits (input 5): H"]
-    assert frames.darks[0].datasum == looked_at(damaged)[0]
+    assert frames.frames[0].datasum == looked_at(damaged)[0]
     other = make_frame("other.fits", {"EXPTIME": 1.0, "ESO DET DIT": 1.0})
     with pytest.raises(InputError) as refusal:
-        collect_frames([*darks, damaged, bias, other], strict_checksums=True)
+        collect_frames([*darks, damaged, bias, other], soxs_mdark.kind, strict_checksums=True)
     assert len(refusal.value.faults) == 3

@@ -18,9 +18,10 @@ from astropy.io import fits
 from soxspipe.cli import command_line, fundamentals_adapter
 from soxspipe.exceptions import SoxspipeError
 from soxspipe.fits_files.pixel_reader import PixelReader, read_image_hdus
-from soxspipe.inputs.collect import collect_frames
+from soxspipe.inputs.raw_frames import collect_frames
 from soxspipe.inputs.set_of_files import list_files, parse_sof
 from soxspipe.instruments import keywords
+from soxspipe.recipes import soxs_mdark
 from soxspipe.settings import Settings, default_settings_text
 from tests.raw_frames import CARDS, header_of, pack_lzw
 
@@ -115,7 +116,7 @@ def header(data: bytes, folder: Path) -> None:
     path = folder / "x.fits"
     path.write_bytes(data)
     with refusals():
-        collect_frames([*_good(folder), path], minimum_frames=2)
+        collect_frames([*_good(folder), path], soxs_mdark.kind, minimum_frames=2)
     with refusals():
         _pixels(path)
 

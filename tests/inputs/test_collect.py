@@ -6,6 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,15 @@ from soxspipe.exceptions import (
 )
 from soxspipe.fits_files.pixel_reader import PixelReader
 from soxspipe.inputs import set_of_files as sof_module
-from soxspipe.inputs.collect import FrameSet, SofEntry, collect_frames, parse_sof
+from soxspipe.inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
+from soxspipe.inputs.raw_frames import FrameSet
+from soxspipe.inputs.raw_frames import collect_frames as collect_frames_of
+from soxspipe.inputs.set_of_files import SofEntry, parse_sof
 from soxspipe.instruments import keywords as keywords_module
+from soxspipe.recipes import soxs_mdark
+from tests.raw_frames import SHAPES
+
+collect_frames = partial(collect_frames_of, kind=soxs_mdark.kind)
 
 
 @pytest.fixture
@@ -68,18 +76,18 @@ VIS_MAP = {"INSTRUME": "SOXS", "ESO SEQ ARM": "VIS", "ESO PRO CATG": "BP_MAP_RP_
 def test_a_set_of_nir_darks(darks):
     frames = collect_frames(darks)
     assert isinstance(frames, FrameSet)
-    assert [dark.name for dark in frames.darks] == ["a.fits", "b.fits", "c.fits", "d.fits"]
-    assert frames.darks[0].path == darks[0]
-    assert frames.darks[0].tag == "DARK_NIR"
-    assert frames.darks[2].where == "input 3"
-    assert frames.darks[1].header["ESO SEQ ARM"] == "NIR"
-    assert frames.darks[1].mjd == frames.darks[1].header["MJD-OBS"]
+    assert [dark.name for dark in frames.frames] == ["a.fits", "b.fits", "c.fits", "d.fits"]
+    assert frames.frames[0].path == darks[0]
+    assert frames.tag == "DARK_NIR"
+    assert frames.frames[2].where == "input 3"
+    assert frames.frames[1].header["ESO SEQ ARM"] == "NIR"
+    assert frames.frames[1].mjd == frames.frames[1].header["MJD-OBS"]
     assert (frames.instrument.name, frames.detector.name, frames.arm) == ("SOXS", "Teledyne H2RG", "NIR")
     assert frames.geometry.raw_shape == (40, 48)
     assert frames.geometry.product_shape == (32, 40)
     assert (frames.binning, frames.read_mode) == ((1, 1), "1")
     assert (frames.exptime_s, frames.dit_s, frames.ndit, frames.conad_e_per_adu) == (300.0, 300.0, 1, 2.3)
-    assert (frames.master_bias, frames.static_map, frames.warnings) == (None, None, ())
+    assert (frames.calibrations, frames.warnings) == ({}, ())
     with pytest.raises(dataclasses.FrozenInstanceError):
         frames.arm = "VIS"  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(frames)) == frames
@@ -97,17 +105,16 @@ def test_a_set_of_vis_darks_with_calibrations(make_frame, tmp_path):
     assert frames.conad_e_per_adu == 0.6
     assert frames.dit_s == 300.0
     assert frames.warnings == ()
-    assert [dark.where for dark in frames.darks] == ["darks.sof line 1", "darks.sof line 2", "darks.sof line 4"]
-    bias, bad = frames.master_bias, frames.static_map
+    assert [dark.where for dark in frames.frames] == ["darks.sof line 1", "darks.sof line 2", "darks.sof line 4"]
+    bias, bad = frames.calibrations[MASTER_BIAS], frames.calibrations[STATIC_MAP]
     assert bias is not None
     assert (bias.name, bias.category, bias.datamd5) == ("bias.fits", "MASTER_BIAS_VIS", "0123abcd")
-    assert list(bias.units) == ["FLUX", "ERRS", "QUAL"]
+    assert list(bias.images) == ["FLUX", "ERRS", "QUAL"]
     assert bad is not None
-    assert (list(bad.units), len(bad.datamd5), bad.category) == (["PRIMARY"], 32, "BP_MAP_RP_VIS")
+    assert (list(bad.images), len(bad.datamd5), bad.category) == (["PRIMARY"], 32, "BP_MAP_RP_VIS")
     # tags are not needed where headers tell
-    assert collect_frames([tmp_path / f"{name}.fits" for name in ("a", "bias", "b", "map", "c")]).master_bias.units == (
-        bias.units
-    )
+    untagged = collect_frames([tmp_path / f"{name}.fits" for name in ("a", "bias", "b", "map", "c")])
+    assert untagged.calibrations[MASTER_BIAS].images == bias.images
 
 
 def test_the_order_of_the_lines_does_not_matter(make_frame, tmp_path):
@@ -117,7 +124,7 @@ def test_the_order_of_the_lines_does_not_matter(make_frame, tmp_path):
     for seed in range(4):
         random.Random(seed).shuffle(lines)
         frames = collect_frames(sof(tmp_path, "\n".join(lines)))
-        assert [dark.name for dark in frames.darks] == ["d.fits", "b.fits", "a.fits", "c.fits"]
+        assert [dark.name for dark in frames.frames] == ["d.fits", "b.fits", "a.fits", "c.fits"]
 
 
 def test_compressed_frames_are_frames(make_frame, pack, tmp_path):
@@ -125,8 +132,8 @@ def test_compressed_frames_are_frames(make_frame, pack, tmp_path):
         pack(make_frame(name), how)
         (tmp_path / name).rename(tmp_path / f"{name}.plain")
     frames = collect_frames(tmp_path)
-    assert [dark.name for dark in frames.darks] == ["a.fits.gz", "b.fits.Z", "c.fits.fz"]
-    with PixelReader([dark.unit for dark in frames.darks]) as reader:
+    assert [dark.name for dark in frames.frames] == ["a.fits.gz", "b.fits.Z", "c.fits.fz"]
+    with PixelReader([dark.image for dark in frames.frames]) as reader:
         for i, name in enumerate("abc"):
             np.testing.assert_array_equal(reader.read_rows(i, 0, 40), fits.getdata(tmp_path / f"{name}.fits.plain"))
 
@@ -287,10 +294,10 @@ def test_of_a_folder_the_raw_darks_are_taken(darks, make_frame, tmp_path, pack):
     (tmp_path / "notes.txt").write_text("x")
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(name="T")]).writeto(tmp_path / "table.fits")
     frames = collect_frames(str(tmp_path))
-    assert [dark.name for dark in frames.darks] == ["a.fits", "b.fits", "c.fits", "d.fits", "e.FITS.GZ"]
-    assert frames.darks[0].where == f"in {tmp_path}"
+    assert [dark.name for dark in frames.frames] == ["a.fits", "b.fits", "c.fits", "d.fits", "e.FITS.GZ"]
+    assert frames.frames[0].where == f"in {tmp_path}"
     assert frames.warnings == (
-        f"{tmp_path}: left out what is not a raw dark: bias.fits (BIAS), odd.fts (no ESO DPR TYPE), "
+        f"{tmp_path}: left out, not a raw dark: bias.fits (BIAS), odd.fts (no ESO DPR TYPE), "
         "pro.FIT (MASTER_DARK_NIR), sub.fits (a folder), table.fits (no image)",
     )
     (tmp_path / "broken.fits").write_bytes(b"")
@@ -299,7 +306,7 @@ def test_of_a_folder_the_raw_darks_are_taken(darks, make_frame, tmp_path, pack):
 
 def test_a_folder_without_darks(make_frame, tmp_path):
     assert refused(SetOfFilesError, tmp_path) == [
-        f"{tmp_path}: holds no FITS file, expected raw darks: give another folder"
+        f"{tmp_path}: holds no FITS file, expected raw frames: give another folder"
     ]
     for i in range(12):
         make_frame(f"{i:02}.fits", {"ESO DPR TYPE": "FLAT"})
@@ -317,19 +324,104 @@ def test_names_with_control_characters_are_refused(make_frame, tmp_path):
 
 
 def test_lists(darks, tmp_path):
-    assert collect_frames([str(darks[0]), *darks[1:]]).darks[0].path == darks[0]
-    assert len(collect_frames(iter(darks)).darks) == 4
-    assert len(collect_frames(darks[0], minimum_frames=1).darks) == 1
-    assert len(collect_frames([tmp_path]).darks) == 4
+    assert collect_frames([str(darks[0]), *darks[1:]]).frames[0].path == darks[0]
+    assert len(collect_frames(iter(darks)).frames) == 4
+    assert len(collect_frames(darks[0], minimum_frames=1).frames) == 1
+    assert len(collect_frames([tmp_path]).frames) == 4
     assert refused(SetOfFilesError, []) == ["no input frames: give a set-of-files file, a folder or FITS files"]
     faults = refused(SetOfFilesError, [*darks, tmp_path, tmp_path / "x.fits", 5, sof(tmp_path, "a.fits")])
     assert faults == [
-        f"input 5: {tmp_path} is a folder, expected a FITS file: reduce it on its own",
         f"input 6: {tmp_path}/x.fits does not exist: correct the path",
         "input 7: 5 is no path, expected text: give paths",
-        f"input 8: {tmp_path}/darks.sof is a set of files, expected a FITS file: reduce it on its own",
+        f"input 8: {tmp_path}/darks.sof is a second set of files, expected one: reduce it in a run by itself",
     ]
     assert "b'x' is no path" in refused(SetOfFilesError, b"x")[0]
+
+
+# ---- products beside a set
+
+
+def pixels(seed: int, arm: str = "NIR") -> np.ndarray:
+    return np.random.default_rng(seed).integers(900, 1100, SHAPES[arm], dtype=np.uint16)
+
+
+def test_a_master_bias_beside_a_folder_or_a_set_is_used(make_frame, tmp_path):
+    night = tmp_path / "night"
+    night.mkdir()
+    for i, name in enumerate("abc"):
+        make_frame(f"night/{name}.fits", {"MJD-OBS": 61100.0 + i}, data=pixels(i, "VIS"), arm="VIS")
+    shape = collect_frames(night).geometry.product_shape
+    bias = product(tmp_path / "bias.fits", shape, VIS_BIAS)
+    for listed in (night, sof(night, "a.fits\nb.fits DARK_VIS\nc.fits\n")):
+        frames = collect_frames([listed, bias])
+        assert frames.calibrations[MASTER_BIAS].path == bias
+        assert frames.warnings == ()
+
+
+def test_a_calibration_of_another_arm_beside_a_set_is_left_out_by_name(make_frame, tmp_path):
+    night = tmp_path / "night"
+    night.mkdir()
+    for i, name in enumerate("abc"):
+        make_frame(f"night/{name}.fits", {"MJD-OBS": 61100.0 + i}, data=pixels(i))
+    bias = product(tmp_path / "bias.fits", (32, 32), VIS_BIAS)
+    frames = collect_frames([night, bias])
+    assert frames.calibrations == {}
+    assert frames.warnings == ("bias.fits (input 2): left out, a master bias of arm VIS, the frames are of NIR",)
+
+
+def test_another_product_beside_a_set_is_refused(make_frame, tmp_path):
+    night = tmp_path / "night"
+    night.mkdir()
+    for i, name in enumerate("abc"):
+        make_frame(f"night/{name}.fits", {"MJD-OBS": 61100.0 + i}, data=pixels(i))
+    dark = product(tmp_path / "dark.fits", (32, 32), {"INSTRUME": "SOXS", "ESO PRO CATG": "MASTER_DARK_NIR"})
+    assert refused(FrameError, [night, dark]) == [
+        "dark.fits (input 2): ESO PRO CATG is 'MASTER_DARK_NIR', expected a raw dark without it: leave it out"
+    ]
+
+
+# ---- other kinds of frames
+
+BIAS = FrameKind(
+    "BIAS", "BIAS", "bias", "zero", (STATIC_MAP,), {"read_mode": "an infrared detector has no bias frames"}
+)
+
+
+def test_a_kind_declares_tags_types_and_exposure(make_frame, tmp_path):
+    cards = {"ESO DPR TYPE": "BIAS", "EXPTIME": 0.0}
+    for name in "abc":
+        make_frame(f"{name}.fits", cards, arm="VIS")
+    make_frame("dark.fits", arm="VIS")
+    frames = collect_frames_of(tmp_path, BIAS)
+    assert [frame.name for frame in frames.frames] == ["a.fits", "b.fits", "c.fits"]
+    assert (frames.tag, frames.exptime_s, frames.shot_scale) == ("BIAS_VIS", 0.0, 0.0)
+    assert frames.warnings == (f"{tmp_path}: left out, not a raw bias: dark.fits (DARK)",)
+    assert len(collect_frames_of(sof(tmp_path, "a.fits BIAS_VIS\nb.fits BIAS\nc.fits"), BIAS).frames) == 3
+
+
+def test_an_exposed_bias_and_a_dark_among_biases_are_refused(make_frame):
+    bias = {"ESO DPR TYPE": "BIAS", "EXPTIME": 0.0}
+    paths = [make_frame(f"{name}.fits", bias, arm="VIS") for name in "abc"]
+    exposed = make_frame("exposed.fits", {**bias, "EXPTIME": 5.0}, arm="VIS")
+    with pytest.raises(FrameError, match=r"exposed.fits .*: EXPTIME is 5.0, expected 0 s, at most 0.1 s"):
+        collect_frames_of([*paths, exposed], BIAS)
+    with pytest.raises(FrameError, match="ESO DPR TYPE is 'DARK', expected 'BIAS': leave it out"):
+        collect_frames_of([*paths, make_frame("dark.fits", arm="VIS")], BIAS)
+
+
+def test_raw_biases_among_darks_are_refused_with_the_way_to_use_them(make_frame):
+    darks = [make_frame(f"{name}.fits", arm="VIS") for name in "abc"]
+    bias = make_frame("bias.fits", {"ESO DPR TYPE": "BIAS", "EXPTIME": 0.0}, arm="VIS")
+    assert refused(FrameError, [*darks, bias]) == [
+        "bias.fits (input 4): ESO DPR TYPE is 'BIAS', expected 'DARK': reduce such frames with 'soxspipe mbias' first, "
+        "and give the master bias"
+    ]
+
+
+def test_an_infrared_detector_has_no_bias(make_frame):
+    biases = [make_frame(f"{name}.fits", {"ESO DPR TYPE": "BIAS", "EXPTIME": 0.0}) for name in "abc"]
+    with pytest.raises(FrameError, match=r"a.fits .*: ESO SEQ ARM is 'NIR': an infrared detector has no bias frames"):
+        collect_frames_of(biases, BIAS)
 
 
 # ---- tags
@@ -393,7 +485,7 @@ def test_tag_and_header_must_agree(darks, make_frame, tmp_path, tag, cards, kind
 
 def test_types_with_several_words(make_frame):
     paths = [make_frame(f"{name}.fits", {"ESO DPR TYPE": "LAMP, DARK"}) for name in "abc"]
-    assert len(collect_frames(paths).darks) == 3
+    assert len(collect_frames(paths).frames) == 3
 
 
 def test_one_of_each_calibration(make_frame, tmp_path):
@@ -429,12 +521,12 @@ def test_a_map_without_keywords_is_taken_as_tagged(make_frame, tmp_path):
     fits.PrimaryHDU(np.zeros((32, 40), np.uint8)).writeto(tmp_path / "map.fits")
     for text in ("map.fits BP_MAP_RP_NIR\na.fits\nb.fits\nc.fits", "a.fits\nb.fits\nc.fits\nmap.fits BP_MAP_RP_NIR"):
         frames = collect_frames(sof(tmp_path, text))
-        assert frames.static_map is not None
-        assert frames.static_map.category == "BP_MAP_RP_NIR"
-        line = frames.static_map.where
+        assert STATIC_MAP in frames.calibrations
+        assert frames.calibrations[STATIC_MAP].category == "BP_MAP_RP_NIR"
+        line = frames.calibrations[STATIC_MAP].where
         assert frames.warnings == (
-            f"map.fits ({line}): INSTRUME is missing: taken as 'SOXS'",
-            f"map.fits ({line}): ESO PRO CATG is missing: taken as 'BP_MAP_RP_NIR'",
+            f"map.fits ({line}): INSTRUME is missing: 'SOXS' is assumed",
+            f"map.fits ({line}): ESO PRO CATG is missing: 'BP_MAP_RP_NIR' is assumed",
         )
     assert "INSTRUME is missing" in refused(FrameError, [*tmp_path.glob("?.fits"), tmp_path / "map.fits"])[0]
 
@@ -501,9 +593,9 @@ def test_the_odd_one_out_is_named(make_frame, arm, cards, found, expected, remed
 
 def test_exposure_times_may_differ_a_little(make_frame):
     paths = [make_frame(f"{i}.fits", {"EXPTIME": t}) for i, t in enumerate((300.0, 300.29, 299.71))]
-    assert len(collect_frames(paths).darks) == 3
+    assert len(collect_frames(paths).frames) == 3
     cards = [{"EXPTIME": t, "ESO DET DIT": t} for t in (0.1, 0.109, 0.1)]
-    assert len(collect_frames([make_frame(f"s{i}.fits", c) for i, c in enumerate(cards)]).darks) == 3
+    assert len(collect_frames([make_frame(f"s{i}.fits", c) for i, c in enumerate(cards)]).frames) == 3
     odd = make_frame("odd.fits", {"EXPTIME": 0.111, "ESO DET DIT": 0.1})
     faults = refused(MixedFramesError, [*(paths[0].with_name(f"s{i}.fits") for i in (0, 2)), odd])
     assert "odd.fits (input 3): EXPTIME is 0.111, expected 0.1 as in 2 of 3 frames" in faults[0]
@@ -550,7 +642,7 @@ def test_too_few(darks, count):
     assert refused(TooFewFramesError, darks[:count]) == [
         f"the input: {count} raw dark{plural}, expected at least 3: add frames of the same kind"
     ]
-    assert len(collect_frames(darks[:count], minimum_frames=count).darks) == count
+    assert len(collect_frames(darks[:count], minimum_frames=count).frames) == count
     assert "expected at least 5" in refused(TooFewFramesError, darks, minimum_frames=5)[0]
 
 
@@ -577,7 +669,7 @@ def test_copies_of_an_exposure(darks, make_frame, pack):
         f"'{archive}' are in both: leave one out"
     ]
     other = make_frame("y.fits", {"ARCFILE": archive, "MJD-OBS": 61100.6})
-    assert len(collect_frames([*darks, one, other]).darks) == 6
+    assert len(collect_frames([*darks, one, other]).frames) == 6
 
 
 def test_frames_with_the_same_pixels(darks, make_frame, pack):
@@ -595,7 +687,7 @@ def test_frames_with_the_same_pixels(darks, make_frame, pack):
 def test_frames_whose_sums_alone_agree(darks, make_frame):
     data = np.random.default_rng(7).integers(0, 9, (40, 48), dtype=np.uint16)
     turned = data.reshape(-1, 2)[::-1].reshape(data.shape)  # the same words of 32 bits, in another order
-    assert len(collect_frames([*darks, make_frame("x.fits", data=data), make_frame("y.fits", data=turned)]).darks) == 6
+    assert len(collect_frames([*darks, make_frame("x.fits", data=data), make_frame("y.fits", data=turned)]).frames) == 6
 
 
 # ---- keywords
@@ -647,7 +739,7 @@ def test_a_header_that_says_two_things_is_refused(darks, make_frame):
             (fault,) = refused(FrameError, [*darks, path])
             assert fault.startswith("x.fits (input 5): EXPTIME is 300.0 and 10.0, expected one value: ")
         else:
-            assert len(collect_frames([*darks, path]).darks) == 5
+            assert len(collect_frames([*darks, path]).frames) == 5
 
 
 @pytest.mark.parametrize("date", ["9999-12-31T23:59:59.999", "0001-01-01", "1899-12-30"])
@@ -660,7 +752,7 @@ def test_a_start_that_no_frame_can_have(darks, make_frame, date, mjd):
 def test_the_start_may_be_told_in_local_time(make_frame):
     cards = {"MJD-OBS": None, "DATE-OBS": "2026-03-01T15:00:00.000+03:00"}
     frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
-    assert [dark.mjd for dark in frames.darks] == [61100.5] * 3
+    assert [dark.mjd for dark in frames.frames] == [61100.5] * 3
 
 
 def test_a_frame_that_is_larger_than_its_detector(make_frame):
@@ -673,20 +765,20 @@ def test_a_frame_that_is_larger_than_its_detector(make_frame):
 def test_the_start_may_stand_in_date_obs(make_frame):
     cards = {"MJD-OBS": None, "DATE-OBS": "2026-03-01T12:00:00.000"}
     frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "abc"])
-    assert [dark.mjd for dark in frames.darks] == [61100.5] * 3
+    assert [dark.mjd for dark in frames.frames] == [61100.5] * 3
 
 
 @pytest.mark.parametrize(
     ("arm", "cards", "warning"),
     [
-        ("NIR", {"ESO DET DIT": None}, "ESO DET DIT is missing in 3 of 3 frames: EXPTIME is taken for it"),
-        ("NIR", {"ESO DET NDIT": None}, "ESO DET NDIT is missing in 3 of 3 frames: taken as 1"),
+        ("NIR", {"ESO DET DIT": None}, "ESO DET DIT is missing in 3 of 3 frames: EXPTIME is used instead"),
+        ("NIR", {"ESO DET NDIT": None}, "ESO DET NDIT is missing in 3 of 3 frames: 1 is assumed"),
         (
             "NIR",
             {"ESO DET READ CURID": None},
-            "ESO DET READ CURID is missing in 3 of 3 frames: their read-out is taken for the same",
+            "ESO DET READ CURID is missing in 3 of 3 frames: the same read-out mode is assumed",
         ),
-        ("VIS", {"ESO DET BINY": None}, "ESO DET BINY is missing in 3 of 3 frames: taken as 1"),
+        ("VIS", {"ESO DET BINY": None}, "ESO DET BINY is missing in 3 of 3 frames: 1 is assumed"),
         (
             "VIS",
             {"ESO DET OUT1 CONAD": None},
@@ -709,7 +801,7 @@ def test_what_some_headers_lack_is_taken_from_the_others(make_frame):
     cards = [{}, {"ESO DET BINX": None, "ESO DET OUT1 CONAD": None}, {}]
     frames = collect_frames([make_frame(f"{i}.fits", {"ESO DET BINX": 2} | c, arm="VIS") for i, c in enumerate(cards)])
     assert (frames.binning, frames.conad_e_per_adu) == ((1, 2), 0.6)
-    assert frames.warnings == ("ESO DET BINX is missing in 1 of 3 frames: taken as 2 as in the others",)
+    assert frames.warnings == ("ESO DET BINX is missing in 1 of 3 frames: 2 is assumed as in the others",)
 
 
 def test_integrations(make_frame):
@@ -751,8 +843,9 @@ def test_conversion_factors(make_frame, arm, conad, gain, used, warnings):
 def test_nothing_heavy_is_imported(darks, tmp_path):
     code = (
         "import sys\n"
-        "from soxspipe.inputs.collect import collect_frames\n"
-        f"collect_frames({str(tmp_path)!r})\n"
+        "from soxspipe.inputs.raw_frames import collect_frames\n"
+        "from soxspipe.recipes import soxs_mdark\n"
+        f"collect_frames({str(tmp_path)!r}, soxs_mdark.kind)\n"
         "print([name for name in ('scipy', 'ccdproc', 'astropy.nddata', 'matplotlib') if name in sys.modules])\n"
     )
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
@@ -764,4 +857,4 @@ def test_a_hundred_frames(make_frame):
         make_frame(f"{i:03}.fits", {"MJD-OBS": 61100 + i}, data=np.full((40, 48), i, np.uint16)) for i in range(100)
     ]
     frames = collect_frames(paths)
-    assert [dark.name for dark in frames.darks] == [path.name for path in paths]
+    assert [dark.name for dark in frames.frames] == [path.name for path in paths]

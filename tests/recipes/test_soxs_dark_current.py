@@ -351,7 +351,7 @@ def test_masters_that_do_not_belong_together(keyword, value, words, masters, tmp
     (fault,) = refusal(MixedFramesError, masters, tmp_path)
     name = masters[1].name
     assert fault.startswith(f"{name} (input 2): {words}")
-    assert fault.endswith(": leave this master out, or fit it with others like it")
+    assert fault.endswith(": leave this master out, or fit it with others of its kind")
 
 
 def test_masters_of_another_size(masters, tmp_path):
@@ -391,7 +391,7 @@ def test_a_raw_frame_among_them(sets, masters, tmp_path):
     (fault,) = refusal(FrameError, [*masters, raw], tmp_path)
     assert fault == (
         f"{raw.name} (input 4): ESO DPR TYPE is 'DARK', expected a product with ESO PRO CATG 'MASTER_DARK_<ARM>': "
-        "reduce raw darks with 'soxspipe mdark' first"
+        "reduce such frames with 'soxspipe mdark' first, and give the master dark"
     )
 
 
@@ -458,5 +458,5 @@ def test_dark_current_from_end_to_end(sets, tmp_path, monkeypatch, capsys):
     assert command_line.main([*arguments, raw, "--json"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "reduce raw darks with 'soxspipe mdark' first" in err
+    assert "reduce such frames with 'soxspipe mdark' first, and give the master dark" in err
     assert command_line.main(["dark-current"]) == 2

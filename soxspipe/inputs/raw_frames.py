@@ -1,0 +1,380 @@
+"""Sets of raw frames that were verified to belong together; only headers and check sums are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+
+from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
+from ..fits_files.checksums import file_md5
+from ..fits_files.images import FitsImage, read_image_hdus
+from ..fits_files.pixel_reader import PixelReader, same_pixels
+from ..instruments.detectors import Detector, Geometry
+from ..instruments.keywords import Instrument
+from ..text import escape, format_value
+from .classify import ClassifiedFile, FrameClassifier, LeftOut
+from .collect import Identity, InputFiles, SetCollector
+from .consistency import check_agreement, common_value, conversion_factor
+from .exposure import ExposureInfo, mode_keywords
+from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
+from .set_of_files import SofEntry
+
+__all__ = ["CalibrationFile", "FrameSet", "RawFrame", "collect_frames"]
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """A raw frame.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    name : str
+        Its name without the folder.
+    image : FitsImage
+        Layout of its pixels in the file.
+    datasum : str
+        Sum of its data unit, as DATASUM has it; of compressed tiles as their header states it, where it does.
+    mjd : float
+        Start of the exposure, modified Julian date.
+    where : str
+        Its place in the input.
+    """
+
+    path: Path
+    name: str
+    image: FitsImage = field(repr=False)
+    datasum: str
+    mjd: float
+    where: str
+
+    @property
+    def header(self) -> fits.Header:
+        """Its header; see `FitsImage.header`."""
+        return self.image.header
+
+
+@dataclass(frozen=True)
+class CalibrationFile:
+    """A calibration product that goes with raw frames.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    name : str
+        Its name without the folder.
+    category : str
+        Its ``ESO PRO CATG``.
+    images : mapping of str to FitsImage
+        Its images by EXTNAME, in the order of the file; without one ``PRIMARY`` or ``HDU<n>``.
+    datamd5 : str
+        DATAMD5 of its header, else the MD5 of the data of its images.
+    where : str
+        Its place in the input.
+    """
+
+    path: Path
+    name: str
+    category: str
+    images: Mapping[str, FitsImage] = field(repr=False)
+    datamd5: str
+    where: str
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Raw frames that were verified to belong together.
+
+    Attributes
+    ----------
+    kind : FrameKind
+        Their kind.
+    frames : tuple of RawFrame
+        By start and name, whatever their order in the input.
+    calibrations : mapping of ProductKind to CalibrationFile
+        Calibrations that stand beside them.
+    instrument : Instrument
+        Their instrument.
+    detector : Detector
+        Their detector.
+    arm : str
+        Its arm.
+    geometry : Geometry
+        Layout of a raw frame.
+    binning : tuple of int
+        In y and x.
+    exptime_s : float
+        Exposure time of the first frame, second.
+    dit_s : float
+        Exposure time of the counts of a frame, second: DIT, EXPTIME where there is none.
+    ndit : int
+        Integrations that were averaged in a frame.
+    read_mode : str or None
+        Read-out mode.
+    conad_e_per_adu : float
+        Conversion factor, electron/ADU.
+    warnings : tuple of str
+        Assumptions that were made and oddities, a line each.
+    """
+
+    kind: FrameKind
+    frames: tuple[RawFrame, ...]
+    calibrations: Mapping[ProductKind, CalibrationFile]
+    instrument: Instrument
+    detector: Detector
+    arm: str
+    geometry: Geometry
+    binning: tuple[int, int]
+    exptime_s: float
+    dit_s: float
+    ndit: int
+    read_mode: str | None
+    conad_e_per_adu: float
+    warnings: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """Tag of the raw frames with their arm."""
+        return f"{self.kind.tag}_{self.arm}"
+
+    @property
+    def shot_scale(self) -> float:
+        """Variance per electron of signal: 1/NDIT; none in frames without an exposure."""
+        return 0.0 if self.kind.exposure == "zero" else 1.0 / self.ndit
+
+
+def collect_frames(
+    input_frames: InputFiles,
+    kind: FrameKind,
+    *,
+    minimum_frames: int | Callable[[str], int] = 3,
+    extra_table: str | os.PathLike[str] | None = None,
+    strict_checksums: bool = False,
+    workers: int = 1,
+) -> FrameSet:
+    """Collect the raw frames of a reduction and verify that they belong together.
+
+    Parameters
+    ----------
+    input_frames : path-like or iterable of path-like
+        A set-of-files file (its name ends in ``.sof``), a folder, or FITS files, which may also stand beside a set or
+        folder. Of a folder the raw frames of the kind are taken.
+    kind : FrameKind
+        The kind of raw frames.
+    minimum_frames : int or callable
+        Fewer frames are refused; a callable is given the arm.
+    extra_table, strict_checksums, workers
+        See `SetCollector`.
+
+    Returns
+    -------
+    FrameSet
+
+    Raises
+    ------
+    InputError
+        See `SetCollector.collect`.
+    """
+    collector = _RawFrameCollector(
+        kind, minimum_frames, extra_table=extra_table, strict_checksums=strict_checksums, workers=workers
+    )
+    return collector.collect(input_frames)
+
+
+class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
+    """Collects raw frames of one kind and the calibrations beside them."""
+
+    def __init__(self, kind: FrameKind, minimum_frames: int | Callable[[str], int], **options: Any) -> None:
+        super().__init__(**options)
+        self.kind = kind
+        self.noun, self.plural = f"raw {kind.noun}", f"raw {kind.plural}"
+        self.minimum_frames = minimum_frames
+        self.classifier = FrameClassifier(kind, self.extra)
+
+    def reading_order(self, entries: Sequence[SofEntry]) -> Sequence[SofEntry]:
+        """Return calibrations last: one without INSTRUME is assumed to be of the frames' instrument."""
+        return sorted(entries, key=lambda entry: self.kind.calibration(entry.tag) is not None)
+
+    def classify(self, entry: SofEntry) -> ClassifiedFile | LeftOut:
+        """Classify a file as a raw frame or a calibration."""
+        return self.classifier.classify(entry)
+
+    def is_counted(self, member: ClassifiedFile) -> bool:
+        """Return whether a file is a raw frame."""
+        return member.exposure is not None
+
+    def fewest(self, counted: Sequence[ClassifiedFile]) -> int:
+        """Return the smallest number of frames for the arm of the first."""
+        if not callable(self.minimum_frames):
+            return self.minimum_frames
+        return self.minimum_frames(_exposure(counted[0]).detector.arm) if counted else 1
+
+    def time_order(self, member: ClassifiedFile) -> tuple[float, str, str]:
+        """Return start, name and path."""
+        return _exposure(member).mjd, member.entry.path.name, str(member.entry.path)
+
+    def images(self, member: ClassifiedFile) -> Sequence[FitsImage]:
+        """Return the image of a raw frame."""
+        return [member.image]
+
+    def with_datasum(self, member: ClassifiedFile, datasum: str) -> ClassifiedFile:
+        """Return the frame with the sum of its data, which reveals copies of an exposure."""
+        return replace(member, checksum=datasum)
+
+    def identities(self, member: ClassifiedFile) -> Iterable[Identity[ClassifiedFile]]:
+        """Yield file, exposure and pixels."""
+        yield Identity(member.image.fingerprint[:2], "are the same file", "list it once")
+        if member.archive_name is not None:
+            mjd, name = _exposure(member).mjd, member.archive_name
+            both = f"MJD-OBS {mjd} and archive name {format_value(name)} are in both"
+            yield Identity((mjd, name), f"are the same exposure, {both}", "leave one out")
+        if member.checksum:
+            key = (member.checksum, *member.image.shape)
+            yield Identity(key, "hold the same pixels", "leave one out", self._have_same_pixels)
+
+    def _have_same_pixels(self, one: ClassifiedFile, other: ClassifiedFile) -> bool:
+        # a check sum of 32 bits can agree by chance, or be copied with a header: compare the pixels
+        try:
+            with PixelReader([one.image, other.image]) as reader:
+                return same_pixels(reader, 0, 1)
+        except InputError as error:
+            self.errors.take(error)
+            return False
+
+    def build(self, frames: Sequence[ClassifiedFile], others: Sequence[ClassifiedFile]) -> FrameSet | None:
+        """Build the set of the values that its frames have in common; None where there is no geometry for it."""
+        agreeing, assumptions = check_agreement([_exposure(frame) for frame in frames], self.errors)
+        first = agreeing[0]
+        values = {meaning: common_value(agreeing, meaning)[1] for meaning in first.values}
+        binning = values["biny"] or 1, values["binx"] or 1
+        try:
+            geometry = first.detector.geometry(first.shape, binning, first.label)
+        except FrameError as error:
+            self.errors.take(error)
+            return None
+        calibrations = self._calibrations(others, first, values, geometry.product_shape)
+        factor, oddities = conversion_factor(agreeing)
+        modes = [values[keyword] for keyword in mode_keywords(first.instrument) if values[keyword] is not None]
+        return FrameSet(
+            kind=self.kind,
+            frames=tuple(
+                RawFrame(
+                    path=frame.entry.path,
+                    name=frame.entry.path.name,
+                    image=frame.image,
+                    datasum=frame.checksum,
+                    mjd=_exposure(frame).mjd,
+                    where=frame.entry.where,
+                )
+                for frame in frames
+            ),
+            calibrations=calibrations,
+            instrument=first.instrument,
+            detector=first.detector,
+            arm=first.detector.arm,
+            geometry=geometry,
+            binning=binning,
+            exptime_s=values["exptime"],
+            dit_s=values["dit"] or values["exptime"],
+            ndit=values["ndit"] or 1,
+            read_mode=escape(modes[0]).strip() if modes else None,
+            conad_e_per_adu=factor,
+            warnings=(
+                *self.warnings,
+                *self.classifier.warnings,
+                *assumptions,
+                *oddities,
+                *self.checksums.warnings,
+            ),
+        )
+
+    def _calibrations(
+        self,
+        files: Sequence[ClassifiedFile],
+        frame: ExposureInfo,
+        values: Mapping[str, Any],
+        shape: tuple[int, int],
+    ) -> dict[ProductKind, CalibrationFile]:
+        """Return the calibrations that fit the frames, one of each kind."""
+        fitting: dict[ProductKind, list[ClassifiedFile]] = {}
+        for file in files:
+            if file.calibration is None:
+                continue
+            if file.entry.beside_set and file.arm != frame.detector.arm:  # it may be for another set of the same run
+                self.warnings.append(
+                    f"{file.label}: left out, a {file.calibration.noun} of arm {file.arm}, the frames are of "
+                    f"{frame.detector.arm}"
+                )
+                continue
+            fitting.setdefault(file.calibration, []).append(file)
+        calibrations = {}
+        for kind, candidates in fitting.items():
+            if len(candidates) > 1:
+                labels = ", ".join(sorted(file.label for file in candidates))
+                self.errors.add(
+                    SetOfFilesError, f"{labels}: {len(candidates)} files for the {kind.noun}, expected 1: leave one in"
+                )
+            try:
+                self._check_calibration(candidates[0], kind, frame, values)
+                calibrations[kind] = self._read_calibration(candidates[0], kind, shape)
+            except InputError as error:
+                self.errors.take(error)
+        return calibrations
+
+    def _check_calibration(
+        self, file: ClassifiedFile, kind: ProductKind, frame: ExposureInfo, values: Mapping[str, Any]
+    ) -> None:
+        """Report a calibration of another read-out than the frames, as far as its header states it."""
+        header = file.image.header
+        found: list[tuple[str, Any, Any]] = [(frame.values["arm"][0], file.arm, frame.detector.arm)]
+        if header.get("INSTRUME"):
+            instrument = self.classifier.instrument(header, file.label)
+            found.append(("INSTRUME", instrument.name, frame.instrument.name))
+        for meaning in ("binx", "biny"):
+            keyword, value = frame.instrument.find(header, meaning)
+            if not keyword.startswith("CDELT"):  # in a product the step of coordinates
+                found.append((keyword, value, values[meaning] or 1))
+        if kind.same_read_mode:
+            found += [(keyword, header.get(keyword), values[keyword]) for keyword in mode_keywords(frame.instrument)]
+        for keyword, value, expected in found:
+            if value is not None and expected is not None and value != expected:
+                self._report_misfit(file, kind, keyword, value, expected)
+
+    def _report_misfit(self, file: ClassifiedFile, kind: ProductKind, keyword: str, found: Any, expected: Any) -> None:
+        self.errors.add(
+            MixedFramesError,
+            f"{file.label}: {keyword} is {format_value(found)}, expected {format_value(expected)} as in the "
+            f"{self.kind.plural}: give a {kind.noun} of the same read-out, or none",
+        )
+
+    def _read_calibration(self, file: ClassifiedFile, kind: ProductKind, shape: tuple[int, int]) -> CalibrationFile:
+        """Describe a calibration, whose images must have the shape of a product."""
+        images: dict[str, FitsImage] = {}
+        for image in read_image_hdus(file.entry.path):
+            name = image.extname or ("PRIMARY" if image.hdu == 0 else f"HDU{image.hdu}")
+            images.setdefault(name, image)
+            if image.shape != shape:
+                found, expected = (f"{nx} x {ny}" for ny, nx in (image.shape, shape))
+                self._report_misfit(file, kind, f"NAXIS1 x NAXIS2 of {escape(name)}", found, expected)
+        if self.strict_checksums or not self.errors:
+            self.checksums.verify(list(images.values()), file.label)
+        return CalibrationFile(
+            path=file.entry.path,
+            name=file.entry.path.name,
+            category=str(file.image.header.get(PRODUCT_CATEGORY) or file.entry.tag).strip(),
+            images=images,
+            datamd5=file_md5(list(images.values())),
+            where=file.entry.where,
+        )
+
+
+def _exposure(file: ClassifiedFile) -> ExposureInfo:
+    assert file.exposure is not None
+    return file.exposure
