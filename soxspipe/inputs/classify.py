@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from astropy.io import fits
@@ -16,14 +17,14 @@ from .exposure import ExposureInfo, read_exposure_info
 from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
 from .set_of_files import SofEntry
 
-__all__ = ["ClassifiedFile", "FrameClassifier", "LeftOut"]
+__all__ = ["FrameClassifier", "InputFile", "LeftOut"]
 
 FRAME_TYPE = "ESO DPR TYPE"
 _LAYOUT = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BSCALE", "BZERO", "BLANK")
 
 
 @dataclass(frozen=True)
-class ClassifiedFile:
+class InputFile:
     """A raw frame, or a calibration for raw frames.
 
     Attributes
@@ -40,22 +41,47 @@ class ClassifiedFile:
         Exposure and read-out of a raw frame.
     archive_name : str or None
         Name of a raw frame in the archive.
-    checksum : str
-        DATASUM of its pixels; empty where there is none.
+    datasum : str
+        Sum of the data unit, as DATASUM has it; of compressed tiles as their header states it. Empty where unknown.
     """
 
     entry: SofEntry
-    image: FitsImage
+    image: FitsImage = field(repr=False)
     arm: str
     calibration: ProductKind | None = None
-    exposure: ExposureInfo | None = None
+    exposure: ExposureInfo | None = field(default=None, repr=False)
     archive_name: str | None = None
-    checksum: str = ""
+    datasum: str = ""
 
     @property
     def label(self) -> str:
         """Name and place, for messages."""
         return self.entry.label
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.entry.path
+
+    @property
+    def name(self) -> str:
+        """Its name without the folder."""
+        return self.entry.path.name
+
+    @property
+    def header(self) -> fits.Header:
+        """Its header; see `FitsImage.header`."""
+        return self.image.header
+
+    @property
+    def images(self) -> tuple[FitsImage, ...]:
+        """Images whose check sums are verified."""
+        return (self.image,)
+
+    @property
+    def mjd(self) -> float:
+        """Start of the exposure, modified Julian date; of a calibration 0."""
+        return 0.0 if self.exposure is None else self.exposure.mjd
 
 
 @dataclass(frozen=True)
@@ -98,7 +124,7 @@ class FrameClassifier:
             self._instruments[name] = instrument_for(header, label, self._extra)
         return self._instruments[name]
 
-    def classify(self, entry: SofEntry) -> ClassifiedFile | LeftOut:
+    def classify(self, entry: SofEntry) -> InputFile | LeftOut:
         """Classify a file.
 
         Raises
@@ -120,7 +146,7 @@ class FrameClassifier:
             reason = f"no {FRAME_TYPE}" if (category or frame_type) is None else escape(category or frame_type)
         return LeftOut(entry, reason)
 
-    def _classify(self, entry: SofEntry, image: FitsImage) -> ClassifiedFile:
+    def _classify(self, entry: SofEntry, image: FitsImage) -> InputFile:
         header = image.header
         if self.kind.calibration(entry.tag) and not header.get("INSTRUME") and self._instruments:
             # a map drawn by hand has few keywords: it is listed for these frames
@@ -132,17 +158,17 @@ class FrameClassifier:
         if calibration is not None:
             if header.get(PRODUCT_CATEGORY) is None:
                 self.warnings.append(f"{entry.label}: {PRODUCT_CATEGORY} is missing: '{entry.tag}' is assumed")
-            return ClassifiedFile(entry, image, arm, calibration)
+            return InputFile(entry, image, arm, calibration)
         _refuse_contradictions(header, instrument, entry.label)
         archive_name = instrument.value(header, "archive_name")
-        checksum = str(header.get("DATASUM") or "0").strip()
-        return ClassifiedFile(
+        datasum = str(header.get("DATASUM") or "0").strip()
+        return InputFile(
             entry,
             image,
             arm,
             exposure=read_exposure_info(header, entry.label, instrument, image.shape, self.kind),
             archive_name=None if archive_name is None else str(archive_name),
-            checksum="" if checksum == "0" else checksum,
+            datasum="" if datasum == "0" else datasum,
         )
 
     def _calibration_and_arm(

@@ -7,23 +7,38 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ..exceptions import ErrorCollector, InputError, SetOfFilesError, TooFewFramesError
 from ..fits_files.checksums import ChecksumVerifier
 from ..fits_files.images import FitsImage
 from ..instruments.keywords import Instrument, load_instrument
 from .classify import LeftOut
-from .consistency import Labelled
 from .set_of_files import Listing, SofEntry, list_files
 
-__all__ = ["Identity", "SetCollector"]
+__all__ = ["Identity", "InputFiles", "SetCollector"]
 
 #: Files left out of a folder that a warning names.
 NAMED_LEFT_OUT = 10
 
+#: A set-of-files file, a folder, or FITS files, which may also stand beside a set or folder.
 InputFiles = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-MemberT = TypeVar("MemberT", bound=Labelled)
+
+
+class Member(Protocol):
+    """A file of a set, in whatever role."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def mjd(self) -> float: ...
+    @property
+    def images(self) -> Sequence[FitsImage]: ...
+
+
+MemberT = TypeVar("MemberT", bound=Member)
 SetT = TypeVar("SetT")
 
 
@@ -52,6 +67,8 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
 
     Parameters
     ----------
+    noun, plural : str
+        Name of a frame in messages, of one and of several.
     extra_table : path-like, optional
         An instrument table that comes before those shipped.
     strict_checksums : bool
@@ -60,15 +77,19 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         Threads that verify these sums.
     """
 
-    #: Name of a frame in messages, of one and of several.
-    noun: str
-    plural: str
     #: Requirement and remedy where there are too few frames.
     requirement, addition = "", "frames of the same kind"
 
     def __init__(
-        self, *, extra_table: str | os.PathLike[str] | None = None, strict_checksums: bool = False, workers: int = 1
+        self,
+        noun: str,
+        plural: str,
+        *,
+        extra_table: str | os.PathLike[str] | None = None,
+        strict_checksums: bool = False,
+        workers: int = 1,
     ) -> None:
+        self.noun, self.plural = noun, plural
         self.extra: Instrument | None = None if extra_table is None else load_instrument(Path(extra_table))
         self.errors = ErrorCollector()
         self.checksums = ChecksumVerifier(self.errors, strict_checksums, workers)
@@ -79,32 +100,20 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
     def classify(self, entry: SofEntry) -> MemberT | LeftOut:
         """Classify a file by its header. Raises InputError."""
 
-    @abstractmethod
-    def is_counted(self, member: MemberT) -> bool:
-        """Return whether a member is one of the frames, not a calibration beside them."""
+    def is_calibration(self, member: MemberT) -> bool:
+        """Return whether a member stands beside the frames and does not count as one."""
+        return False
 
     @abstractmethod
-    def fewest(self, counted: Sequence[MemberT]) -> int:
+    def fewest(self, frames: Sequence[MemberT]) -> int:
         """Return the smallest number of frames."""
-
-    @abstractmethod
-    def time_order(self, member: MemberT) -> tuple[float, str, str]:
-        """Return the key by which frames are sorted: start, name, path."""
-
-    @abstractmethod
-    def images(self, member: MemberT) -> Sequence[FitsImage]:
-        """Return the images of a frame whose check sums are verified."""
-
-    def with_datasum(self, member: MemberT, datasum: str) -> MemberT:
-        """Return the member with the check sum that was found for its last image."""
-        return member
 
     @abstractmethod
     def identities(self, member: MemberT) -> Iterable[Identity[MemberT]]:
         """Yield the properties that no other member may share."""
 
     @abstractmethod
-    def build(self, frames: Sequence[MemberT], others: Sequence[MemberT]) -> SetT | None:
+    def build(self, frames: Sequence[MemberT], calibrations: Sequence[MemberT]) -> SetT | None:
         """Verify that frames and calibrations agree, and return the set; None where there is an error."""
 
     def collect(self, input_files: InputFiles) -> SetT:
@@ -129,17 +138,22 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         """
         listing = list_files(input_files)
         members, n_broken = self._classify_all(listing)
-        frames = sorted((member for member in members if self.is_counted(member)), key=self.time_order)
-        others = [member for member in members if not self.is_counted(member)]
+        frames = [member for member in members if not self.is_calibration(member)]
+        frames.sort(key=lambda frame: (frame.mjd, frame.path.name, str(frame.path)))
+        calibrations = [member for member in members if self.is_calibration(member)]
         self._require_frames(listing.source, frames, n_broken)
         if self.strict_checksums or not self.errors:  # a set that is refused anyway is refused at once
-            sums = self.checksums.verify_each([(self.images(frame), frame.label) for frame in frames])
-            frames = [self.with_datasum(frame, datasum) for frame, datasum in zip(frames, sums, strict=True)]
-        self._report_copies([*frames, *others])
-        result = self.build(frames, others) if frames else None
+            frames = self.verify_checksums(frames)
+        self._report_copies([*frames, *calibrations])
+        result = self.build(frames, calibrations) if frames else None
         self.errors.raise_any()
         assert result is not None  # without a frame, or a geometry for it, there was an error
         return result
+
+    def verify_checksums(self, frames: Sequence[MemberT]) -> list[MemberT]:
+        """Verify the check sums of frames, and return the frames."""
+        self.checksums.verify_each([(frame.images, frame.label) for frame in frames])
+        return list(frames)
 
     def _classify_all(self, listing: Listing) -> tuple[list[MemberT], int]:
         """Return the members, and the number of files that could not be classified."""

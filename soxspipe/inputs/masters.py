@@ -63,7 +63,7 @@ class MasterDark:
         Raw frames in it.
     pedestal : str
         What was subtracted from its frames.
-    begin_mjd, end_mjd : float
+    mjd, end_mjd : float
         Start of its first frame and end of its last, modified Julian date.
     """
 
@@ -77,7 +77,7 @@ class MasterDark:
     level_error_e: float
     n_frames: int
     pedestal: str
-    begin_mjd: float
+    mjd: float
     end_mjd: float
 
     @property
@@ -174,14 +174,19 @@ def collect_masters(
     InputError
         See `SetCollector.collect`.
     """
-    collector = _MasterCollector(extra_table=extra_table, strict_checksums=strict_checksums, workers=workers)
+    collector = _MasterCollector(
+        MASTER_DARK.noun,
+        f"{MASTER_DARK.noun}s",
+        extra_table=extra_table,
+        strict_checksums=strict_checksums,
+        workers=workers,
+    )
     return collector.collect(input_masters)
 
 
 class _MasterCollector(SetCollector[MasterDark, MasterSet]):
     """Collects master darks of different exposures."""
 
-    noun, plural = MASTER_DARK.noun, f"{MASTER_DARK.noun}s"
     requirement, addition = " of different exposures", "others"
 
     def classify(self, entry: SofEntry) -> MasterDark | LeftOut:
@@ -192,21 +197,9 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             return LeftOut(entry, escape(category) if category else f"no {PRODUCT_CATEGORY}")
         return _read_master(entry, images, self.extra)
 
-    def is_counted(self, member: MasterDark) -> bool:
-        """Return True: nothing stands beside master darks."""
-        return True
-
-    def fewest(self, counted: Sequence[MasterDark]) -> int:
+    def fewest(self, frames: Sequence[MasterDark]) -> int:
         """Return 2, as a line needs."""
         return 2
-
-    def time_order(self, member: MasterDark) -> tuple[float, str, str]:
-        """Return start, name and path."""
-        return member.begin_mjd, member.name, str(member.path)
-
-    def images(self, member: MasterDark) -> Sequence[FitsImage]:
-        """Return all planes."""
-        return member.images
 
     def identities(self, member: MasterDark) -> Iterable[Identity[MasterDark]]:
         """Yield file, pixels and raw frames: two reductions of the same frames are not independent."""
@@ -216,10 +209,10 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             yield Identity(digest, f"hold the same pixels, DATAMD5 {format_value(digest)} is in both", "leave one out")
         if raw_names := tuple(sorted(str(card.value) for card in header["ESO PRO REC1 RAW* NAME"].cards)):
             both = f"ESO PRO REC1 RAW1 NAME is {format_value(raw_names[0])} in both"
-            key = member.begin_mjd, member.exposure_s, raw_names
+            key = member.mjd, member.exposure_s, raw_names
             yield Identity(key, f"were made of the same raw frames, {both}", "leave one out")
 
-    def build(self, frames: Sequence[MasterDark], others: Sequence[MasterDark]) -> MasterSet | None:
+    def build(self, frames: Sequence[MasterDark], calibrations: Sequence[MasterDark]) -> MasterSet | None:
         """Build the set of the values that its masters have in common; None where there is no geometry for it."""
         agreeing = self._check_agreement(frames)
         self._check_exposures(agreeing)
@@ -327,7 +320,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], extra: Instrument
         level_error_e=error_e_per_s * exposure_s,
         n_frames=int(n_frames),
         pedestal=str(pedestal),
-        begin_mjd=mjd,
+        mjd=mjd,
         end_mjd=positive_number(header.get("MJD-END")) or mjd + exposure_s / 86400.0,
     )
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from astropy.io import fits
-
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
 from ..fits_files.checksums import file_md5
 from ..fits_files.images import FitsImage, read_image_hdus
@@ -17,47 +15,14 @@ from ..fits_files.pixel_reader import PixelReader, same_pixels
 from ..instruments.detectors import Detector, Geometry
 from ..instruments.keywords import Instrument
 from ..text import escape, format_value
-from .classify import ClassifiedFile, FrameClassifier, LeftOut
+from .classify import FrameClassifier, InputFile, LeftOut
 from .collect import Identity, InputFiles, SetCollector
 from .consistency import check_agreement, common_value, conversion_factor
 from .exposure import ExposureInfo, mode_keywords
 from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
 from .set_of_files import SofEntry
 
-__all__ = ["CalibrationFile", "FrameSet", "RawFrame", "collect_frames"]
-
-
-@dataclass(frozen=True)
-class RawFrame:
-    """A raw frame.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    name : str
-        Its name without the folder.
-    image : FitsImage
-        Layout of its pixels in the file.
-    datasum : str
-        Sum of its data unit, as DATASUM has it; of compressed tiles as their header states it, where it does.
-    mjd : float
-        Start of the exposure, modified Julian date.
-    where : str
-        Its place in the input.
-    """
-
-    path: Path
-    name: str
-    image: FitsImage = field(repr=False)
-    datasum: str
-    mjd: float
-    where: str
-
-    @property
-    def header(self) -> fits.Header:
-        """Its header; see `FitsImage.header`."""
-        return self.image.header
+__all__ = ["CalibrationFile", "FrameSet", "collect_frames"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +61,7 @@ class FrameSet:
     ----------
     kind : FrameKind
         Their kind.
-    frames : tuple of RawFrame
+    frames : tuple of InputFile
         By start and name, whatever their order in the input.
     calibrations : mapping of ProductKind to CalibrationFile
         Calibrations that stand beside them.
@@ -125,7 +90,7 @@ class FrameSet:
     """
 
     kind: FrameKind
-    frames: tuple[RawFrame, ...]
+    frames: tuple[InputFile, ...]
     calibrations: Mapping[ProductKind, CalibrationFile]
     instrument: Instrument
     detector: Detector
@@ -188,58 +153,49 @@ def collect_frames(
     return collector.collect(input_frames)
 
 
-class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
+class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
     """Collects raw frames of one kind and the calibrations beside them."""
 
     def __init__(self, kind: FrameKind, minimum_frames: int | Callable[[str], int], **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(f"raw {kind.noun}", f"raw {kind.plural}", **options)
         self.kind = kind
-        self.noun, self.plural = f"raw {kind.noun}", f"raw {kind.plural}"
         self.minimum_frames = minimum_frames
         self.classifier = FrameClassifier(kind, self.extra)
+
+    def classify(self, entry: SofEntry) -> InputFile | LeftOut:
+        """Classify a file as a raw frame or a calibration."""
+        return self.classifier.classify(entry)
 
     def reading_order(self, entries: Sequence[SofEntry]) -> Sequence[SofEntry]:
         """Return calibrations last: one without INSTRUME is assumed to be of the frames' instrument."""
         return sorted(entries, key=lambda entry: self.kind.calibration(entry.tag) is not None)
 
-    def classify(self, entry: SofEntry) -> ClassifiedFile | LeftOut:
-        """Classify a file as a raw frame or a calibration."""
-        return self.classifier.classify(entry)
+    def is_calibration(self, member: InputFile) -> bool:
+        """Return whether a file is a calibration."""
+        return member.calibration is not None
 
-    def is_counted(self, member: ClassifiedFile) -> bool:
-        """Return whether a file is a raw frame."""
-        return member.exposure is not None
-
-    def fewest(self, counted: Sequence[ClassifiedFile]) -> int:
+    def fewest(self, frames: Sequence[InputFile]) -> int:
         """Return the smallest number of frames for the arm of the first."""
         if not callable(self.minimum_frames):
             return self.minimum_frames
-        return self.minimum_frames(_exposure(counted[0]).detector.arm) if counted else 1
+        return self.minimum_frames(frames[0].arm) if frames else 1
 
-    def time_order(self, member: ClassifiedFile) -> tuple[float, str, str]:
-        """Return start, name and path."""
-        return _exposure(member).mjd, member.entry.path.name, str(member.entry.path)
+    def verify_checksums(self, frames: Sequence[InputFile]) -> list[InputFile]:
+        """Verify check sums, and return the frames with the sum of their data, which reveals copies of an exposure."""
+        sums = self.checksums.verify_each([(frame.images, frame.label) for frame in frames])
+        return [replace(frame, datasum=datasum) for frame, datasum in zip(frames, sums, strict=True)]
 
-    def images(self, member: ClassifiedFile) -> Sequence[FitsImage]:
-        """Return the image of a raw frame."""
-        return [member.image]
-
-    def with_datasum(self, member: ClassifiedFile, datasum: str) -> ClassifiedFile:
-        """Return the frame with the sum of its data, which reveals copies of an exposure."""
-        return replace(member, checksum=datasum)
-
-    def identities(self, member: ClassifiedFile) -> Iterable[Identity[ClassifiedFile]]:
+    def identities(self, member: InputFile) -> Iterable[Identity[InputFile]]:
         """Yield file, exposure and pixels."""
         yield Identity(member.image.fingerprint[:2], "are the same file", "list it once")
         if member.archive_name is not None:
-            mjd, name = _exposure(member).mjd, member.archive_name
-            both = f"MJD-OBS {mjd} and archive name {format_value(name)} are in both"
-            yield Identity((mjd, name), f"are the same exposure, {both}", "leave one out")
-        if member.checksum:
-            key = (member.checksum, *member.image.shape)
+            both = f"MJD-OBS {member.mjd} and archive name {format_value(member.archive_name)} are in both"
+            yield Identity((member.mjd, member.archive_name), f"are the same exposure, {both}", "leave one out")
+        if member.datasum:
+            key = (member.datasum, *member.image.shape)
             yield Identity(key, "hold the same pixels", "leave one out", self._have_same_pixels)
 
-    def _have_same_pixels(self, one: ClassifiedFile, other: ClassifiedFile) -> bool:
+    def _have_same_pixels(self, one: InputFile, other: InputFile) -> bool:
         # a check sum of 32 bits can agree by chance, or be copied with a header: compare the pixels
         try:
             with PixelReader([one.image, other.image]) as reader:
@@ -248,9 +204,10 @@ class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
             self.errors.take(error)
             return False
 
-    def build(self, frames: Sequence[ClassifiedFile], others: Sequence[ClassifiedFile]) -> FrameSet | None:
+    def build(self, frames: Sequence[InputFile], calibrations: Sequence[InputFile]) -> FrameSet | None:
         """Build the set of the values that its frames have in common; None where there is no geometry for it."""
-        agreeing, assumptions = check_agreement([_exposure(frame) for frame in frames], self.errors)
+        exposures = [frame.exposure for frame in frames if frame.exposure is not None]
+        agreeing, assumptions = check_agreement(exposures, self.errors)
         first = agreeing[0]
         values = {meaning: common_value(agreeing, meaning)[1] for meaning in first.values}
         binning = values["biny"] or 1, values["binx"] or 1
@@ -259,23 +216,14 @@ class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
         except FrameError as error:
             self.errors.take(error)
             return None
-        calibrations = self._calibrations(others, first, values, geometry.product_shape)
+        fitting = self._calibrations(calibrations, first, values, geometry.product_shape)
         factor, oddities = conversion_factor(agreeing)
         modes = [values[keyword] for keyword in mode_keywords(first.instrument) if values[keyword] is not None]
+        remarks = (*self.warnings, *self.classifier.warnings, *assumptions, *oddities, *self.checksums.warnings)
         return FrameSet(
             kind=self.kind,
-            frames=tuple(
-                RawFrame(
-                    path=frame.entry.path,
-                    name=frame.entry.path.name,
-                    image=frame.image,
-                    datasum=frame.checksum,
-                    mjd=_exposure(frame).mjd,
-                    where=frame.entry.where,
-                )
-                for frame in frames
-            ),
-            calibrations=calibrations,
+            frames=tuple(frames),
+            calibrations=fitting,
             instrument=first.instrument,
             detector=first.detector,
             arm=first.detector.arm,
@@ -286,24 +234,18 @@ class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
             ndit=values["ndit"] or 1,
             read_mode=escape(modes[0]).strip() if modes else None,
             conad_e_per_adu=factor,
-            warnings=(
-                *self.warnings,
-                *self.classifier.warnings,
-                *assumptions,
-                *oddities,
-                *self.checksums.warnings,
-            ),
+            warnings=remarks,
         )
 
     def _calibrations(
         self,
-        files: Sequence[ClassifiedFile],
+        files: Sequence[InputFile],
         frame: ExposureInfo,
         values: Mapping[str, Any],
         shape: tuple[int, int],
     ) -> dict[ProductKind, CalibrationFile]:
         """Return the calibrations that fit the frames, one of each kind."""
-        fitting: dict[ProductKind, list[ClassifiedFile]] = {}
+        fitting: dict[ProductKind, list[InputFile]] = {}
         for file in files:
             if file.calibration is None:
                 continue
@@ -329,10 +271,10 @@ class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
         return calibrations
 
     def _check_calibration(
-        self, file: ClassifiedFile, kind: ProductKind, frame: ExposureInfo, values: Mapping[str, Any]
+        self, file: InputFile, kind: ProductKind, frame: ExposureInfo, values: Mapping[str, Any]
     ) -> None:
         """Report a calibration of another read-out than the frames, as far as its header states it."""
-        header = file.image.header
+        header = file.header
         found: list[tuple[str, Any, Any]] = [(frame.values["arm"][0], file.arm, frame.detector.arm)]
         if header.get("INSTRUME"):
             instrument = self.classifier.instrument(header, file.label)
@@ -347,17 +289,17 @@ class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
             if value is not None and expected is not None and value != expected:
                 self._report_misfit(file, kind, keyword, value, expected)
 
-    def _report_misfit(self, file: ClassifiedFile, kind: ProductKind, keyword: str, found: Any, expected: Any) -> None:
+    def _report_misfit(self, file: InputFile, kind: ProductKind, keyword: str, found: Any, expected: Any) -> None:
         self.errors.add(
             MixedFramesError,
             f"{file.label}: {keyword} is {format_value(found)}, expected {format_value(expected)} as in the "
             f"{self.kind.plural}: give a {kind.noun} of the same read-out, or none",
         )
 
-    def _read_calibration(self, file: ClassifiedFile, kind: ProductKind, shape: tuple[int, int]) -> CalibrationFile:
+    def _read_calibration(self, file: InputFile, kind: ProductKind, shape: tuple[int, int]) -> CalibrationFile:
         """Describe a calibration, whose images must have the shape of a product."""
         images: dict[str, FitsImage] = {}
-        for image in read_image_hdus(file.entry.path):
+        for image in read_image_hdus(file.path):
             name = image.extname or ("PRIMARY" if image.hdu == 0 else f"HDU{image.hdu}")
             images.setdefault(name, image)
             if image.shape != shape:
@@ -366,15 +308,10 @@ class _RawFrameCollector(SetCollector[ClassifiedFile, FrameSet]):
         if self.strict_checksums or not self.errors:
             self.checksums.verify(list(images.values()), file.label)
         return CalibrationFile(
-            path=file.entry.path,
-            name=file.entry.path.name,
-            category=str(file.image.header.get(PRODUCT_CATEGORY) or file.entry.tag).strip(),
+            path=file.path,
+            name=file.name,
+            category=str(file.header.get(PRODUCT_CATEGORY) or file.entry.tag).strip(),
             images=images,
             datamd5=file_md5(list(images.values())),
             where=file.entry.where,
         )
-
-
-def _exposure(file: ClassifiedFile) -> ExposureInfo:
-    assert file.exposure is not None
-    return file.exposure

@@ -121,7 +121,7 @@ class Provenance:
             header=header,
             ancestor=str(header.get("ESO PRO ANCESTOR") or header.get("ARCFILE") or first.name),
             technique=str(header.get("ESO PRO TECH") or "IMAGE"),
-            begin_mjd=first.begin_mjd,
+            begin_mjd=first.mjd,
             end_mjd=max(master.end_mjd for master in masters.masters),
             exptime_s=None,
         )

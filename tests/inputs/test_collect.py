@@ -79,7 +79,7 @@ def test_a_set_of_nir_darks(darks):
     assert [dark.name for dark in frames.frames] == ["a.fits", "b.fits", "c.fits", "d.fits"]
     assert frames.frames[0].path == darks[0]
     assert frames.tag == "DARK_NIR"
-    assert frames.frames[2].where == "input 3"
+    assert frames.frames[2].entry.where == "input 3"
     assert frames.frames[1].header["ESO SEQ ARM"] == "NIR"
     assert frames.frames[1].mjd == frames.frames[1].header["MJD-OBS"]
     assert (frames.instrument.name, frames.detector.name, frames.arm) == ("SOXS", "Teledyne H2RG", "NIR")
@@ -105,7 +105,7 @@ def test_a_set_of_vis_darks_with_calibrations(make_frame, tmp_path):
     assert frames.conad_e_per_adu == 0.6
     assert frames.dit_s == 300.0
     assert frames.warnings == ()
-    assert [dark.where for dark in frames.frames] == ["darks.sof line 1", "darks.sof line 2", "darks.sof line 4"]
+    assert [dark.entry.where for dark in frames.frames] == ["darks.sof line 1", "darks.sof line 2", "darks.sof line 4"]
     bias, bad = frames.calibrations[MASTER_BIAS], frames.calibrations[STATIC_MAP]
     assert bias is not None
     assert (bias.name, bias.category, bias.datamd5) == ("bias.fits", "MASTER_BIAS_VIS", "0123abcd")
@@ -295,7 +295,7 @@ def test_of_a_folder_the_raw_darks_are_taken(darks, make_frame, tmp_path, pack):
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(name="T")]).writeto(tmp_path / "table.fits")
     frames = collect_frames(str(tmp_path))
     assert [dark.name for dark in frames.frames] == ["a.fits", "b.fits", "c.fits", "d.fits", "e.FITS.GZ"]
-    assert frames.frames[0].where == f"in {tmp_path}"
+    assert frames.frames[0].entry.where == f"in {tmp_path}"
     assert frames.warnings == (
         f"{tmp_path}: left out, not a raw dark: bias.fits (BIAS), odd.fts (no ESO DPR TYPE), "
         "pro.FIT (MASTER_DARK_NIR), sub.fits (a folder), table.fits (no image)",
