@@ -1,27 +1,30 @@
-"""The settings: a YAML file on one side, frozen dataclasses with units, ranges and words on the other."""
+"""The settings: a YAML file for the user, checked models for the recipes."""
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple
 
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, RootModel
+
+from .checked_model import CheckedModel, Schema, check, python_number, setting, valid_values
 from .exceptions import SettingsError
-from .options import Check, Section, finite, nearest, option, parse_yaml, read_section, read_yaml_text, shown
+from .quality.definitions import DEFINITIONS, Range, definition_of
+from .stacking.parameters import DarkRateParameters, NoiseMapParameters, StackParameters
+from .text import format_value, nearest
+from .yaml_files import parse_yaml, read_yaml_text
 
 __all__ = [
-    "ARMS",
-    "QC_NAMES",
     "ArmSettings",
-    "DarkCurrentSettings",
     "InputSettings",
     "InstrumentSettings",
+    "MasterBiasSettings",
     "MasterDarkSettings",
-    "NoiseMapSettings",
-    "QualityRanges",
     "QualitySettings",
     "SettingRow",
     "Settings",
@@ -29,220 +32,170 @@ __all__ = [
     "settings_table",
 ]
 
-#: Arms that a section may hold values for.
-ARMS = ("NIR", "VIS", "UVB", "ACQ")
+RANGE_WORDS = "[low, high] with low <= high, null for an open end"
+PATH_WORDS = "a path, or null"
 
-#: Quality figures that the section ``quality`` may give a range for: those of a master dark, then of a dark rate.
-QC_NAMES = (
-    "MDARK MEDIAN", "MDARK MEAN", "MDARK STDEV", "DARK CURRENT", "DARK CURRENT ERR", "RON RAW", "RON MASTER",
-    "RON MASTER RATIO", "BIAS NOISE", "FPN", "STRUCT X", "STRUCT Y", "CONTAM", "PULL STD", "HOTPIX NUM",
-    "HOTPIX FRAC", "HOTPIX ABS1", "HOTPIX ABS2", "HOTPIX ABS3", "HOTPIX FDR", "COLDPIX NUM", "NOISYPIX NUM",
-    "AMBIGPIX NUM", "SATPIX NUM", "CRRATE", "REJECT FRAC", "INVALID FRAC", "LEVEL SCATTER", "LEVEL TREND",
-    "DETECTOR TEMP", "DETECTOR TEMP RANGE",
-    "DARK RATE", "DARK RATE ERR", "OFFSET", "LEVEL CHI2", "CHI2 MEDIAN", "NONLIN NUM", "NODATA NUM",
-)  # fmt: skip
-
-#: Low and high end of a range, None where it is open.
-Range = tuple[float | None, float | None]
-
-#: Ranges that hold unless the settings say otherwise, and the words for them.
-QUALITY_DEFAULTS: Mapping[str, tuple[Range, str]] = {
-    "PULL STD": ((0.9, 1.1), "width of the residuals in units of their error"),
-    "RON MASTER RATIO": ((0.9, 1.1), "noise of the master over what so many frames should leave"),
-    "REJECT FRAC": ((None, 0.05), "fraction of the samples that were rejected"),
-    "INVALID FRAC": ((None, 0.01), "fraction of the samples without data"),
-    "LEVEL SCATTER": ((None, 50.0), "scatter of the levels of the frames, electron"),
-}
-#: The same for single arms: what is specified or known of their detectors.
-QUALITY_ARM_DEFAULTS: Mapping[str, Mapping[str, tuple[Range, str]]] = {
-    "NIR": {
-        "RON RAW": ((3.0, 20.0), "read noise of a double-correlated frame, electron"),
-        "DARK CURRENT": ((None, 0.005), "specified dark current, electron/s"),
-        "HOTPIX FRAC": ((None, 0.02), "a detector like it has half a per cent"),
-    },
-    "VIS": {
-        "RON RAW": ((1.5, 8.0), "read noise, slow to fast, electron"),
-        "DARK CURRENT": ((None, 0.00012), "specified dark current, electron/s"),
-        "HOTPIX FRAC": ((None, 0.005), "a detector like it has less than a thousandth"),
-    },
-    "UVB": {
-        "RON RAW": ((1.5, 8.0), "read noise, slow to fast, electron"),
-        "HOTPIX FRAC": ((None, 0.005), "a detector like it has a thousandth"),
-    },
-    "ACQ": {
-        "RON RAW": ((1.5, 8.0), "read noise, electron"),
-        "DARK CURRENT": ((None, 0.00012), "specified dark current, electron/s"),
-        "HOTPIX FRAC": ((None, 0.005), "a detector like it has less than a thousandth"),
-    },
-}
-
-RANGE_WORDS = "[low, high], null for an open end"
-
-DEFAULT_FILE = Path(__file__).with_name("settings.yaml")
+#: Arms whose detectors have default ranges.
+ARMS_WITH_RANGES = tuple(dict.fromkeys(arm for definition in DEFINITIONS.values() for arm in definition.arm_ranges))
 
 
-@dataclass(frozen=True)
-class MasterDarkSettings(Section):
-    """Section ``soxs-mdark``: how darks become a master dark."""
+class MasterDarkSettings(StackParameters):
+    """Section ``soxs-mdark``: how raw darks become a master dark."""
 
-    frame_clipping_sigma: float = option(
-        10.0,
-        "sigmas from the median frame flux beyond which a pixel joins the frame's bad-pixel mask",
-        "sigma",
-        low=0,
-    )
-    clipping_iteration_count: int = option(
-        5, "iterations of that clip", low=1, high=100, aliases=("frame-clipping-iterations",)
-    )
-    stacked_clipping_sigma: float = option(
-        5.0,
-        "sigmas from the median pixel flux beyond which a sample is left out of the stack",
-        "sigma",
-        low=0,
-    )
-    stacked_clipping_iterations: int = option(5, "iterations of that clip", low=1, high=100)
-    stacked_clipping_scale: str = option(
-        "noise-model", "what one sigma of that clip is", choices=("noise-model", "std", "mad")
-    )
-    minimum_frames: int = option(3, "fewer frames than this are refused", "frames", low=2, high=1000)
+    minimum_frames: int = setting(3, "fewer frames than this are refused", "frames", ge=2, le=1000)
 
 
-@dataclass(frozen=True)
-class NoiseMapSettings(Section):
-    """Section ``create-noise-map``: what makes a pixel hot, cold or noisy."""
+class MasterBiasSettings(StackParameters):
+    """Section ``soxs-mbias``: how raw biases become a master bias."""
 
-    hot_pixel_sigma: float = option(
-        5.0, "errors above the local background beyond which a pixel is hot", "sigma", low=0
-    )
-    cold_pixel_sigma: float = option(
-        5.0, "errors below the local background beyond which a pixel is cold", "sigma", low=0
-    )
-    noisy_pixel_sigma: float = option(
-        5.5, "sigmas above the noise model beyond which a pixel's scatter is noisy", "sigma", low=0
-    )
-    noisy_minimum_frames: int = option(
-        5, "with fewer frames than this, noisy pixels are not looked for", "frames", low=3, high=1000
-    )
-    background_box: int = option(
-        8, "side of the blocks whose medians make the smooth local background", "pixels", low=4, high=64
-    )
+    minimum_frames: int = setting(3, "fewer frames than this are refused", "frames", ge=2, le=1000)
 
 
-@dataclass(frozen=True)
-class DarkCurrentSettings(Section):
-    """Section ``dark-current``: how master darks of different exposures become a dark-rate map."""
-
-    nonlinear_sigma: float = option(
-        5.0, "a pixel is non-linear where its chi2 is less probable than so many sigmas to one side", "sigma", low=0
-    )
-
-
-class QualityRanges(Mapping[str, Range]):
-    """Ranges by the name of their quality figure: a mapping that does not change.
-
-    Parameters
-    ----------
-    ranges : mapping of str to (float or None, float or None)
-        Low and high end of each range, None for an open end.
-
-    Raises
-    ------
-    ValueError
-        When a name is none of `QC_NAMES`, or a range is none.
-    """
-
-    __slots__ = ("_ranges",)
-
-    def __init__(self, ranges: Mapping[str, Any]) -> None:
-        if not isinstance(ranges, Mapping) or not set(ranges) <= set(QC_NAMES):
-            raise ValueError("ranges by the names in QC_NAMES")
-        self._ranges = {name: checked_range(span) for name, span in ranges.items()}
-
-    def __getitem__(self, name: str) -> Range:
-        return self._ranges[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._ranges)
-
-    def __len__(self) -> int:
-        return len(self._ranges)
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._ranges.items()))
-
-    def __repr__(self) -> str:
-        return f"QualityRanges({self._ranges!r})"
-
-
-def checked_range(value: Any) -> Range:
-    """Return ``[low, high]`` as a pair of floats or None; raises ValueError that says what was expected."""
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError(RANGE_WORDS)
-    low, high = (None if end is None else finite(end) for end in value)
-    if (low is None) != (value[0] is None) or (high is None) != (value[1] is None):
-        raise ValueError(RANGE_WORDS)
+def _ordered(limits: Range) -> Range:
+    low, high = limits
     if low is not None and high is not None and low > high:
-        raise ValueError(f"{RANGE_WORDS}, with low <= high")
-    return low, high
+        raise ValueError(RANGE_WORDS)
+    return limits
 
 
-@dataclass(frozen=True)
-class QualitySettings(Section):
-    """Section ``quality``: the range that a quality figure passes in; one without a range has no verdict."""
+def _known_name(name: str) -> str:
+    if "{" in name:
+        raise ValueError("a number")
+    definition_of(name)
+    return name
 
-    ranges: QualityRanges = field(
-        default_factory=lambda: QualityRanges({name: span for name, (span, _) in QUALITY_DEFAULTS.items()}),
-        metadata={"check": QualityRanges},
-    )
+
+def _quality_schema(schema: Schema) -> None:
+    """List the QC values in the schema of the section ``quality``."""
+    any_range = schema.pop("additionalProperties")
+    parts = {}
+    for definition in DEFINITIONS.values():
+        part = {**any_range, "description": definition.words}
+        if definition.unit:
+            part["unit"] = definition.unit
+        if definition.range != (None, None):
+            part["default"] = list(definition.range)
+        if definition.arm_ranges:
+            part["default-of-arms"] = {arm: list(limits) for arm, (limits, _) in definition.arm_ranges.items()}
+        parts[definition.name] = part
+    numbered = {f"^{name.replace('{i}', '[1-9][0-9]{0,3}')}$": parts.pop(name) for name in list(parts) if "{i}" in name}
+    schema |= {"properties": parts, "patternProperties": numbered, "additionalProperties": False}
+
+
+_End = Annotated[float | None, BeforeValidator(python_number)]
+_CheckedRange = Annotated[
+    tuple[_End, _End], Field(strict=False, json_schema_extra={"expected": RANGE_WORDS}), AfterValidator(_ordered)
+]
+
+
+class QualitySettings(RootModel[dict[Annotated[str, AfterValidator(_known_name)], _CheckedRange]]):
+    """Section ``quality``: the range in which a QC value passes, by its name."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, json_schema_extra=_quality_schema)
 
     @classmethod
-    def keys(cls) -> dict[str, tuple[str, Check]]:
-        """Return the names of the quality figures, each with the check of its range."""
-        return {name: (name, checked_range) for name in QC_NAMES}
+    def defaults(cls, arm: str) -> QualitySettings:
+        """Return the default ranges of an arm."""
+        ranges = {name: one.range for name, one in DEFINITIONS.items() if one.range != (None, None)}
+        of_arm = {name: one.arm_ranges[arm][0] for name, one in DEFINITIONS.items() if arm in one.arm_ranges}
+        return cls(ranges | of_arm)
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        """Low and high end of each range by the name of the QC value; None for an open end."""
+        return MappingProxyType(self.root)
+
+    def updated(self, other: QualitySettings) -> QualitySettings:
+        """Return a copy with the ranges that were given to another one."""
+        return QualitySettings({**self.root, **other.root})
 
     def as_mapping(self) -> dict[str, Any]:
-        """Return the ranges by the names of their quality figures."""
-        return dict(self.ranges)
+        """Return the ranges by the names of their QC values."""
+        return dict(self.root)
 
-    def with_values(self, values: Mapping[str, Any]) -> QualitySettings:
-        """Return a copy with some ranges changed."""
-        return QualitySettings(QualityRanges({**self.ranges, **values}))
-
-    def for_arm(self, arm: str, given: Iterable[str] = ()) -> QualitySettings:
-        """Return a copy with the defaults of an arm, but for the figures whose common range was given."""
-        defaults = {name: span for name, (span, _) in QUALITY_ARM_DEFAULTS.get(arm, {}).items()}
-        return self.with_values({**defaults, **{name: self.ranges[name] for name in given if name in self.ranges}})
+    def __hash__(self) -> int:
+        return hash(frozenset(self.root.items()))
 
 
-@dataclass(frozen=True)
-class InputSettings(Section):
-    """Section ``input``: how input files are looked at."""
+class InputSettings(CheckedModel):
+    """Section ``input``: how input files are verified."""
 
-    verify_checksums: str = option(
-        "warn", "what a wrong CHECKSUM or DATASUM of an input file leads to: a warning, or (strict) a refusal",
-        choices=("warn", "strict"),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class InstrumentSettings(Section):
-    """Section ``instruments``: an instrument that soxspipe does not know yet."""
-
-    table: Path | None = option(  # noqa: RUF009 - it makes a field, as for the others
-        None, "instrument table that comes before those shipped; relative to this file"
+    verify_checksums: Literal["warn", "strict"] = setting(
+        "warn", "a wrong CHECKSUM or DATASUM of an input file leads to a warning or (strict) to a refusal"
     )
 
 
-@dataclass(frozen=True)
-class ArmSettings:
-    """All settings of one arm, one attribute a section of the file."""
+def _path(value: Any) -> Path | None:
+    """Return a path with the home folder expanded."""
+    text = str(value)
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not text or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
+        raise ValueError(PATH_WORDS)
+    return Path(os.path.expanduser(text))
 
-    soxs_mdark: MasterDarkSettings = field(default_factory=MasterDarkSettings)
-    create_noise_map: NoiseMapSettings = field(default_factory=NoiseMapSettings)
-    dark_current: DarkCurrentSettings = field(default_factory=DarkCurrentSettings)
-    quality: QualitySettings = field(default_factory=QualitySettings)
-    input: InputSettings = field(default_factory=InputSettings)
-    instruments: InstrumentSettings = field(default_factory=InstrumentSettings)
+
+class InstrumentSettings(CheckedModel):
+    """Section ``instruments``: an instrument that soxspipe does not know yet."""
+
+    table: Annotated[Path | None, BeforeValidator(_path)] = setting(
+        None, "instrument table that comes before the shipped ones; relative to this file", expected=PATH_WORDS
+    )
+
+
+def _section(defaults: Callable[[], Any], words: str) -> Any:
+    return Field(default_factory=defaults, description=words)
+
+
+class ArmSettings(CheckedModel):
+    """All settings of one arm, one attribute for each section of the file."""
+
+    soxs_mdark: MasterDarkSettings = _section(MasterDarkSettings, "How raw darks become a master dark.")
+    soxs_mbias: MasterBiasSettings = _section(MasterBiasSettings, "How raw biases become a master bias.")
+    create_noise_map: NoiseMapParameters = _section(
+        NoiseMapParameters, "Limits beyond which a pixel is hot, cold or noisy."
+    )
+    dark_current: DarkRateParameters = _section(
+        DarkRateParameters, "How master darks of different exposures become a map of dark rates."
+    )
+    quality: QualitySettings = _section(
+        lambda: QualitySettings.defaults(""),
+        "The range in which a QC value passes: [low, high], null for an open end. A value out of its range is a "
+        "warning and a verdict in the product. Any QC value may be given a range.",
+    )
+    input: InputSettings = _section(InputSettings, "How input files are verified.")
+    instruments: InstrumentSettings = _section(InstrumentSettings, "An instrument that soxspipe does not know yet.")
+
+
+#: Attribute and model of each section, by its key in the file.
+_SECTIONS: dict[str, tuple[str, Any]] = {
+    name.replace("_", "-"): (name, section.annotation) for name, section in ArmSettings.model_fields.items()
+}
+#: Sections that are needed before the arm is known.
+_WITHOUT_ARMS = ("input", "instruments")
+
+
+def _arms_of(table: Path | None) -> tuple[str, ...]:
+    """Return the arms of the shipped instrument tables, and of a further one."""
+    from .instruments.keywords import load_instrument, shipped_instruments
+
+    instruments = [*shipped_instruments(), *([] if table is None else [load_instrument(table)])]
+    return tuple(dict.fromkeys(arm for instrument in instruments for arm in instrument.detectors))
+
+
+def _arms_for(mapping: Mapping[Any, Any], folder: Path | None, lines: list[str]) -> tuple[str, ...]:
+    """Return the arms that sections may name; a table is read only where a key needs it."""
+    keys = {key for values in mapping.values() if isinstance(values, Mapping) for key in values}
+    keys -= {key for _, model in _SECTIONS.values() for key in model.model_json_schema()["properties"]}
+    arms = _arms_of(None) if keys else ()
+    instruments = mapping.get("instruments")
+    table = instruments.get("table") if isinstance(instruments, Mapping) else None
+    if not keys <= set(arms) and isinstance(table, str | Path) and table:
+        try:
+            return _arms_of((folder or Path()) / os.path.expanduser(table))
+        except SettingsError as error:
+            lines += error.faults
+    return arms
 
 
 @dataclass(frozen=True)
@@ -252,18 +205,16 @@ class Settings:
     Attributes
     ----------
     name : str
-        Where they come from, as messages call it.
+        Their source, for messages.
     common : ArmSettings
-        Settings of an arm that has no values of its own.
+        Settings of an arm without own values.
     arms : tuple of (str, ArmSettings)
-        Settings of the arms that have.
+        Settings of the arms that have own values.
     """
 
-    name: str = field(default="settings", compare=False)
-    common: ArmSettings = field(default_factory=ArmSettings)
-    arms: tuple[tuple[str, ArmSettings], ...] = field(
-        default_factory=lambda: tuple((arm, ArmSettings(quality=QualitySettings().for_arm(arm))) for arm in ARMS)
-    )
+    name: str = field(compare=False)
+    common: ArmSettings
+    arms: tuple[tuple[str, ArmSettings], ...]
 
     @property
     def input(self) -> InputSettings:
@@ -276,34 +227,32 @@ class Settings:
         return self.common.instruments
 
     def for_arm(self, arm: str) -> ArmSettings:
-        """Return the settings of one arm; an arm without values of its own has the common ones."""
+        """Return the settings of one arm; an arm without own values has the common ones."""
         return dict(self.arms).get(arm, self.common)
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None) -> Settings:
-        """Make settings from whatever a user has.
+        """Make settings from a file, a mapping or other settings.
 
         Parameters
         ----------
         source : str, path-like, mapping, Settings or None
-            A settings file, the same as a mapping, or None for the file that comes with soxspipe.
+            A settings file, or a mapping laid out as one; None for the defaults.
 
         Returns
         -------
         Settings
-            What ``source`` leaves out has its default.
+            Values that ``source`` leaves out have their defaults.
 
         Raises
         ------
         SettingsError
-            With all faults at once, one line a fault.
+            With all faults at once, one line for each.
         """
         if isinstance(source, Settings):
             return source
-        if isinstance(source, Mapping):
-            return cls.from_mapping(source)
-        if source is None:
-            return _shipped_settings()
+        if source is None or isinstance(source, Mapping):
+            return cls.from_mapping(source or {})
         if not isinstance(source, str | os.PathLike):
             raise SettingsError(f"settings: found a {type(source).__name__}, expected a path or a mapping")
         path = Path(os.path.expanduser(source))
@@ -330,9 +279,9 @@ class Settings:
         mapping : mapping
             Sections with their keys and values.
         name : str
-            Where it comes from, for messages.
+            Source of the mapping, for messages.
         folder : pathlib.Path, optional
-            What a relative path in the settings is relative to; the working directory when left out.
+            Folder that paths in the settings are relative to; default: the working directory.
         faults : iterable of str
             Faults found before, to be raised with those found here.
 
@@ -343,77 +292,178 @@ class Settings:
         Raises
         ------
         SettingsError
-            With all faults at once, one line a fault.
+            With all faults at once, one line for each.
         """
-        found = list(faults)
-        sections = {one.name.replace("_", "-"): one.name for one in fields(ArmSettings)}
-        common: dict[str, Any] = {}
-        arms: dict[str, dict[str, Any]] = {}
-        for key, values in {"quality": None, **mapping}.items():
-            if key not in sections:
-                found.append(f"{name}: unknown section {shown(key)}: {nearest(key, sections)}")
+        lines, given = list(faults), {"": dict[str, Any]()}
+        arms = _arms_for(mapping, folder, lines)
+        for key, values in mapping.items():
+            if key not in _SECTIONS:
+                lines.append(f"{name}: unknown section {format_value(key)}: {nearest(key, _SECTIONS)}")
                 continue
-            attribute = sections[key]
-            # what is needed before the arm is known cannot depend on it
-            own = () if attribute in ("input", "instruments") else ARMS
-            base = read_section(values, getattr(ArmSettings(), attribute), f"{name}: {key}", found, own)
-            common[attribute] = base
-            given = values if isinstance(values, Mapping) else {}
-            for arm in own:
-                of_arm = base.for_arm(arm, given) if isinstance(base, QualitySettings) else base
-                if arm in given:
-                    of_arm = read_section(given[arm], of_arm, f"{name}: {key} {arm}", found)
-                if of_arm != base:
-                    arms.setdefault(arm, {})[attribute] = of_arm
-        if found:
-            raise SettingsError(found)
-        for_all = ArmSettings(**common)
-        if folder is not None and for_all.instruments.table is not None:
-            for_all = replace(for_all, instruments=InstrumentSettings(folder / for_all.instruments.table))
-        return cls(name, for_all, tuple((arm, replace(for_all, **arms[arm])) for arm in ARMS if arm in arms))
+            attribute, model = _SECTIONS[key]
+            own_arms = () if attribute in _WITHOUT_ARMS else arms
+            parts = {"": values}
+            if isinstance(values, Mapping):
+                parts = {"": {k: value for k, value in values.items() if k not in own_arms}}
+                parts |= {arm: values[arm] for arm in own_arms if arm in values}
+            for arm, part in parts.items():
+                try:
+                    section = check(model, part, f"{name}: {key} {arm}".rstrip(), other_keys=() if arm else own_arms)
+                    given.setdefault(arm, {})[attribute] = section
+                except SettingsError as error:
+                    lines += error.faults
+        if lines:
+            raise SettingsError(lines)
+        table = given[""].get("instruments", InstrumentSettings()).table
+        if folder is not None and table is not None:
+            given[""]["instruments"] = InstrumentSettings(table=folder / table)
+
+        def settings_of(arm: str) -> ArmSettings:
+            sections: dict[str, Any] = {"quality": QualitySettings.defaults(arm)}
+            for part in (given[""], given.get(arm, {})):
+                for attribute, section in part.items():
+                    sections[attribute] = sections[attribute].updated(section) if attribute in sections else section
+            return ArmSettings(**sections)
+
+        common = settings_of("")
+        of_arms = ((arm, settings_of(arm)) for arm in dict.fromkeys([*ARMS_WITH_RANGES, *given]) if arm)
+        return cls(name, common, tuple((arm, settings) for arm, settings in of_arms if settings != common))
+
+    @staticmethod
+    def json_schema(table: Path | None = None) -> Schema:
+        """Return a JSON schema (draft 2020-12) of the settings file, for editors.
+
+        Parameters
+        ----------
+        table : pathlib.Path, optional
+            An instrument table, for its arms.
+
+        Returns
+        -------
+        dict
+            Sections, arms in sections, keys with description, unit, default and range.
+        """
+        arms = _arms_of(table)
+        sections, parts = {}, {}
+        for key, (attribute, model) in _SECTIONS.items():
+            part = _section_schema(model)
+            own_arms = () if attribute in _WITHOUT_ARMS else arms
+            parts[key] = part
+            sections[key] = {
+                **part,
+                "description": ArmSettings.model_fields[attribute].description,
+                "properties": {**part["properties"], **{arm: {"$ref": f"#/$defs/{key}"} for arm in own_arms}},
+            }
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Settings of soxspipe",
+            "type": ["object", "null"],
+            "properties": sections,
+            "additionalProperties": False,
+            "$defs": {key: part for key, part in parts.items() if key not in _WITHOUT_ARMS},
+        }
 
 
-@functools.cache
-def _shipped_settings() -> Settings:
-    return Settings.from_text(default_settings_text(), str(DEFAULT_FILE))
-
-
-def default_settings_text() -> str:
-    """Return the settings file that comes with soxspipe, comments included, ready to edit."""
-    return read_yaml_text(DEFAULT_FILE)
+def _section_schema(model: type[Any]) -> Schema:
+    """Return the JSON schema of a section, with all keys that it may hold."""
+    schema = model.model_json_schema()
+    properties: Schema = {}
+    for key, part in schema["properties"].items():
+        for name in (key, *part.get("also", ())):
+            properties[name] = {keyword: value for keyword, value in part.items() if keyword not in ("title", "also")}
+    return {**schema, "type": ["object", "null"], "properties": properties}
 
 
 class SettingRow(NamedTuple):
-    """One line of the documentation's table of settings."""
+    """One line of the documentation's table of settings.
+
+    Attributes
+    ----------
+    section : str
+        Section of the file.
+    arm : str
+        Arm that the default holds for; empty for all arms.
+    key : str
+        Key in the file.
+    default : str
+        Default, as the file writes it.
+    unit : str
+        Unit, empty for pure numbers.
+    range : str
+        Valid values.
+    words : str
+        Meaning.
+    """
 
     section: str
+    arm: str
     key: str
-    type: str
-    default: Any
+    default: str
     unit: str
     range: str
     words: str
 
 
 def settings_table() -> list[SettingRow]:
-    """Return all settings, in the order of the settings file, for the documentation."""
-    rows = []
-    for section in fields(ArmSettings):
-        name = section.name.replace("_", "-")
-        for one in fields(getattr(ArmSettings(), section.name)):
-            facts = one.metadata
-            if section.name == "quality":
-                rows += [
-                    SettingRow(name, key, "range", span, "", RANGE_WORDS, words)
-                    for key, (span, words) in QUALITY_DEFAULTS.items()
-                ]
-                rows += [
-                    SettingRow(name, f"{arm}: {key}", "range", span, "", RANGE_WORDS, words)
-                    for arm, ranges in QUALITY_ARM_DEFAULTS.items()
-                    for key, (span, words) in ranges.items()
-                ]
-            else:
-                kind = "path" if facts["type"] is Path else facts["type"].__name__
-                key = one.name.replace("_", "-")
-                rows.append(SettingRow(name, key, kind, one.default, facts["unit"], facts["range"], facts["words"]))
-    return rows
+    """Return all settings that have a default, in the order of the settings file."""
+    return [row for section, (_, model) in _SECTIONS.items() for row in _section_rows(section, model)]
+
+
+def _section_rows(section: str, model: type[Any]) -> Iterator[SettingRow]:
+    for key, part in model.model_json_schema()["properties"].items():
+        if "default" in part:
+            also = f" (also accepted: {', '.join(part['also'])})" if "also" in part else ""
+            default, unit = _yaml_value(part["default"]), part.get("unit", "")
+            yield SettingRow(section, "", key, default, unit, valid_values(part), f"{part['description']}{also}")
+    if section == "quality":
+        for arm in ARMS_WITH_RANGES:
+            for name, definition in DEFINITIONS.items():
+                if arm in definition.arm_ranges:
+                    limits, reason = definition.arm_ranges[arm]
+                    yield SettingRow(section, arm, name, _yaml_value(limits), definition.unit, RANGE_WORDS, reason)
+
+
+def _yaml_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml_value, value))}]"
+    return "null" if value is None else str(value)
+
+
+_EXAMPLE = """\
+#
+#   soxs-mdark:
+#     minimum-frames: 3
+#     NIR:
+#       minimum-frames: 5"""
+
+
+def default_settings_text() -> str:
+    """Return the text of the settings file with all defaults and comments, ready to edit."""
+    head = (
+        "The settings of soxspipe, with their defaults. Copy this file, keep the lines that you want to change, and "
+        "give the copy with --settings: values that are left out keep their defaults. In any section except "
+        f"{' and '.join(_WITHOUT_ARMS)}, values under the name of an arm ({', '.join(ARMS_WITH_RANGES)}) hold for that "
+        "arm alone:"
+    )
+    lines = [*_comment(head), _EXAMPLE]
+    for section, (attribute, model) in _SECTIONS.items():
+        lines += ["", *_comment(ArmSettings.model_fields[attribute].description or "")]
+        if section == "quality":
+            for recipe in dict.fromkeys(recipe for one in DEFINITIONS.values() for recipe in one.recipes):
+                names = [name.replace(" ", "\xa0") for name, one in DEFINITIONS.items() if recipe in one.recipes]
+                lines += _comment(f"- {recipe}: {', '.join(names)}", "  ")
+        lines.append(f"{section}:")
+        arm = ""
+        for row in _section_rows(section, model):
+            if row.arm != arm:
+                arm = row.arm
+                lines.append(f"  {arm}:")
+            unit = f" ({row.unit})" if row.unit not in row.words else ""
+            entry = f"{'    ' if arm else '  '}{row.key}: {row.default}"
+            lines.append(f"{entry:<37} # {row.words}{unit}")
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str, indent: str = "") -> list[str]:
+    lines = textwrap.wrap(text, 118, initial_indent="# ", subsequent_indent=f"# {indent}")
+    return [line.replace("\xa0", " ") for line in lines]  # no name of a QC value is broken

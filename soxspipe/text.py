@@ -1,14 +1,19 @@
-"""Text for messages and logs: escaped, formatted."""
+"""Text of messages: escaped, shortened, with the nearest valid name."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["escape", "format_value"]
+__all__ = ["escape", "format_value", "nearest"]
+
+#: Longer values are cut in a message: the width of a header card.
+LONGEST_VALUE = 80
 
 
 def escape(text: object) -> str:
-    r"""Escape what would disturb a terminal or a log: control characters, escape sequences, broken unicode.
+    r"""Escape control characters, escape sequences and broken unicode, which would disturb a terminal or a log.
 
     Parameters
     ----------
@@ -27,5 +32,38 @@ def escape(text: object) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Write a header's value for a message: words in quotes, nothing in it that disturbs a terminal."""
-    return f"'{escape(value)}'" if isinstance(value, str) else escape(value)
+    """Return a value for a message: text in quotes, escaped, at most 80 characters.
+
+    Parameters
+    ----------
+    value : object
+        A value of a header, a settings file or an instrument table.
+
+    Returns
+    -------
+    str
+    """
+    try:
+        text = f"'{escape(value)}'" if isinstance(value, str) else escape(value)
+    except ValueError:  # an integer of thousands of digits
+        text = f"<{type(value).__name__} of {value.bit_length()} bits>"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """Return the remedy for an unknown name: the valid name that is nearest, or all valid names.
+
+    Parameters
+    ----------
+    name : object
+        The unknown name.
+    valid : iterable of str
+        The valid names.
+
+    Returns
+    -------
+    str
+    """
+    by_lower_case = {valid_name.lower(): valid_name for valid_name in valid}
+    near = difflib.get_close_matches(str(name)[:LONGEST_VALUE].lower(), by_lower_case, n=1)
+    return f"did you mean '{by_lower_case[near[0]]}'?" if near else f"expected {', '.join(by_lower_case.values())}"

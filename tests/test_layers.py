@@ -20,12 +20,13 @@ RANKS = {
     "soxspipe.signals": 0,
     "soxspipe.version": 0,
     "soxspipe.text": 0,
+    "soxspipe.checked_model": 0,
     "soxspipe.pixel_codes": 0,
     "soxspipe.parallel": 0,
     "soxspipe.run_log": 0,
     "soxspipe.stacking": 1,
     "soxspipe.quality": 1,
-    "soxspipe.options": 2,
+    "soxspipe.yaml_files": 2,
     "soxspipe.settings": 2,
     "soxspipe.instruments": 2,
     "soxspipe.fits_files": 2,
@@ -50,10 +51,10 @@ ONLY_IN = {
     "fundamentals": {"soxspipe.cli.fundamentals_adapter"},
     "docopt": {"soxspipe.cli.command_line"},
     "tqdm": {"soxspipe.cli.terminal"},
-    "yaml": {"soxspipe.options", "soxspipe.cli.fundamentals_adapter"},
+    "yaml": {"soxspipe.yaml_files"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
-NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.options"}
+NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.yaml_files"}
 
 #: What no import of a soxspipe module may bring along.
 HEAVY = {"ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "tqdm", "dask", "pandas", "numba"}

@@ -18,7 +18,7 @@ from docutils.statemachine import StringList
 
 from soxspipe.cli.command_line import USAGE
 from soxspipe.instruments.keywords import shipped_instruments
-from soxspipe.settings import SettingRow, settings_table
+from soxspipe.settings import settings_table
 
 CHANGES = Path(__file__).parents[2] / "CHANGES.md"
 
@@ -39,13 +39,6 @@ def table(header: list[str], rows: list[list[str]], widths: list[int], literal: 
     return nodes.table("", group, classes=["colwidths-given"])
 
 
-def value_text(row: SettingRow) -> str:
-    """Write a default as the settings file has it."""
-    if row.type == "range":
-        return "[" + ", ".join("null" if end is None else f"{end:g}" for end in row.default) + "]"
-    return "null" if row.default is None else str(row.default)
-
-
 class SettingsTable(Directive):
     """The settings, with type, range, default and words."""
 
@@ -62,7 +55,12 @@ class SettingsTable(Directive):
             if len(wanted) > 1:
                 found.append(nodes.paragraph("", "", nodes.literal(section, section)))
             lines = [
-                [row.key, value_text(row), f"{row.range} {row.unit}".strip(), row.words]
+                [
+                    f"{row.arm}: {row.key}" if row.arm else row.key,
+                    row.default,
+                    f"{row.range} {row.unit}".strip(),
+                    row.words,
+                ]
                 for row in settings_table()
                 if row.section == section
             ]
@@ -149,9 +147,15 @@ def keep_attribute_comments(app: Any) -> None:
     app.connect("autodoc-process-docstring", put_back, priority=900)
 
 
+def skip_of_pydantic(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what every pydantic model has."""
+    return True if name.startswith("model_") else None
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the directives."""
     keep_attribute_comments(app)
+    app.connect("autodoc-skip-member", skip_of_pydantic)
     app.add_directive("settings-table", SettingsTable)
     app.add_directive("detector-table", DetectorTable)
     app.add_directive("usage-text", UsageText)

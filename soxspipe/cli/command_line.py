@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import CommandLineError, ProductExistsError, SoxspipeError
-from ..text import escape
+from ..text import escape, nearest
 from ..version import __version__
 from .terminal import Terminal, Terminated, deliver, fault_lines
 
@@ -194,8 +194,6 @@ def _parsed(argv: list[str], terminal: Terminal) -> dict[str, Any] | int:
 
 def _misfit(argv: list[str]) -> str:
     """Say why arguments do not fit the usage, where docopt does not."""
-    from ..options import nearest
-
     words = argv[: argv.index("--")] if "--" in argv else argv
     known = sorted({word.strip("[](),=") for word in USAGE.replace("=", " ").split() if word.startswith(("--", "[--"))})
     for name in (word.partition("=")[0] for word in words if word.startswith("--")):
@@ -271,9 +269,9 @@ def _recipe(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     output = "." if options["--output"] is None else _path(options["--output"], "--output")
     settings = None
     if options["--settings"] is not None:
-        from .fundamentals_adapter import load_settings
+        from ..settings import Settings
 
-        settings = load_settings(_path(options["--settings"], "--settings"))
+        settings = Settings.load(_path(options["--settings"], "--settings"))
     from ..execution.batch import Outcome, outcomes
     from ..parallel import default_workers
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import FrameError, SettingsError
-from ..options import parse_yaml, read_yaml_text, shown
+from ..text import format_value
+from ..yaml_files import parse_yaml, read_yaml_text
 from .detectors import Detector
 
 __all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instruments"]
@@ -116,7 +117,7 @@ def load_instrument(path: Path) -> Instrument:
 
 def _names(names: Any) -> tuple[str, ...]:
     if not isinstance(names, list | None):
-        raise ValueError(f"{shown(names)} stands where a list of names is expected")
+        raise ValueError(f"{format_value(names)} stands where a list of names is expected")
     return tuple(str(name) for name in names or ())
 
 

@@ -13,7 +13,7 @@ from ..inputs.masters import MasterSet
 from ..inputs.raw_frames import CalibrationFile, FrameSet
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
-from ..options import read_yaml_text
+from ..yaml_files import read_yaml_text
 
 __all__ = ["INSTRUMENT_TABLE", "Provenance", "text_md5"]
 

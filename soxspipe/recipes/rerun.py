@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from astropy.io import fits
@@ -12,12 +12,12 @@ from astropy.io import fits
 from ..exceptions import CommandLineError, ErrorCollector, FrameError
 from ..fits_files.checksums import ChecksumVerifier
 from ..fits_files.images import read_image_hdus
-from ..options import parse_yaml
 from ..products.compare import compare_products
 from ..products.find_inputs import RECIPE, find_inputs, numbered
 from ..products.provenance import INSTRUMENT_TABLE
 from ..settings import ArmSettings, Settings
 from ..text import escape, format_value
+from ..yaml_files import parse_yaml
 from .base_recipe import Progress, RecipeProduct
 from .soxs_mdark import soxs_mdark
 
@@ -113,7 +113,9 @@ def rerun(
 def _settings(header: fits.Header, path: Path, tables: Sequence[Path]) -> Settings:
     """Return the settings that the parameters in a header stand for."""
     defaults = ArmSettings()
-    sections = {key: one.name for one in fields(defaults) for key in getattr(defaults, one.name).as_mapping()}
+    sections = {
+        key: name for name in ("soxs_mdark", "create_noise_map") for key in getattr(defaults, name).as_mapping()
+    }
     lines: dict[str, list[str]] = {}
     for keyword in numbered(header, "PARAM"):
         name = str(header[f"{keyword} NAME"])

@@ -5,105 +5,58 @@ The sections of the settings file are these models, and the keyword arguments of
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices
 
-__all__ = ["DarkRateParameters", "NoiseMapParameters", "Parameters", "StackParameters"]
+from ..checked_model import CheckedModel, setting
 
-
-def _key(name: str) -> str:
-    """Return the key of a field in the settings file."""
-    return name.replace("_", "-")
+__all__ = ["DarkRateParameters", "NoiseMapParameters", "StackParameters"]
 
 
-class Parameters(BaseModel):
-    """Base of all parameters: frozen, without unknown names, with keys as the settings file writes them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, alias_generator=_key)
-
-    def as_mapping(self) -> dict[str, Any]:
-        """Return the values by their keys in the settings file."""
-        return self.model_dump(by_alias=True)
-
-
-class StackParameters(Parameters):
+class StackParameters(CheckedModel):
     """How frames are clipped and combined."""
 
-    frame_clipping_sigma: float = Field(
-        10.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="sigmas from the median frame flux beyond which a pixel joins the frame's bad-pixel mask",
-        json_schema_extra={"unit": "sigma"},
+    frame_clipping_sigma: float = setting(
+        10.0, "sigmas from the median frame flux beyond which a pixel joins the frame's bad-pixel mask", "sigma", gt=0
     )
-    clipping_iteration_count: int = Field(
+    clipping_iteration_count: int = setting(
         5,
+        "iterations of that clip",
+        aliases=AliasChoices("clipping-iteration-count", "frame-clipping-iterations"),
         ge=1,
         le=100,
-        validation_alias=AliasChoices("clipping-iteration-count", "frame-clipping-iterations"),
-        description="iterations of that clip",
     )
-    stacked_clipping_sigma: float = Field(
-        5.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="sigmas from the median pixel flux beyond which a sample is left out of the stack",
-        json_schema_extra={"unit": "sigma"},
+    stacked_clipping_sigma: float = setting(
+        5.0, "sigmas from the median pixel flux beyond which a sample is left out of the stack", "sigma", gt=0
     )
-    stacked_clipping_iterations: int = Field(5, ge=1, le=100, description="iterations of that clip")
-    stacked_clipping_scale: Literal["noise-model", "std", "mad"] = Field(
-        "noise-model", description="unit of one sigma of that clip"
+    stacked_clipping_iterations: int = setting(5, "iterations of that clip", ge=1, le=100)
+    stacked_clipping_scale: Literal["noise-model", "std", "mad"] = setting(
+        "noise-model", "unit of one sigma of that clip"
     )
 
 
-class NoiseMapParameters(Parameters):
+class NoiseMapParameters(CheckedModel):
     """Limits beyond which a pixel is hot, cold or noisy."""
 
-    hot_pixel_sigma: float = Field(
-        5.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="errors above the local background beyond which a pixel is hot",
-        json_schema_extra={"unit": "sigma"},
+    hot_pixel_sigma: float = setting(
+        5.0, "errors above the local background beyond which a pixel is hot", "sigma", gt=0
     )
-    cold_pixel_sigma: float = Field(
-        5.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="errors below the local background beyond which a pixel is cold",
-        json_schema_extra={"unit": "sigma"},
+    cold_pixel_sigma: float = setting(
+        5.0, "errors below the local background beyond which a pixel is cold", "sigma", gt=0
     )
-    noisy_pixel_sigma: float = Field(
-        5.5,
-        gt=0,
-        allow_inf_nan=False,
-        description="sigmas above the noise model beyond which a pixel's scatter is noisy",
-        json_schema_extra={"unit": "sigma"},
+    noisy_pixel_sigma: float = setting(
+        5.5, "sigmas above the noise model beyond which a pixel's scatter is noisy", "sigma", gt=0
     )
-    noisy_minimum_frames: int = Field(
-        5,
-        ge=3,
-        le=1000,
-        description="fewest frames in which noisy pixels are searched",
-        json_schema_extra={"unit": "frames"},
-    )
-    background_box: int = Field(
-        8,
-        ge=4,
-        le=64,
-        description="side of the blocks whose medians make the smooth local background",
-        json_schema_extra={"unit": "pixels"},
+    noisy_minimum_frames: int = setting(5, "fewest frames in which noisy pixels are searched", "frames", ge=3, le=1000)
+    background_box: int = setting(
+        8, "side of the blocks whose medians make the smooth local background", "pixels", ge=4, le=64
     )
 
 
-class DarkRateParameters(Parameters):
+class DarkRateParameters(CheckedModel):
     """How lines are fitted through master darks of different exposures."""
 
-    nonlinear_sigma: float = Field(
-        5.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="non-linear: chi-square p-value below the one-sided limit of this many sigmas",
-        json_schema_extra={"unit": "sigma"},
+    nonlinear_sigma: float = setting(
+        5.0, "non-linear: chi-square p-value below the one-sided limit of this many sigmas", "sigma", gt=0
     )

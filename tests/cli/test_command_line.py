@@ -577,73 +577,7 @@ def test_settings_writes_a_new_file_only(here, capsys):
     assert Path("new/my.yaml").read_text() == "mine"
 
 
-# ---- the second reader of settings ----
-
-#: Given to ``fundamentals``, this name makes a file called p.
-HOSTILE = "a\\'+str(open(chr(112),chr(119)))#.yaml"
-
-
-@pytest.mark.parametrize("home", [None, "set"])
-def test_hostile_names_and_files_change_nothing(home, here, monkeypatch):
-    Path(HOSTILE).write_text("soxs-mdark: {minimum-frames: 4}\n")
-    Path("rubbish.yaml").write_text(
-        "soxs-mdark: {minimum-frames: 17}\ndatabase settings: {host: 127.0.0.1, user: u, password: p, db: d}\n"
-    )
-    Path("advanced_settings.yaml").write_text("quality: {PULL STD: [0, 9]}\n")
-    monkeypatch.setenv("TERM", "some-terminal")
-    if home is None:
-        monkeypatch.delenv("HOME")
-    before = (dict(os.environ), sorted(os.listdir()), os.getcwd)
-    settings = fundamentals_adapter.load_settings(HOSTILE)
-    assert settings == Settings.from_mapping({"soxs-mdark": {"minimum-frames": 4}})
-    assert (dict(os.environ), sorted(os.listdir()), os.getcwd) == before
-
-
-def test_both_readers_agree_and_say_nothing(here, caplog):
-    Path("my.yaml").write_text(
-        "soxs-mdark: {frame-clipping-sigma: 7, NIR: {minimum-frames: 4}}\nquality: {PULL STD: [null, 2]}\n"
-        "instruments: {table: ~/é.yaml}\n"
-    )
-    assert fundamentals_adapter.load_settings("my.yaml") == Settings.load("my.yaml")
-    Path("default.yaml").write_text(default_settings_text())
-    assert fundamentals_adapter.load_settings("default.yaml") == Settings.load()
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    "read",
-    [
-        lambda mapping: {"soxs-mdark": {"minimum-frames": 9}},
-        lambda mapping: {"soxs-mdark": {"minimum-frames": -1}},
-        lambda mapping: sys.exit(0),
-        lambda mapping: {}["x"],
-    ],
-)
-def test_where_the_readers_disagree_ours_wins_with_a_warning(read, here, monkeypatch, caplog):
-    Path("my.yaml").write_text("soxs-mdark: {minimum-frames: 4}\n")
-    monkeypatch.setattr(fundamentals_adapter, "_read_by_fundamentals", read)
-    assert fundamentals_adapter.load_settings("my.yaml").common.soxs_mdark.minimum_frames == 4
-    (record,) = caplog.records
-    assert record.getMessage().startswith("my.yaml: fundamentals ")
-
-
-def test_settings_faults_are_told_before_fundamentals_is_asked(here, monkeypatch):
-    monkeypatch.setattr(fundamentals_adapter, "_read_by_fundamentals", lambda mapping: pytest.fail("asked"))
-    Path("my.yaml").write_text("soxs-mdark: {minimum-frames: 0, bog: 1}\n")
-    with pytest.raises(SettingsError) as caught:
-        fundamentals_adapter.load_settings("my.yaml")
-    assert len(caught.value.faults) == 2
-
-
-def test_a_temporary_folder_with_quotes_is_not_used(here, monkeypatch, caplog):
-    import tempfile
-
-    folder = here / "it's"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    Path("my.yaml").write_text("soxs-mdark: {minimum-frames: 4}\n")
-    assert fundamentals_adapter.load_settings("my.yaml").common.soxs_mdark.minimum_frames == 4
-    assert not caplog.records
+# ---- fundamentals ----
 
 
 def test_words_for_a_run_time(monkeypatch):

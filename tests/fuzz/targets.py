@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from soxspipe.cli import command_line, fundamentals_adapter
+from soxspipe.cli import command_line
 from soxspipe.exceptions import SoxspipeError
 from soxspipe.fits_files.pixel_reader import PixelReader, read_image_hdus
 from soxspipe.inputs.raw_frames import collect_frames
@@ -86,29 +86,13 @@ def sof(data: bytes, folder: Path) -> None:
 
 
 def settings(data: bytes, folder: Path) -> None:
-    """Read settings, then an instrument table, with and without ``fundamentals`` as a second reader."""
+    """Read an instrument table, then settings."""
     path = folder / "my.yaml"
     path.write_bytes(data)
     with refusals():
         keywords.load_instrument(path)
-    loaded = None
     with refusals():
-        loaded = Settings.load(path)
-        assert isinstance(loaded, Settings)
-    if loaded is None:
-        # what the safe loader refuses is never shown to the other
-        asked, fundamentals_adapter._read_by_fundamentals = fundamentals_adapter._read_by_fundamentals, _unreachable
-        try:
-            with refusals():
-                fundamentals_adapter.load_settings(path)
-        finally:
-            fundamentals_adapter._read_by_fundamentals = asked
-    else:
-        assert fundamentals_adapter.load_settings(path) == loaded
-
-
-def _unreachable(_: Any) -> Any:
-    raise AssertionError("refused settings were handed on")
+        assert isinstance(Settings.load(path), Settings)
 
 
 def header(data: bytes, folder: Path) -> None:

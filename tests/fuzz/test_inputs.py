@@ -18,7 +18,6 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soxspipe.cli import fundamentals_adapter
 from tests.raw_frames import pack_lzw
 
 from . import targets
@@ -129,25 +128,6 @@ def test_fragments_of_yaml(folder, pairs):
     targets.check(
         "settings", "\n".join(f"{key}: {value}" for key, value in pairs).encode("utf-8", "surrogatepass"), folder
     )
-
-
-def test_fundamentals_sees_a_path_of_ours_and_checked_values_alone(folder, monkeypatch):
-    fundamentals = pytest.importorskip("fundamentals")
-    shown = []
-
-    class Spy(fundamentals.tools):
-        def __init__(self, arguments, **options):
-            shown.append((arguments, open(arguments["--settings"], encoding="ascii").read()))  # noqa: SIM115
-            super().__init__(arguments=arguments, **options)
-
-    monkeypatch.setattr(fundamentals, "tools", Spy)
-    path = folder / "$(touch c4n4ry);' c4n4ry.yaml"
-    path.write_text("soxs-mdark: {minimum-frames: 4}\n")
-    assert fundamentals_adapter.load_settings(path).common.soxs_mdark.minimum_frames == 4
-    ((arguments, text),) = shown
-    assert list(arguments) == ["--settings"]
-    assert "c4n4ry" not in arguments["--settings"]
-    assert text == "soxs-mdark:\n  minimum-frames: 4\n"
 
 
 # ---- headers
