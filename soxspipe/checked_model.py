@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from .exceptions import SettingsError
 from .text import format_value, nearest
 
-__all__ = ["CheckedModel", "Schema", "check", "python_number", "setting", "valid_values"]
+__all__ = ["CheckedModel", "Schema", "check", "plain_value", "setting", "valid_values"]
 
 #: A JSON schema (draft 2020-12), with the further keywords ``unit``, ``also`` and ``expected``.
 Schema = dict[str, Any]
@@ -26,7 +26,7 @@ _NOUNS = {
 
 
 def setting(
-    default: Any, words: str, unit: str = "", *, expected: str = "", aliases: AliasChoices | None = None, **facts: Any
+    default: Any, words: str, unit: str = "", *, expected: str = "", keys: tuple[str, ...] = (), **facts: Any
 ) -> Any:
     """Declare a value of a `CheckedModel`: default, words, unit and range.
 
@@ -39,9 +39,10 @@ def setting(
     unit : str
         Unit of a number.
     expected : str
-        Valid values in words, where type and range do not say it.
-    aliases : AliasChoices, optional
-        The key and other keys that are accepted.
+        Valid values in words, where type and range are not enough. A validator that raises ValueError without
+        text leaves the message to them.
+    keys : tuple of str
+        The key in the file, where it is not the name, and other keys that are accepted.
     **facts
         Limits (``gt``, ``ge``, ``le``) and other arguments of `pydantic.Field`.
 
@@ -49,18 +50,20 @@ def setting(
     -------
     pydantic.fields.FieldInfo
     """
-    extra: Schema = {"unit": unit, "expected": expected, "also": [] if aliases is None else aliases.choices[1:]}
+    extra: Schema = {"unit": unit, "expected": expected, "also": keys[1:]}
     return Field(
         default,
         description=words,
-        validation_alias=aliases,
+        validation_alias=AliasChoices(*keys) if keys else None,
         json_schema_extra={keyword: value for keyword, value in extra.items() if value},
         **facts,
     )
 
 
-def python_number(value: Any) -> Any:
-    """Return a scalar of NumPy as one of Python, as strict types expect; other values as they are."""
+def plain_value(value: Any) -> Any:
+    """Return a scalar of NumPy as one of Python, and a list as a tuple, as strict types expect."""
+    if isinstance(value, list):
+        return tuple(map(plain_value, value))
     return value.item() if getattr(value, "shape", None) == () else value
 
 
@@ -82,8 +85,8 @@ class CheckedModel(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _python_number(cls, value: Any) -> Any:
-        return python_number(value)
+    def _plain_value(cls, value: Any) -> Any:
+        return plain_value(value)
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -139,33 +142,33 @@ def check(
 
 
 def _fault_line(fault: ErrorDetails, schema: Schema, values: Any, where: str, other_keys: list[str]) -> str:
-    """Write a fault of pydantic in our words."""
-    definitions, path = schema.get("$defs", {}), []
-    for step in fault["loc"]:
+    """Write a fault of pydantic in our words, from the JSON schema of the value."""
+    definitions, location, path, missing = schema.get("$defs", {}), fault["loc"], [], False
+    for step in location:
         part = _part(schema, step)
-        if not part:
+        if part is None:
             break
         schema = definitions.get(part.get("$ref", "").rpartition("/")[2], part)
-        path.append(f"entry {step + 1}" if isinstance(step, int) else step)
-        values = fault["input"] if len(path) == len(fault["loc"]) else values[step]
-    properties = schema.get("properties", {})
-    if "additionalProperties" in schema and len(path) < len(fault["loc"]):
-        place = ": ".join([where, " ".join(path)] if path else [where])
-        key = fault["loc"][len(path)]
+        path.append(f"entry {int(step) + 1}" if isinstance(values, list | tuple) else str(step))
+        missing = fault["type"] == "missing" and len(path) == len(location)
+        values = None if missing else values[step]
+
+    def line(place: list[str], words: str) -> str:
+        return ": ".join([where, *([" ".join(place)] if place else []), words])
+
+    if location[-1:] == ("[key]",) and len(path) == len(location) - 1:
+        return line(path[:-1], f"key {path[-1]} is not valid, expected text")
+    if len(path) < len(location) and "additionalProperties" in schema:
+        key, properties = location[len(path)], schema.get("properties", {})
         for name, part in properties.items():
             if key in part.get("also", ()):
-                return f"{place}: {name} and {key} are the same setting: keep one of them"
-        return f"{place}: unknown key {format_value(key)}: {nearest(key, [*properties, *other_keys])}"
+                return line(path, f"{name} and {key} are the same setting: keep one of them")
+        return line(path, f"unknown key {format_value(key)}: {nearest(key, [*properties, *other_keys])}")
     if fault["type"] in ("model_type", "dict_type"):
-        place = ": ".join([where, " ".join(path)] if path else [where])
-        return f"{place}: found {format_value(values)}, expected keys with values"
-    place, key = ": ".join([where, " ".join(path[:-1])] if path[1:] else [where]), path[-1]
-    expected = _expectation(schema)
-    if fault["type"] == "missing":
-        return f"{place}: {key} is missing, expected {expected}"
-    if fault["type"] == "value_error":
-        expected = str(fault["ctx"]["error"])
-    return f"{place}: {key} is {format_value(values)}, expected {expected}"
+        return line(path, f"found {format_value(values)}, expected keys with values")
+    found = "is missing" if missing else f"is {format_value(values)}"
+    expected = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else ""
+    return line(path[:-1], f"{path[-1]} {found}, expected {expected or _expectation(schema)}")
 
 
 def _part(schema: Schema, step: int | str) -> Schema | None:
@@ -192,12 +195,11 @@ def _expectation(schema: Schema) -> str:
     """Return the valid values of a JSON schema for a message: noun, range, unit."""
     if "expected" in schema:
         return str(schema["expected"])
-    kinds = schema.get("anyOf", [schema])
-    if "enum" in schema:
-        words = f"one of {valid_values(schema)}"
-    else:
-        words = (
-            f"{_NOUNS[kinds[0]['type']]}{' from' if 'maximum' in kinds[0] else ''} {valid_values(kinds[0])}".rstrip()
-        )
-    unit = f" ({schema['unit']})" if "unit" in schema else ""
-    return f"{words}{unit}{', or null' if len(kinds) > 1 else ''}"
+    if "anyOf" in schema:
+        unit_of = {key: schema[key] for key in schema.keys() & {"unit"}}
+        return f"{_expectation(unit_of | schema['anyOf'][0])}, or null"
+    noun = "one of" if "enum" in schema else _NOUNS[schema["type"]]
+    if "maximum" in schema:
+        noun += " from"
+    unit = f"({schema['unit']})" if "unit" in schema else ""
+    return " ".join(part for part in (noun, valid_values(schema), unit) if part)

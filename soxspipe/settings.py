@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, RootModel
 
-from .checked_model import CheckedModel, Schema, check, python_number, setting, valid_values
+from .checked_model import CheckedModel, Schema, check, plain_value, setting
 from .exceptions import SettingsError
 from .quality.definitions import DEFINITIONS, Range, definition_of
 from .stacking.parameters import DarkRateParameters, NoiseMapParameters, StackParameters
@@ -26,14 +25,9 @@ __all__ = [
     "MasterBiasSettings",
     "MasterDarkSettings",
     "QualitySettings",
-    "SettingRow",
     "Settings",
     "default_settings_text",
-    "settings_table",
 ]
-
-RANGE_WORDS = "[low, high] with low <= high, null for an open end"
-PATH_WORDS = "a path, or null"
 
 #: Arms whose detectors have default ranges.
 ARMS_WITH_RANGES = tuple(dict.fromkeys(arm for definition in DEFINITIONS.values() for arm in definition.arm_ranges))
@@ -54,13 +48,11 @@ class MasterBiasSettings(StackParameters):
 def _ordered(limits: Range) -> Range:
     low, high = limits
     if low is not None and high is not None and low > high:
-        raise ValueError(RANGE_WORDS)
+        raise ValueError
     return limits
 
 
 def _known_name(name: str) -> str:
-    if "{" in name:
-        raise ValueError("a number")
     definition_of(name)
     return name
 
@@ -82,9 +74,11 @@ def _quality_schema(schema: Schema) -> None:
     schema |= {"properties": parts, "patternProperties": numbered, "additionalProperties": False}
 
 
-_End = Annotated[float | None, BeforeValidator(python_number)]
 _CheckedRange = Annotated[
-    tuple[_End, _End], Field(strict=False, json_schema_extra={"expected": RANGE_WORDS}), AfterValidator(_ordered)
+    tuple[float | None, float | None],
+    BeforeValidator(plain_value),
+    AfterValidator(_ordered),
+    Field(json_schema_extra={"expected": "[low, high] with low <= high, null for an open end"}),
 ]
 
 
@@ -131,7 +125,7 @@ def _path(value: Any) -> Path | None:
     if value is None:
         return None
     if not isinstance(value, str | Path) or not text or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
-        raise ValueError(PATH_WORDS)
+        raise ValueError
     return Path(os.path.expanduser(text))
 
 
@@ -139,7 +133,7 @@ class InstrumentSettings(CheckedModel):
     """Section ``instruments``: an instrument that soxspipe does not know yet."""
 
     table: Annotated[Path | None, BeforeValidator(_path)] = setting(
-        None, "instrument table that comes before the shipped ones; relative to this file", expected=PATH_WORDS
+        None, "instrument table that comes before the shipped ones; relative to this file", expected="a path, or null"
     )
 
 
@@ -369,101 +363,13 @@ def _section_schema(model: type[Any]) -> Schema:
     schema = model.model_json_schema()
     properties: Schema = {}
     for key, part in schema["properties"].items():
-        for name in (key, *part.get("also", ())):
-            properties[name] = {keyword: value for keyword, value in part.items() if keyword not in ("title", "also")}
+        part.pop("title", None)
+        also = part.pop("also", ())
+        properties[key] = part
+        properties |= {name: {**part, "alias-of": key} for name in also}
     return {**schema, "type": ["object", "null"], "properties": properties}
 
 
-class SettingRow(NamedTuple):
-    """One line of the documentation's table of settings.
-
-    Attributes
-    ----------
-    section : str
-        Section of the file.
-    arm : str
-        Arm that the default holds for; empty for all arms.
-    key : str
-        Key in the file.
-    default : str
-        Default, as the file writes it.
-    unit : str
-        Unit, empty for pure numbers.
-    range : str
-        Valid values.
-    words : str
-        Meaning.
-    """
-
-    section: str
-    arm: str
-    key: str
-    default: str
-    unit: str
-    range: str
-    words: str
-
-
-def settings_table() -> list[SettingRow]:
-    """Return all settings that have a default, in the order of the settings file."""
-    return [row for section, (_, model) in _SECTIONS.items() for row in _section_rows(section, model)]
-
-
-def _section_rows(section: str, model: type[Any]) -> Iterator[SettingRow]:
-    for key, part in model.model_json_schema()["properties"].items():
-        if "default" in part:
-            also = f" (also accepted: {', '.join(part['also'])})" if "also" in part else ""
-            default, unit = _yaml_value(part["default"]), part.get("unit", "")
-            yield SettingRow(section, "", key, default, unit, valid_values(part), f"{part['description']}{also}")
-    if section == "quality":
-        for arm in ARMS_WITH_RANGES:
-            for name, definition in DEFINITIONS.items():
-                if arm in definition.arm_ranges:
-                    limits, reason = definition.arm_ranges[arm]
-                    yield SettingRow(section, arm, name, _yaml_value(limits), definition.unit, RANGE_WORDS, reason)
-
-
-def _yaml_value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_yaml_value, value))}]"
-    return "null" if value is None else str(value)
-
-
-_EXAMPLE = """\
-#
-#   soxs-mdark:
-#     minimum-frames: 3
-#     NIR:
-#       minimum-frames: 5"""
-
-
 def default_settings_text() -> str:
-    """Return the text of the settings file with all defaults and comments, ready to edit."""
-    head = (
-        "The settings of soxspipe, with their defaults. Copy this file, keep the lines that you want to change, and "
-        "give the copy with --settings: values that are left out keep their defaults. In any section except "
-        f"{' and '.join(_WITHOUT_ARMS)}, values under the name of an arm ({', '.join(ARMS_WITH_RANGES)}) hold for that "
-        "arm alone:"
-    )
-    lines = [*_comment(head), _EXAMPLE]
-    for section, (attribute, model) in _SECTIONS.items():
-        lines += ["", *_comment(ArmSettings.model_fields[attribute].description or "")]
-        if section == "quality":
-            for recipe in dict.fromkeys(recipe for one in DEFINITIONS.values() for recipe in one.recipes):
-                names = [name.replace(" ", "\xa0") for name, one in DEFINITIONS.items() if recipe in one.recipes]
-                lines += _comment(f"- {recipe}: {', '.join(names)}", "  ")
-        lines.append(f"{section}:")
-        arm = ""
-        for row in _section_rows(section, model):
-            if row.arm != arm:
-                arm = row.arm
-                lines.append(f"  {arm}:")
-            unit = f" ({row.unit})" if row.unit not in row.words else ""
-            entry = f"{'    ' if arm else '  '}{row.key}: {row.default}"
-            lines.append(f"{entry:<37} # {row.words}{unit}")
-    return "\n".join(lines) + "\n"
-
-
-def _comment(text: str, indent: str = "") -> list[str]:
-    lines = textwrap.wrap(text, 118, initial_indent="# ", subsequent_indent=f"# {indent}")
-    return [line.replace("\xa0", " ") for line in lines]  # no name of a QC value is broken
+    """Return the settings file that comes with soxspipe, comments included, ready to edit."""
+    return read_yaml_text(Path(__file__).with_name("settings.yaml"))

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from settings_file import settings_rows
 
 from soxspipe.cli.command_line import USAGE
 from soxspipe.instruments.keywords import shipped_instruments
-from soxspipe.settings import settings_table
 
 CHANGES = Path(__file__).parents[2] / "CHANGES.md"
 
@@ -46,7 +46,7 @@ class SettingsTable(Directive):
 
     def run(self) -> list[nodes.Node]:
         """Return a table for each section, below its name where there are several."""
-        sections = list(dict.fromkeys(row.section for row in settings_table()))
+        sections = list(dict.fromkeys(row.section for row in settings_rows()))
         wanted = self.arguments or sections
         if unknown := set(wanted) - set(sections):
             raise self.error(f"no section {', '.join(unknown)}")
@@ -61,7 +61,7 @@ class SettingsTable(Directive):
                     f"{row.range} {row.unit}".strip(),
                     row.words,
                 ]
-                for row in settings_table()
+                for row in settings_rows()
                 if row.section == section
             ]
             found.append(table(["Key", "Default", "Range", "Meaning"], lines, [26, 14, 18, 42], {0, 1}))

@@ -1,18 +1,22 @@
-"""What is known of each detector, and where its pixels lie in a raw frame."""
+"""The facts of each detector, and where its pixels lie in a raw frame."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import combinations
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from ..checked_model import CheckedModel, setting
 from ..exceptions import FrameError
 
-__all__ = ["Detector", "Geometry", "Window"]
+__all__ = ["NULL_IS_EMPTY", "Detector", "Geometry", "InstrumentModel", "Keyword", "Text", "Window"]
 
-#: Fewer rows or columns than this are no detector, but a mistake.
+#: Frames with fewer rows or columns are a mistake.
 SMALLEST_SIDE = 32
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -40,99 +44,135 @@ class Window:
             return None
         return Window(y0 - outer.y0, y1 - outer.y0, x0 - outer.x0, x1 - outer.x0)
 
+    def turned(self, shape: tuple[int, int], rot90_count: int) -> Window:
+        """Return the window after quarter turns (`numpy.rot90`) of an image of some rows and columns."""
+        window, (ny, nx) = self, shape
+        for _ in range(rot90_count % 4):
+            window = Window(nx - window.x1, nx - window.x0, window.y0, window.y1)
+            ny, nx = nx, ny
+        return window
 
-@dataclass(frozen=True)
-class Detector:
+
+class InstrumentModel(CheckedModel):
+    """Base of the parts of an instrument table, whose keys have underscores."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+def _increasing(edges: tuple[int, ...]) -> tuple[int, ...]:
+    if any(first >= end for first, end in zip(edges[::2], edges[1::2], strict=True)):
+        raise ValueError
+    return edges
+
+
+def _has_value(keyword: str) -> str:
+    if keyword in ("COMMENT", "HISTORY", "CONTINUE", "END", "HIERARCH"):
+        raise ValueError
+    return keyword
+
+
+def _expected(words: str, **facts: Any) -> Any:
+    return Field(json_schema_extra={"expected": words}, **facts)
+
+
+NULL_IS_EMPTY = BeforeValidator(lambda values: () if values is None else values)
+Text = Annotated[str, _expected("text without control characters", pattern=r"^\P{C}+$")]
+Keyword = Annotated[
+    str,
+    AfterValidator(_has_value),
+    _expected("a header keyword that has a value, such as ESO DET DIT", pattern=r"^[A-Z0-9_-]+( [A-Z0-9_-]+)*$"),
+]
+_Index = Annotated[int, Field(ge=0, le=1 << 16)]
+_Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=1 << 16)]
+_Positive = Annotated[float, Field(gt=0)]
+_Positives = Annotated[tuple[_Positive, ...], NULL_IS_EMPTY]
+_Span = Annotated[tuple[_Index, _Index], AfterValidator(_increasing), _expected("[first, end] with first < end")]
+_Spans = Annotated[tuple[_Span, ...], NULL_IS_EMPTY]
+_Region = Annotated[
+    tuple[_Index, _Index, _Index, _Index],
+    AfterValidator(_increasing),
+    _expected("[first row, end row, first column, end column] with first < end"),
+]
+
+
+class Detector(InstrumentModel):
     """Facts of one detector, as its instrument table gives them.
 
-    Attributes
-    ----------
-    arm : str
-        Arm of the spectrograph: NIR, VIS, UVB or ACQ.
-    name : str
-        Maker and type.
-    raw_shape : tuple of int
-        Rows and columns of an unbinned raw frame.
-    rot90_count : int
-        Quarter turns counter-clockwise from raw to product (`numpy.rot90`).
-    margins : tuple of int
-        Unbinned rows below, rows above, columns left and columns right of the light-sensitive part, after
-        the turn. A sub-array or a small frame is trimmed by the same margins.
-    overscan_columns : tuple of (int, int)
-        Unbinned raw columns that hold no light: their level is the frame's pedestal. Empty: none.
-    amplifiers : tuple of Window
-        Unbinned raw regions, one for each read-out amplifier.
-    conad_e_per_adu : float
-        Conversion factor, electron/ADU, for headers that have none.
-    conad_from_header : bool
-        Whether the header's factor comes before the table's.
-    conad_modes_e_per_adu : tuple of float
-        Factors of the known read-out modes, to tell an odd header by.
-    read_noise_e : float
-        Read noise of a single frame, electron; a figure to compare with, never used to clip.
-    dark_current_limit_e_per_s : float or None
-        Specified dark current, electron/s/pixel.
-    saturation_adu : float or None
-        Level from which a raw sample is saturated.
-    pixel_size_um : float
-        Side of a pixel, micrometre.
-    column_parity : bool
-        Whether odd and even columns have levels of their own.
-    temperature_keyword : str or None
-        Header keyword of the detector's temperature, kelvin.
-    mode : str
-        ``'read_mode'`` or ``'binning'``: what tells two read-outs apart in a product's name.
+    The keys of the table are the names of the values without their units.
     """
 
-    arm: str
-    name: str
-    raw_shape: tuple[int, int]
-    rot90_count: int
-    margins: tuple[int, int, int, int]
-    overscan_columns: tuple[tuple[int, int], ...]
-    amplifiers: tuple[Window, ...]
-    conad_e_per_adu: float
-    conad_from_header: bool
-    conad_modes_e_per_adu: tuple[float, ...]
-    read_noise_e: float
-    dark_current_limit_e_per_s: float | None
-    saturation_adu: float | None
-    pixel_size_um: float
-    column_parity: bool
-    temperature_keyword: str | None
-    mode: str
+    arm: Text = setting("", "arm of the spectrograph, the name of the entry in the table")
+    name: Text = setting(..., "maker and type")
+    raw_shape: tuple[_Side, _Side] = setting(
+        ..., "rows and columns of an unbinned raw frame", expected=f"[rows, columns], {SMALLEST_SIDE} at least"
+    )
+    rot90_count: int = setting(..., "quarter turns counter-clockwise from raw to product (numpy.rot90)", ge=-3, le=3)
+    science: tuple[_Span, _Span] = setting(
+        ...,
+        "rows and columns of the light-sensitive part, after the turn; smaller frames are trimmed by the same margins",
+        expected="[[first row, end row], [first column, end column]]",
+    )
+    overscan_columns: _Spans = setting((), "raw columns without light; their level is the pedestal")
+    regions: tuple[_Region, ...] = setting(..., "raw region of each read-out amplifier", keys=("amplifiers",))
+    conad_e_per_adu: _Positive = setting(..., "conversion factor", "electron/ADU", keys=("conad",))
+    conad_from_header: bool = setting(..., "whether the header's conversion factor comes before the table's")
+    conad_modes: _Positives = setting((), "conversion factors of the read-out modes", "electron/ADU")
+    read_noise_e: _Positive = setting(
+        ..., "read noise of a single frame, to compare with the measured one", "electron", keys=("read_noise",)
+    )
+    dark_current_limit_e_per_s: _Positive | None = setting(
+        None, "specified dark current of a pixel", "electron/s", keys=("dark_current_limit",)
+    )
+    saturation_adu: _Positive | None = setting(None, "level of a saturated sample", "ADU", keys=("saturation",))
+    pixel_size_um: _Positive = setting(..., "side of a pixel", "micrometre", keys=("pixel_size",))
+    column_parity: bool = setting(False, "whether odd and even columns have different levels")
+    temperature_keyword: Keyword | None = setting(None, "keyword of the temperature, K", keys=("temperature",))
+    mode: Literal["read_mode", "binning"] = setting(..., "what distinguishes two read-outs in the name of a product")
 
+    @field_validator("science")
     @classmethod
-    def from_table(cls, arm: str, table: Mapping[str, Any]) -> Detector:
-        """Build from one entry of an instrument table; raises KeyError or ValueError when it is not usable."""
-        ny, nx = (int(side) for side in table["raw_shape"])
-        rot90_count = int(table["rot90_count"]) % 4
-        turned_ny, turned_nx = (nx, ny) if rot90_count % 2 else (ny, nx)
-        (row0, row1), (column0, column1) = table["science"]
-        conad = float(table["conad"])
-        mode = str(table["mode"])
-        if mode not in ("read_mode", "binning"):
-            raise ValueError(f"detectors {arm} mode is {mode!r}, expected read_mode or binning")
-        optional = {key: table.get(key) for key in ("dark_current_limit", "saturation")}
-        return cls(
-            arm=arm,
-            name=str(table["name"]),
-            raw_shape=(ny, nx),
-            rot90_count=rot90_count,
-            margins=(int(row0), turned_ny - int(row1), int(column0), turned_nx - int(column1)),
-            overscan_columns=tuple((int(first), int(end)) for first, end in table.get("overscan_columns") or ()),
-            amplifiers=tuple(Window(*(int(edge) for edge in region)) for region in table["amplifiers"]),
-            conad_e_per_adu=conad,
-            conad_from_header=bool(table["conad_from_header"]),
-            conad_modes_e_per_adu=tuple(float(value) for value in table.get("conad_modes") or (conad,)),
-            read_noise_e=float(table["read_noise"]),
-            dark_current_limit_e_per_s=_optional_float(optional["dark_current_limit"]),
-            saturation_adu=_optional_float(optional["saturation"]),
-            pixel_size_um=float(table["pixel_size"]),
-            column_parity=bool(table.get("column_parity", False)),
-            temperature_keyword=table.get("temperature"),
-            mode=mode,
-        )
+    def _science_inside_frame(cls, science: Any, info: ValidationInfo) -> Any:
+        if {"raw_shape", "rot90_count"} <= info.data.keys():
+            frame, window = _frame_and_science({**info.data, "science": science})
+            if window.within(frame) != window or min(window.shape) < SMALLEST_SIDE:
+                size = f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
+                raise ValueError(f"rows and columns inside the {frame.y1} x {frame.x1} raw pixels, {size} at least")
+        return science
+
+    @field_validator("overscan_columns")
+    @classmethod
+    def _overscan_without_light(cls, spans: Any, info: ValidationInfo) -> Any:
+        if {"raw_shape", "rot90_count", "science"} <= info.data.keys():
+            frame, science = _frame_and_science(info.data)
+            if any(end > frame.x1 or (first < science.x1 and end > science.x0) for first, end in spans):
+                raise ValueError(f"columns of {frame.x1}, outside the light-sensitive {science.x0} to {science.x1}")
+        return spans
+
+    @field_validator("regions")
+    @classmethod
+    def _amplifiers_cover_science_once(cls, regions: Any, info: ValidationInfo) -> Any:
+        if {"raw_shape", "rot90_count", "science"} <= info.data.keys():
+            frame, science = _frame_and_science(info.data)
+            windows = [Window(*edges) for edges in regions]
+            covered = sum(math.prod(part.shape) for window in windows if (part := window.within(science)))
+            inside = all(window.within(frame) == window for window in windows)
+            overlap = any(one.within(other) for one, other in combinations(windows, 2))
+            if not inside or overlap or covered != math.prod(science.shape):
+                raise ValueError(
+                    f"regions of {frame.y1} x {frame.x1} pixels that do not overlap and cover the light-sensitive "
+                    f"rows {science.y0} to {science.y1} and columns {science.x0} to {science.x1}"
+                )
+        return regions
+
+    @property
+    def amplifiers(self) -> tuple[Window, ...]:
+        """Unbinned raw regions, one for each read-out amplifier."""
+        return tuple(Window(*edges) for edges in self.regions)
+
+    @property
+    def conad_modes_e_per_adu(self) -> tuple[float, ...]:
+        """Conversion factors of the known read-out modes, electron/ADU."""
+        return self.conad_modes or (self.conad_e_per_adu,)
 
     def geometry(self, raw_shape: tuple[int, int], binning: tuple[int, int], name: str) -> Geometry:
         """Lay the table over a frame.
@@ -170,23 +210,14 @@ class Detector:
                 f"{name}: {ny} x {nx} pixels leave fewer than {SMALLEST_SIDE} x {SMALLEST_SIDE} after the margins of "
                 f"{self.name}: use full frames"
             )
-        amplifiers = tuple(
-            inside
-            for region in self.amplifiers
-            if (
-                inside := Window(region.y0 // bin_y, region.y1 // bin_y, region.x0 // bin_x, region.x1 // bin_x).within(
-                    science
-                )
-            )
-        )
-        # right-hand overscan columns keep their distance from the right-hand edge, as the margins do
-        full_nx = self.raw_shape[1] // bin_x
-        overscan_columns = []
+        binned = [Window(y0 // bin_y, y1 // bin_y, x0 // bin_x, x1 // bin_x) for y0, y1, x0, x1 in self.regions]
+        amplifiers = tuple(part for window in binned if (part := window.within(science)))
+        whole_nx, overscan_columns = self.raw_shape[1] // bin_x, []
         for first, end in self.overscan_columns:
             low, high = -(-first // bin_x), end // bin_x
-            if low >= full_nx // 2:
-                low, high = low - full_nx + nx, high - full_nx + nx
-            overscan_columns.append((low, high))
+            # right-hand overscan columns keep their distance from the right-hand edge, as the margins do
+            shift = nx - whole_nx if low >= whole_nx // 2 else 0
+            overscan_columns.append((low + shift, high + shift))
         return Geometry(raw_shape, self.rot90_count, science, amplifiers, tuple(overscan_columns))
 
     def geometry_of_product(self, shape: tuple[int, int], binning: tuple[int, int], name: str) -> Geometry:
@@ -216,25 +247,25 @@ class Detector:
         return self.geometry(raw_shape, binning, name)
 
     def _raw_margins(self) -> tuple[int, int, int, int]:
-        """Margins below, above, left and right of the light-sensitive part of the frame as read."""
-        below, above, left, right = self.margins
-        # a margin travels around the frame's edges with the turns: undo them one by one
-        around = [below, right, above, left]
-        around = around[-self.rot90_count :] + around[: -self.rot90_count] if self.rot90_count else around
-        below, right, above, left = around
-        return below, above, left, right
+        """Return the unbinned margins below, above, left and right of the light-sensitive part of a raw frame."""
+        frame, science = _frame_and_science(dict(self))
+        return science.y0, frame.y1 - science.y1, science.x0, frame.x1 - science.x1
 
 
-def _optional_float(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _frame_and_science(facts: Mapping[str, Any]) -> tuple[Window, Window]:
+    """Return an unbinned raw frame and its light-sensitive part, from the values of a detector."""
+    (y0, y1), (x0, x1) = facts["science"]
+    ny, nx = facts["raw_shape"]
+    product_shape = (nx, ny) if facts["rot90_count"] % 2 else (ny, nx)
+    return Window(0, ny, 0, nx), Window(y0, y1, x0, x1).turned(product_shape, -facts["rot90_count"])
 
 
 @dataclass(frozen=True)
 class Geometry:
     """Where the pixels of one set of frames lie.
 
-    All work is done in the raw orientation, where rows are what is read from disk and amplifiers are
-    columns; only finished images are turned.
+    Pixels are processed in the raw orientation, in which rows are contiguous in the file; only finished images
+    are turned.
 
     Attributes
     ----------
@@ -247,7 +278,7 @@ class Geometry:
     amplifiers : tuple of Window
         Regions of the read-out amplifiers, in coordinates of ``science``.
     overscan_columns : tuple of (int, int)
-        Raw columns that hold no light.
+        Raw columns without light.
     """
 
     raw_shape: tuple[int, int]
@@ -270,11 +301,7 @@ class Geometry:
     @property
     def product_amplifiers(self) -> tuple[Window, ...]:
         """Regions of the read-out amplifiers in a product."""
-        windows, nx, ny = self.amplifiers, self.shape[1], self.shape[0]
-        for _ in range(self.rot90_count):
-            windows = tuple(Window(nx - window.x1, nx - window.x0, window.y0, window.y1) for window in windows)
-            nx, ny = ny, nx
-        return windows
+        return tuple(window.turned(self.shape, self.rot90_count) for window in self.amplifiers)
 
     def to_product(self, image: np.ndarray[Any, np.dtype[_Scalar]]) -> np.ndarray[Any, np.dtype[_Scalar]]:
         """Turn a trimmed image from raw to product orientation."""

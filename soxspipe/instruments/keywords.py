@@ -1,26 +1,68 @@
-"""Which instrument a header belongs to, and what its keywords mean there."""
+"""The instrument that a header belongs to, and the keywords of that instrument."""
 
 from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import field_validator
+
+from ..checked_model import check, setting
 from ..exceptions import FrameError, SettingsError
-from ..text import format_value
 from ..yaml_files import parse_yaml, read_yaml_text
-from .detectors import Detector
+from .detectors import NULL_IS_EMPTY, Detector, InstrumentModel, Keyword, Text
 
 __all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instruments"]
 
-#: Meanings that every instrument table must give keywords for.
-MEANINGS = (
-    "arm", "category", "technique", "type", "exptime", "dit", "ndit", "mjd", "date", "binx", "biny",
-    "read_mode", "conad", "gain", "read_noise", "chip", "template", "archive_name",
-)  # fmt: skip
+_Keywords = Annotated[tuple[Keyword, ...], NULL_IS_EMPTY]
+
+
+class _KeywordTable(InstrumentModel):
+    """For each meaning the header keywords that may hold it, best first."""
+
+    arm: _Keywords
+    category: _Keywords
+    technique: _Keywords
+    type: _Keywords
+    exptime: _Keywords
+    dit: _Keywords
+    ndit: _Keywords
+    mjd: _Keywords
+    date: _Keywords
+    binx: _Keywords
+    biny: _Keywords
+    read_mode: _Keywords
+    read_mode_name: _Keywords = ()
+    conad: _Keywords
+    gain: _Keywords
+    read_noise: _Keywords
+    chip: _Keywords
+    template: _Keywords
+    archive_name: _Keywords
+
+
+class _InstrumentTable(InstrumentModel):
+    """An instrument table as the file has it."""
+
+    instrument: str = setting(
+        ..., "name of the instrument", expected="letters, digits, - and _", pattern=r"^[A-Za-z0-9_-]+$"
+    )
+    instrume: tuple[Text, ...] = setting(..., "values of INSTRUME that mean this instrument")
+    keywords: _KeywordTable
+    detectors: dict[str, Detector]
+
+    @field_validator("detectors")
+    @classmethod
+    def _named_arms(cls, detectors: dict[str, Detector]) -> dict[str, Detector]:
+        """Give each detector the name of its arm."""
+        if not all(re.fullmatch("[A-Z][A-Z0-9]*", arm) for arm in detectors):
+            raise ValueError("arms named by capital letters and digits")
+        return {arm: detector.model_copy(update={"arm": arm}) for arm, detector in detectors.items()}
 
 
 @dataclass(frozen=True)
@@ -30,7 +72,7 @@ class Instrument:
     Attributes
     ----------
     name : str
-        Name as it stands in product names and headers.
+        Name in product names and headers.
     instrume : tuple of str
         Values of the keyword INSTRUME that mean this instrument.
     keywords : mapping of str to tuple of str
@@ -45,21 +87,21 @@ class Instrument:
     detectors: Mapping[str, Detector]
 
     def find(self, header: Mapping[str, Any], meaning: str) -> tuple[str, Any]:
-        """Look a meaning up in a header.
+        """Find the value of a meaning in a header.
 
         Parameters
         ----------
         header : mapping
             A FITS header.
         meaning : str
-            What is wanted, e.g. ``'exptime'``; one of the table's ``keywords``.
+            One of the table's ``keywords``, e.g. ``'exptime'``.
 
         Returns
         -------
         keyword : str
-            The keyword that held it; the best one of the table where none did.
+            The keyword that has the value; the best one of the table where none has it.
         value : object
-            Its value, None where the header has none.
+            The value, None where the header has none.
         """
         candidates = self.keywords.get(meaning, ())
         for keyword in candidates:
@@ -69,9 +111,9 @@ class Instrument:
         return (candidates[0] if candidates else meaning), None
 
     def value(self, header: Mapping[str, Any], meaning: str, default: Any = None) -> Any:
-        """Look a meaning up in a header, with a default; see `find`."""
-        found = self.find(header, meaning)[1]
-        return default if found is None else found
+        """Return the value of a meaning in a header, or a default; see `find`."""
+        value = self.find(header, meaning)[1]
+        return default if value is None else value
 
 
 def load_instrument(path: Path) -> Instrument:
@@ -89,40 +131,20 @@ def load_instrument(path: Path) -> Instrument:
     Raises
     ------
     SettingsError
-        When the file cannot be read or lacks something.
+        With all faults of the file at once, one line for each.
     """
-    table, faults = parse_yaml(read_yaml_text(path), str(path))
+    content, faults = parse_yaml(read_yaml_text(path), str(path))
+    try:
+        table = check(_InstrumentTable, content, str(path))
+    except SettingsError as error:
+        raise SettingsError([*faults, *error.faults]) from error
     if faults:
         raise SettingsError(faults)
-    try:
-        keywords = {meaning: _names(names) for meaning, names in table["keywords"].items()}
-        missing = [meaning for meaning in MEANINGS if meaning not in keywords]
-        if missing:
-            raise KeyError(f"keywords: {', '.join(missing)}")
-        return Instrument(
-            name=str(table["instrument"]),
-            instrume=_names(table["instrume"]),
-            keywords=keywords,
-            detectors={arm: Detector.from_table(arm, facts) for arm, facts in table["detectors"].items()},
-        )
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        reason = {
-            KeyError: f"lacks {error}",
-            ValueError: " ".join(str(error).split()),
-        }.get(type(error), "a value is of the wrong kind")
-        raise SettingsError(
-            f"{path}: not a usable instrument table: {reason}: lay it out as those that come with soxspipe"
-        ) from error
-
-
-def _names(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, list | None):
-        raise ValueError(f"{format_value(names)} stands where a list of names is expected")
-    return tuple(str(name) for name in names or ())
+    return Instrument(table.instrument, table.instrume, table.keywords.model_dump(exclude_unset=True), table.detectors)
 
 
 def shipped_instruments() -> Iterator[Instrument]:
-    """Yield the instruments whose tables come with soxspipe; each is read when its turn comes, and once."""
+    """Yield the instruments whose tables come with soxspipe; each table is read when it is needed, and once."""
     return map(_shipped, sorted(Path(__file__).parent.glob("*.yaml")))
 
 
@@ -139,7 +161,7 @@ def instrument_for(header: Mapping[str, Any], name: str, extra: Instrument | Non
     name : str
         Name of its file, for the message.
     extra : Instrument, optional
-        One that comes before those shipped.
+        An instrument that comes before the shipped ones.
 
     Returns
     -------

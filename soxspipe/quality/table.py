@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .definitions import DEFINITIONS, Range
+
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-__all__ = ["QCValue", "QualityTable", "Range"]
-
-#: A range with an end left open is None there.
-Range = tuple[float | None, float | None]
+__all__ = ["QCValue", "QualityTable", "Range", "measured"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,11 @@ class QCValue:
     unit : str
         Unit in the notation of the FITS standard; empty for pure numbers.
     description : str
-        What it is, in a few words.
+        Its meaning in a few words.
     range : tuple of (float or None)
         Lowest and highest value that pass.
     judged : bool
-        Whether the range applies; it does not to a value that is only a limit.
+        Whether the range applies; it does not where the value is only a limit.
     """
 
     name: str
@@ -45,11 +44,43 @@ class QCValue:
 
     @property
     def passed(self) -> bool | None:
-        """Whether the value is in its range; None where there is no range or no value."""
+        """Whether the value is in its range; None without a range or a value."""
         low, high = self.range
         if not self.judged or self.value is None or (low is None and high is None):
             return None
         return (low is None or self.value >= low) and (high is None or self.value <= high)
+
+
+def measured(
+    name: str,
+    value: float | int | bool | None,
+    *,
+    number: int | None = None,
+    judged: bool = True,
+    limits: Range = (None, None),
+) -> QCValue:
+    """Return a QC value with the unit and the words of its definition.
+
+    Parameters
+    ----------
+    name : str
+        A name in `~soxspipe.quality.definitions.DEFINITIONS`.
+    value : float, int, bool or None
+        None where it could not be measured.
+    number : int, optional
+        Replaces ``{i}`` in the name.
+    judged : bool
+        Whether the range applies.
+    limits : tuple of (float or None)
+        Range that follows from the data; one in the settings comes before it.
+
+    Returns
+    -------
+    QCValue
+    """
+    definition = DEFINITIONS[name]
+    words = definition.words.format(i=number)
+    return QCValue(name.format(i=number), value, definition.unit, words, limits, judged)
 
 
 class QualityTable:
@@ -94,35 +125,25 @@ class QualityTable:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the table as dictionaries that JSON can hold."""
-        return [
-            {
-                "name": qc.name,
-                "value": qc.value,
-                "unit": qc.unit,
-                "range": list(qc.range),
-                "passed": qc.passed,
-                "description": qc.description,
-            }
-            for qc in self._values
-        ]
+        keys = ("name", "value", "unit", "range", "passed", "description")
+        return [{key: getattr(qc, key) for key in keys} | {"range": list(qc.range)} for qc in self._values]
 
     def to_qtable(self) -> QTable:
-        """Return the table as an astropy QTable; what was not measured is masked."""
-        import numpy as np
+        """Return the table as an astropy QTable; values that were not measured are masked."""
         from astropy.table import MaskedColumn, QTable
 
-        undefined = [qc.value is None for qc in self._values]
+        def column(key: str, undefined: float | bool) -> MaskedColumn:
+            values = [getattr(qc, key) for qc in self._values]
+            filled = [undefined if value is None else type(undefined)(value) for value in values]
+            return MaskedColumn(filled, mask=[value is None for value in values])
+
         return QTable(
             {
                 "name": [qc.name for qc in self._values],
-                "value": MaskedColumn(
-                    [np.nan if qc.value is None else float(qc.value) for qc in self._values], mask=undefined
-                ),
+                "value": column("value", math.nan),
                 "unit": [qc.unit for qc in self._values],
                 "range": [_range_words(qc.range) for qc in self._values],
-                "passed": MaskedColumn(
-                    [bool(qc.passed) for qc in self._values], mask=[qc.passed is None for qc in self._values]
-                ),
+                "passed": column("passed", False),
                 "description": [qc.description for qc in self._values],
             }
         )

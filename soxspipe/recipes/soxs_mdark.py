@@ -123,7 +123,7 @@ def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Dark
         ndit=frames.ndit,
         hot_sigma=hot_sigma,
         bias_error=prepared.common_error,
-        bias_tells_level=prepared.bias_has_pedestal,
+        pedestal_from_bias=prepared.bias_has_pedestal,
         pedestals_e=prepared.pedestal_e if np.isfinite(prepared.pedestal_e).all() else None,
         times_h=np.array([24.0 * frame.mjd for frame in frames.frames]),
         temperatures_k=np.array(

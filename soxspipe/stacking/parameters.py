@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AliasChoices
-
 from ..checked_model import CheckedModel, setting
 
 __all__ = ["DarkRateParameters", "NoiseMapParameters", "StackParameters"]
@@ -23,7 +21,7 @@ class StackParameters(CheckedModel):
     clipping_iteration_count: int = setting(
         5,
         "iterations of that clip",
-        aliases=AliasChoices("clipping-iteration-count", "frame-clipping-iterations"),
+        keys=("clipping-iteration-count", "frame-clipping-iterations"),
         ge=1,
         le=100,
     )

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from soxspipe.quality import dark as metrics
 from soxspipe.quality.dark import DarkContext, count_groups, dark_quality
 from soxspipe.quality.table import QualityTable
 from soxspipe.stacking import clip_and_stack, create_noise_map
@@ -12,8 +11,8 @@ SHAPE = (256, 256)
 
 
 @pytest.fixture(scope="module")
-def values():
-    """Ten frames with a known dark, noise, drift, and defects at known places."""
+def stack_and_map():
+    """Return the stack of ten frames with a known dark, noise, drift, and defects at known places."""
     rng = np.random.default_rng(11)
     levels = rng.normal(0, 3, 10)
     frames = rng.normal(600.0, 10.0, (10, *SHAPE)) + levels[:, None, None]
@@ -30,15 +29,21 @@ def values():
         n_frames=10,
         background=stack.background,
     )
-    facts = DarkContext(
-        300.0,
+    context = DarkContext(
+        exptime_s=300.0,
         pedestal_removed=True,
         times_h=np.arange(10) * 0.5,
         temperatures_k=np.array([40.1, 40.2, 40.3]),
         pixel_area_cm2=(18e-4) ** 2,
     )
-    qc = dark_quality(stack, noise_map, facts)
-    return {one.name: one.value for one in qc}, levels
+    return stack, noise_map, context, levels
+
+
+@pytest.fixture(scope="module")
+def values(stack_and_map):
+    """Return the QC values of these frames, and the levels of the frames."""
+    *arguments, levels = stack_and_map
+    return {one.name: one.value for one in dark_quality(*arguments)}, levels
 
 
 def test_levels_and_noise(values):
@@ -81,30 +86,22 @@ def test_cosmic_rays_are_counted_as_groups(values):
     exposed_cm2_s = 65536 * (18e-4) ** 2 * 10 * 300.0
     # one track of sixty pixels
     assert qc["CRRATE"] * exposed_cm2_s == pytest.approx(1)
-    touching = [(0, 0), (0, 1), (0, 10), (0, 11 + 10), (1, 0), (1, 5)]
-    samples = np.array([(frame, pixel) for frame, pixel in touching])
-    # rows of ten: pixels 0, 1 and 10 and 21 of frame 0 touch, the last by its corner
-    assert count_groups(samples, (10, 10)) == 3
-    # neither the end of a row and the start of the next nor the frames touch each other
-    assert count_groups(np.array([(0, 9), (0, 10), (0, 99), (1, 0)]), (10, 10)) == 4
-    assert count_groups(np.empty((0, 2), np.int64), (10, 10)) == 0
+    # rows of ten: pixels 0, 1, 10 and 21 touch, the last by its corner
+    assert count_groups(np.array([21, 0, 55, 1, 10]), (10, 10)) == 2
+    # the end of a row does not touch the start of the next
+    assert count_groups(np.array([9, 20, 99]), (10, 10)) == 3
+    assert count_groups(np.empty(0, np.int32), (10, 10)) == 0
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 60, 100, 10**6])
-def test_samples_come_in_lots_of_whole_frames(at_once, monkeypatch):
-    monkeypatch.setattr(metrics, "SAMPLES_AT_ONCE", at_once)
-    # none in frames 1, 2 and 8, many in one, as many as fit in another
-    frames = np.repeat([0, 3, 4, 5, 6, 7, 9], [5, 60, 2, 4, 7, 1, 3])
-    samples = np.random.default_rng(1).permutation(np.stack([frames, np.arange(frames.size)], axis=1).astype(np.int32))
-    lots = list(metrics._lots_of_frames(samples))
-    together = np.concatenate(lots)
-    assert sorted(map(tuple, together)) == sorted(map(tuple, samples))
-    for lot in lots:
-        here = np.unique(lot[:, 0])
-        assert len(lot) == np.isin(frames, here).sum()  # whole frames
-        assert len(lot) <= at_once or len(here) == 1
-    assert len(lots) == 1 or at_once < frames.size
-    assert list(metrics._lots_of_frames(samples[:0])) == []
+def test_samples_of_two_frames_do_not_touch(stack_and_map):
+    stack, noise_map, context, _ = stack_and_map
+    for frames, rays in (([3, 3], 1), ([3, 4], 2), ([0, 9], 2)):
+        samples = np.array([[frames[0], 500], [frames[1], 501]], np.int32)
+        values = dark_quality(replace(stack, rejected=samples), noise_map, context)
+        rate = next(one.value for one in values if one.name == "CRRATE")
+        assert rate * 65536 * (18e-4) ** 2 * 10 * 300.0 == pytest.approx(rays)
+    nothing = dark_quality(replace(stack, rejected=np.empty((0, 2), np.int32)), noise_map, context)
+    assert next(one.value for one in nothing if one.name == "CRRATE") == 0
 
 
 def test_circumstances(values):
@@ -126,10 +123,11 @@ def test_structure():
     corner += 40.0 * ((np.hypot(x, 255 - y) < 40) | (np.hypot(255 - x, 255 - y) < 40))
     fixed = rng.normal(0, 5.0, SHAPE)
     frames = [100 + 0.02 * x - 0.01 * y + fixed + rng.normal(0, 10, SHAPE) for _ in range(4)]
+    context = DarkContext(exptime_s=1.0, pedestal_removed=True)
     for pattern in (0.0, corner):
         stack = clip_and_stack([(frame + pattern).astype(np.float32) for frame in frames])
         noise_map = all_good(create_noise_map(stack.master, background=stack.background))
-        qc = {one.name: one.value for one in dark_quality(stack, noise_map, DarkContext(1.0, True))}
+        qc = {one.name: one.value for one in dark_quality(stack, noise_map, context)}
         assert qc["CONTAM"] == pytest.approx(4.0 if pattern is corner else 0.0, abs=0.3)
         if pattern is not corner:
             assert qc["STRUCT X"] == pytest.approx(0.02, abs=0.001)
@@ -143,8 +141,8 @@ def test_axes_are_those_of_the_product():
     rng = np.random.default_rng(13)
     stack = clip_and_stack([(100 + 0.5 * x + rng.normal(0, 10, x.shape)).astype(np.float32) for _ in range(3)])
     noise_map = all_good(create_noise_map(stack.master, background=stack.background))
-    facts = DarkContext(1.0, True, orient=lambda image: np.rot90(image, 1))
-    qc = {one.name: one.value for one in dark_quality(stack, noise_map, facts)}
+    context = DarkContext(exptime_s=1.0, pedestal_removed=True, orient=lambda image: np.rot90(image, 1))
+    qc = {one.name: one.value for one in dark_quality(stack, noise_map, context)}
     # a quarter turn counter-clockwise lets what rose along X fall along Y
     assert qc["STRUCT Y"] == pytest.approx(-0.5, abs=0.05)
     assert qc["STRUCT X"] == pytest.approx(0.0, abs=0.05)
@@ -155,22 +153,22 @@ def test_a_level_with_its_pedestal_is_only_a_limit(values):
     stack = clip_and_stack([rng.normal(500, 5, (64, 64)).astype(np.float32) for _ in range(3)])
     noise_map = create_noise_map(stack.master, background=stack.background)
     for removed in (True, False):
-        qc = dark_quality(stack, noise_map, DarkContext(10.0, removed))
+        qc = dark_quality(stack, noise_map, DarkContext(exptime_s=10.0, pedestal_removed=removed))
         table = QualityTable(qc, {"DARK CURRENT": (None, 1.0)})
         assert table["DARK CURRENT LIMIT"].value is not removed
         assert table["DARK CURRENT"].passed is (False if removed else None)
 
 
-def test_a_level_that_a_bias_told_is_uncertain_by_its_drift():
+def test_a_level_from_a_bias_is_uncertain_by_its_drift():
     rng = np.random.default_rng(15)
     stack = clip_and_stack([rng.normal(0, 5, (64, 64)).astype(np.float32) for _ in range(5)])
     noise_map = create_noise_map(stack.master, background=stack.background)
     pedestals = np.array([1000.0, 1002.0, 999.0, 1001.0, 998.0])  # their variance is 2.5
     bias = {"bias_error": np.full((64, 64), 1.0, np.float32), "pedestals_e": pedestals}
     errors = []
-    for told in (False, True):
-        facts = DarkContext(10.0, True, bias_tells_level=told, **bias)
-        errors.append({q.name: q.value for q in dark_quality(stack, noise_map, facts)}["DARK CURRENT ERR"])
+    for from_bias in (False, True):
+        context = DarkContext(exptime_s=10.0, pedestal_removed=True, pedestal_from_bias=from_bias, **bias)
+        errors.append({q.name: q.value for q in dark_quality(stack, noise_map, context)}["DARK CURRENT ERR"])
     assert errors[0] < 0.02
     # the mean of five frames and that of the bias: twice 2.5 / 5 electron**2
     assert errors[1] == pytest.approx(np.sqrt(2 * 2.5 / 5) / 10.0, rel=0.01)

@@ -1,0 +1,219 @@
+"""QC values that the stacks of all raw frames have: level, noise, structure, bad pixels, drifts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pixel_codes import PixelCode
+from ..stacking.clip_and_stack import StackResult
+from ..stacking.create_noise_map import NoiseMap
+from ..stacking.noise_model import CLIP_VARIANCE, clipped_moments, grouped_median
+from .table import QCValue, measured
+
+__all__ = [
+    "Level",
+    "StackContext",
+    "drift_values",
+    "level_variance",
+    "measure_level",
+    "noise_values",
+    "pixel_values",
+    "structure_values",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackContext:
+    """Properties of the raw frames of a stack that its arrays do not hold.
+
+    Attributes
+    ----------
+    step_e : float
+        Quantisation step of a single frame, electron.
+    times_h : ndarray, shape (frames,), hour, or None
+        Start of each frame.
+    temperatures_k : ndarray, kelvin
+        Detector temperatures in the headers.
+    orient : callable
+        Turns an image to product orientation, to which X and Y refer.
+    """
+
+    step_e: float = 0.0
+    times_h: NDArray[np.float64] | None = None
+    temperatures_k: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    orient: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
+
+
+@dataclass(frozen=True)
+class Level:
+    """Level of the good pixels of a stack.
+
+    Attributes
+    ----------
+    median, mean, std : float
+        Grouped median, clipped mean and clipped standard deviation, electron.
+    """
+
+    median: float
+    mean: float
+    std: float
+
+
+def measure_level(stack: StackResult, good: NDArray[np.bool_], context: StackContext) -> Level:
+    """Measure the level of the good pixels.
+
+    Parameters
+    ----------
+    stack : StackResult
+        The stacked frames.
+    good : ndarray of bool, shape (ny, nx)
+        Pixels without a code.
+    context : StackContext
+        The quantisation step of the frames.
+
+    Returns
+    -------
+    Level
+    """
+    values = stack.master.data[good]
+    median = grouped_median(values, context.step_e / stack.n_frames) if values.size else math.nan
+    return Level(median, *clipped_moments(values))
+
+
+def level_variance(stack: StackResult, n_pixels: int) -> float:
+    """Return the variance of the mean level: frames drift by more than the noise of their pixels averages to.
+
+    Parameters
+    ----------
+    stack : StackResult
+        The stacked frames.
+    n_pixels : int
+        Good pixels, at least 1.
+
+    Returns
+    -------
+    float
+        In electron**2.
+    """
+    model = stack.noise_model
+    return max(model.mean_read_noise_e**2 / n_pixels, float(np.var(model.frame_level_e, ddof=1))) / stack.n_frames
+
+
+def noise_values(stack: StackResult, noise_map: NoiseMap, level: Level) -> list[QCValue]:
+    """Measure the noise of single frames and of the master, and test the errors of the master.
+
+    Parameters
+    ----------
+    stack : StackResult
+        The stacked frames.
+    noise_map : NoiseMap
+        Its width of the normalised residuals.
+    level : Level
+        The level of the good pixels.
+
+    Returns
+    -------
+    list of QCValue
+    """
+    n, read_noise = stack.n_frames, stack.noise_model.mean_read_noise_e
+    halves = clipped_moments(stack.half_difference)[1] / math.sqrt(CLIP_VARIANCE)
+    master = halves * math.sqrt((n + 1) // 2 * (n // 2)) / n
+    total = level.std / math.sqrt(CLIP_VARIANCE)
+    amplifiers = stack.noise_model.read_noise_e if len(stack.noise_model.regions) > 1 else ()
+    return [
+        measured("RON RAW", read_noise),
+        measured("RON MASTER", master),
+        measured("RON MASTER RATIO", master / (read_noise / math.sqrt(n))),
+        measured("FPN", math.sqrt(max(total**2 - master**2, 0.0))),
+        measured("PULL STD", noise_map.residual_width),
+        *(measured("RON RAW{i}", float(value), number=i) for i, value in enumerate(amplifiers, 1)),
+    ]
+
+
+def structure_values(stack: StackResult, good: NDArray[np.bool_], context: StackContext) -> list[QCValue]:
+    """Measure the slopes along the axes of the product.
+
+    Parameters
+    ----------
+    stack : StackResult
+        The stacked frames.
+    good : ndarray of bool, shape (ny, nx)
+        Pixels without a code.
+    context : StackContext
+        The orientation of the product.
+
+    Returns
+    -------
+    list of QCValue
+    """
+    image, used = context.orient(stack.master.data), context.orient(good)
+    return [measured("STRUCT X", _slope(image, used, 0)), measured("STRUCT Y", _slope(image, used, 1))]
+
+
+def _slope(image: NDArray[np.float32], used: NDArray[np.bool_], axis: int) -> float:
+    """Return the slope of the mean profile that is left when one axis is averaged."""
+    count = np.count_nonzero(used, axis=axis)
+    profile = image.sum(axis=axis, dtype=np.float64, where=used)[count > 0] / count[count > 0]
+    return _slope_of(np.flatnonzero(count > 0).astype(float), profile)
+
+
+def _slope_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the least-squares slope of y against x; NaN where all x are the same."""
+    if x.size < 2 or np.ptp(x) == 0:
+        return math.nan
+    x = x - x.mean()
+    return float((x * y).sum() / np.square(x).sum())
+
+
+def pixel_values(noise_map: NoiseMap) -> list[QCValue]:
+    """Count hot, cold and noisy pixels.
+
+    Parameters
+    ----------
+    noise_map : NoiseMap
+        All pixel codes.
+
+    Returns
+    -------
+    list of QCValue
+    """
+    noisy = noise_map.count(PixelCode.NOISY) if noise_map.noisy_tested else None
+    return [
+        measured("HOTPIX NUM", noise_map.count(PixelCode.HOT)),
+        measured("COLDPIX NUM", noise_map.count(PixelCode.COLD)),
+        measured("NOISYPIX NUM", noisy),
+        measured("NOISYPIX TESTED", noise_map.noisy_tested),
+    ]
+
+
+def drift_values(stack: StackResult, context: StackContext) -> list[QCValue]:
+    """Measure losses and drifts during the set: rejected samples, levels, temperature.
+
+    Parameters
+    ----------
+    stack : StackResult
+        The stacked frames.
+    context : StackContext
+        Times and temperatures.
+
+    Returns
+    -------
+    list of QCValue
+    """
+    samples = stack.n_frames * stack.count.size
+    levels, temperatures = stack.noise_model.frame_level_e, context.temperatures_k
+    trend = None if context.times_h is None else _slope_of(context.times_h, levels - levels.mean())
+    return [
+        measured("REJECT FRAC", stack.n_rejected / samples),
+        measured("INVALID FRAC", stack.n_invalid / samples),
+        measured("LEVEL SCATTER", float(np.std(levels, ddof=1))),
+        measured("LEVEL TREND", trend),
+        measured("DETECTOR TEMP", float(temperatures.mean()) if temperatures.size else None),
+        measured("DETECTOR TEMP RANGE", float(np.ptp(temperatures)) if temperatures.size else None),
+    ]
