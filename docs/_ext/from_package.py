@@ -1,9 +1,11 @@
-"""Directives that write what the package itself says, so that pages and code cannot disagree.
+"""Directives that generate parts of the pages from the package, so that pages and code always agree.
 
-``.. settings-table:: [section ...]``  the settings, of all sections or of those named
-``.. detector-table::``                the detectors in the instrument tables
-``.. usage-text::``                    what ``soxspipe --help`` prints
-``.. changes-list::``                  CHANGES.md, whose few marks are turned into those of these pages
+``.. settings-table:: [section ...]``  the settings of all sections, or of the named ones
+``.. qc-table:: recipe``               the QC values of a recipe
+``.. pixel-codes::``                   the pixel codes
+``.. detector-table::``                the detectors of the instrument tables
+``.. usage-text::``                    the output of ``soxspipe --help``
+``.. changes-list::``                  CHANGES.md, its Markdown converted to reStructuredText
 """
 
 from __future__ import annotations
@@ -15,12 +17,17 @@ from typing import Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
-from settings_file import settings_rows
+from settings_file import settings_rows, yaml_value
 
+from soxspipe.checked_model import CheckedModel
 from soxspipe.cli.command_line import USAGE
 from soxspipe.instruments.keywords import shipped_instruments
+from soxspipe.pixel_codes import PixelCode
+from soxspipe.quality.definitions import DEFINITIONS, QCDefinition
 
 CHANGES = Path(__file__).parents[2] / "CHANGES.md"
+#: Formulas and exceptions of QC values: lines with their names, each followed by an indented text.
+QC_DETAILS = Path(__file__).parents[1] / "qc_details.txt"
 
 
 def table(header: list[str], rows: list[list[str]], widths: list[int], literal: set[int]) -> nodes.table:
@@ -40,12 +47,12 @@ def table(header: list[str], rows: list[list[str]], widths: list[int], literal: 
 
 
 class SettingsTable(Directive):
-    """The settings, with type, range, default and words."""
+    """The settings, with default, range and meaning."""
 
     optional_arguments = 100
 
     def run(self) -> list[nodes.Node]:
-        """Return a table for each section, below its name where there are several."""
+        """Return a table for each section, with its name above if there are several."""
         sections = list(dict.fromkeys(row.section for row in settings_rows()))
         wanted = self.arguments or sections
         if unknown := set(wanted) - set(sections):
@@ -68,11 +75,58 @@ class SettingsTable(Directive):
         return found
 
 
+def qc_details() -> dict[str, str]:
+    """Return the details of QC values by name; raises ValueError for a name without definition."""
+    details = {}
+    for names, text in re.findall(r"^(\S.*)\n((?:[ ].*\n)+)", QC_DETAILS.read_text(encoding="utf-8"), re.MULTILINE):
+        details |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+    if unknown := details.keys() - DEFINITIONS.keys():
+        raise ValueError(f"{QC_DETAILS.name}: unknown {', '.join(sorted(unknown))}")
+    return details
+
+
+def default_ranges(definition: QCDefinition) -> str:
+    """Return the default ranges of a QC value: for all arms, and for single arms."""
+    common = [] if definition.range == (None, None) else [yaml_value(definition.range)]
+    arms = [
+        f"{arm}: {yaml_value(limits)}" for arm, (limits, _) in definition.arm_ranges.items() if limits != (None, None)
+    ]
+    return "; ".join([*common, *arms])
+
+
+class QCTable(Directive):
+    """The QC values of a recipe, with unit, definition and default range."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        recipe, details = self.arguments[0], qc_details()
+        lines = [
+            [one.name, one.unit, "; ".join(filter(None, (one.words, details.get(one.name)))), default_ranges(one)]
+            for one in DEFINITIONS.values()
+            if recipe in one.recipes
+        ]
+        if not lines:
+            raise self.error(f"no QC value of a recipe '{recipe}'")
+        return [table(["Name", "Unit", "Definition", "Default range"], lines, [22, 12, 46, 20], {0})]
+
+
+class PixelCodes(Directive):
+    """The pixel codes, with their bits and meanings."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        rows = [(code.value, code.value.bit_length() - 1, code.label, code.description) for code in PixelCode]
+        lines = [["0", "", "good", ""], *([str(cell) for cell in row] for row in rows)]
+        return [table(["Code", "Bit", "Name", "Meaning"], lines, [18, 8, 18, 56], set())]
+
+
 class DetectorTable(Directive):
-    """One line for each detector that has a table: where its pixels lie, and its numbers."""
+    """The detectors of the instrument tables: their pixels and their numbers."""
 
     PIXELS: ClassVar = [
-        "Instrument, arm", "Detector", "Raw frame", "Product", "Turns", "Amplifiers", "Level columns",
+        "Instrument, arm", "Detector", "Raw frame", "Product", "Turns", "Amplifiers", "Overscan columns",
     ]  # fmt: skip
     NUMBERS: ClassVar = [
         "Instrument, arm", "e-/ADU", "Read noise, e-", "Dark current, e-/s", "Saturation, ADU", "Pixel, µm",
@@ -113,7 +167,7 @@ class UsageText(Directive):
     """The text of ``soxspipe --help``."""
 
     def run(self) -> list[nodes.Node]:
-        """Return it as a block of text."""
+        """Return the text as a literal block."""
         text = USAGE.rstrip("\n")
         return [nodes.literal_block(text, text, language="none")]
 
@@ -132,7 +186,7 @@ class ChangesList(Directive):
 
 
 def keep_attribute_comments(app: Any) -> None:
-    """Keep the comments of attributes as they are: napoleon takes words before a colon for a type."""
+    """Keep the comments of attributes unchanged: napoleon reads words before a colon as a type."""
     kept: dict[str, list[str]] = {}
 
     def keep(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -147,16 +201,28 @@ def keep_attribute_comments(app: Any) -> None:
     app.connect("autodoc-process-docstring", put_back, priority=900)
 
 
+def list_fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Add the values of a checked model to its docstring, from their declarations."""
+    if isinstance(obj, type) and issubclass(obj, CheckedModel):
+        lines += ["", "Attributes", "----------"]
+        for field, info in obj.model_fields.items():
+            unit = (info.json_schema_extra or {}).get("unit")
+            lines += [field, f"    {info.description}{f', {unit}' if unit else ''}"]
+
+
 def skip_of_pydantic(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what every pydantic model has."""
+    """Leave out the attributes that every pydantic model has."""
     return True if name.startswith("model_") else None
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register the directives."""
     keep_attribute_comments(app)
+    app.connect("autodoc-process-docstring", list_fields, priority=100)
     app.connect("autodoc-skip-member", skip_of_pydantic)
     app.add_directive("settings-table", SettingsTable)
+    app.add_directive("qc-table", QCTable)
+    app.add_directive("pixel-codes", PixelCodes)
     app.add_directive("detector-table", DetectorTable)
     app.add_directive("usage-text", UsageText)
     app.add_directive("changes-list", ChangesList)

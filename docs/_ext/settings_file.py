@@ -65,7 +65,7 @@ def row(section: str, arm: str, key: str, default: Any, part: dict[str, Any], wo
 
 def yaml_value(value: Any) -> str:
     """Return a value as the file writes it."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(yaml_value, value))}]"
     return "null" if value is None else str(value)
 

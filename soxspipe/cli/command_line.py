@@ -40,7 +40,7 @@ Usage:
                                 [--start=TIME] [--seed=N] [--detector-seed=N] [--overwrite]
                                 [-q | -v...]
   soxspipe demo [<directory>] [--overwrite] [-q | -v...]
-  soxspipe settings [--output=FILE]
+  soxspipe settings [--output=FILE] [--schema]
   soxspipe (--help | --version)
 
 Commands:
@@ -65,6 +65,7 @@ Options:
                      product and in the working directory
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
+  --schema           of the command settings: the JSON schema of the settings file, for editors
   --workers=N        threads or processes for the pixels, or of several reductions one for each
                      (2, where there are two processors)
   -q, --quiet        errors only
@@ -405,9 +406,13 @@ def _demo(options: dict[str, Any], terminal: Terminal) -> int:
 
 
 def _settings(options: dict[str, Any]) -> int:
-    from ..settings import default_settings_text
+    from ..settings import Settings, default_settings_text
 
     text = default_settings_text()
+    if options["--schema"]:
+        import json
+
+        text = f"{json.dumps(Settings.json_schema(), indent=2)}\n"
     if options["--output"] is None:
         deliver(text.rstrip("\n"))
         return 0

@@ -103,7 +103,7 @@ _ALL = (
         QCDefinition(f"HOTPIX ABS{i}", "", f"hot pixels above {level:g} electron/s", (*_DARK, *_RATE))
         for i, level in enumerate(HOT_LEVELS, 1)
     ),
-    QCDefinition("HOTPIX FDR", "", "expected fraction of false ones among the hot pixels", _DARK),
+    QCDefinition("HOTPIX FDR", "", "expected share of false hot pixels", _DARK),
     QCDefinition("COLDPIX NUM", "", "cold or dead pixels", _STACK),
     QCDefinition("NOISYPIX NUM", "", "noisy pixels", _STACK),
     QCDefinition("NOISYPIX TESTED", "", "F: too few frames to search noisy pixels", _STACK),

@@ -577,14 +577,36 @@ def test_settings_writes_a_new_file_only(here, capsys):
     assert Path("new/my.yaml").read_text() == "mine"
 
 
+def test_the_schema_of_the_settings(here, capsys):
+    assert command_line.main(["settings", "--schema"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == Settings.json_schema()
+    assert printed.err == ""
+    assert command_line.main(["settings", "--schema", "--output=schema.json"]) == 0
+    assert Path("schema.json").read_text(encoding="utf-8") == printed.out
+
+
 # ---- fundamentals ----
 
 
-def test_words_for_a_run_time(monkeypatch):
-    monkeypatch.setenv("TERM", "some-terminal")
-    assert fundamentals_adapter.elapsed_words(1e9, 1e9 + 72.4) == "1m 12s"
-    assert fundamentals_adapter.elapsed_words(1e9, 1e9 + 0.7) == "1s"
-    assert os.environ["TERM"] == "some-terminal"
+ELAPSED = """
+import os
+from soxspipe.cli.fundamentals_adapter import elapsed_words
+print(elapsed_words(1e9, 1e9 + 72.4), elapsed_words(1e9, 1e9 + 0.7), os.environ.get("TERM"))
+"""
+
+
+@pytest.mark.parametrize("terminal", [None, "some-terminal"])
+def test_words_for_a_run_time_leave_the_terminal_type(terminal):
+    environment = {key: value for key, value in os.environ.items() if key != "TERM"}
+    environment |= {"TERM": terminal} if terminal else {}
+    run = subprocess.run([sys.executable, "-c", ELAPSED], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == f"1m 12s 1s {terminal}\n"
+
+
+def test_words_for_a_run_time_without_fundamentals(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fundamentals.times", None)
+    assert fundamentals_adapter.elapsed_words(1e9, 1e9 + 72.4) == "72s"
 
 
 # ---- the real recipe, on simulated darks ----
