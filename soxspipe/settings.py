@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -34,13 +34,13 @@ ARMS_WITH_RANGES = tuple(dict.fromkeys(arm for definition in DEFINITIONS.values(
 
 
 class MasterDarkSettings(StackParameters):
-    """Section ``soxs-mdark``: how raw darks become a master dark."""
+    """How raw darks become a master dark."""
 
     minimum_frames: int = setting(3, "fewer frames than this are refused", "frames", ge=2, le=1000)
 
 
 class MasterBiasSettings(StackParameters):
-    """Section ``soxs-mbias``: how raw biases become a master bias."""
+    """How raw biases become a master bias."""
 
     minimum_frames: int = setting(3, "fewer frames than this are refused", "frames", ge=2, le=1000)
 
@@ -83,7 +83,10 @@ _CheckedRange = Annotated[
 
 
 class QualitySettings(RootModel[dict[Annotated[str, AfterValidator(_known_name)], _CheckedRange]]):
-    """Section ``quality``: the range in which a QC value passes, by its name."""
+    """The range in which a QC value passes: [low, high], null for an open end.
+
+    A value out of its range is a warning and a verdict in the product. Any QC value may be given a range.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False, json_schema_extra=_quality_schema)
 
@@ -112,7 +115,7 @@ class QualitySettings(RootModel[dict[Annotated[str, AfterValidator(_known_name)]
 
 
 class InputSettings(CheckedModel):
-    """Section ``input``: how input files are verified."""
+    """How input files are verified."""
 
     verify_checksums: Literal["warn", "strict"] = setting(
         "warn", "a wrong CHECKSUM or DATASUM of an input file leads to a warning or (strict) to a refusal"
@@ -130,35 +133,23 @@ def _path(value: Any) -> Path | None:
 
 
 class InstrumentSettings(CheckedModel):
-    """Section ``instruments``: an instrument that soxspipe does not know yet."""
+    """An instrument that soxspipe does not know yet."""
 
     table: Annotated[Path | None, BeforeValidator(_path)] = setting(
         None, "instrument table that comes before the shipped ones; relative to this file", expected="a path, or null"
     )
 
 
-def _section(defaults: Callable[[], Any], words: str) -> Any:
-    return Field(default_factory=defaults, description=words)
-
-
 class ArmSettings(CheckedModel):
     """All settings of one arm, one attribute for each section of the file."""
 
-    soxs_mdark: MasterDarkSettings = _section(MasterDarkSettings, "How raw darks become a master dark.")
-    soxs_mbias: MasterBiasSettings = _section(MasterBiasSettings, "How raw biases become a master bias.")
-    create_noise_map: NoiseMapParameters = _section(
-        NoiseMapParameters, "Limits beyond which a pixel is hot, cold or noisy."
-    )
-    dark_current: DarkRateParameters = _section(
-        DarkRateParameters, "How master darks of different exposures become a map of dark rates."
-    )
-    quality: QualitySettings = _section(
-        lambda: QualitySettings.defaults(""),
-        "The range in which a QC value passes: [low, high], null for an open end. A value out of its range is a "
-        "warning and a verdict in the product. Any QC value may be given a range.",
-    )
-    input: InputSettings = _section(InputSettings, "How input files are verified.")
-    instruments: InstrumentSettings = _section(InstrumentSettings, "An instrument that soxspipe does not know yet.")
+    soxs_mdark: MasterDarkSettings = MasterDarkSettings()
+    soxs_mbias: MasterBiasSettings = MasterBiasSettings()
+    create_noise_map: NoiseMapParameters = NoiseMapParameters()
+    dark_current: DarkRateParameters = DarkRateParameters()
+    quality: QualitySettings = QualitySettings.defaults("")
+    input: InputSettings = InputSettings()
+    instruments: InstrumentSettings = InstrumentSettings()
 
 
 #: Attribute and model of each section, by its key in the file.
@@ -169,27 +160,27 @@ _SECTIONS: dict[str, tuple[str, Any]] = {
 _WITHOUT_ARMS = ("input", "instruments")
 
 
-def _arms_of(table: Path | None) -> tuple[str, ...]:
-    """Return the arms of the shipped instrument tables, and of a further one."""
+def _arms(table: Path | None) -> tuple[str, ...]:
+    """Return the arms of the shipped instrument tables, and of a further table."""
     from .instruments.keywords import load_instrument, shipped_instruments
 
     instruments = [*shipped_instruments(), *([] if table is None else [load_instrument(table)])]
     return tuple(dict.fromkeys(arm for instrument in instruments for arm in instrument.detectors))
 
 
-def _arms_for(mapping: Mapping[Any, Any], folder: Path | None, lines: list[str]) -> tuple[str, ...]:
-    """Return the arms that sections may name; a table is read only where a key needs it."""
+def _named_arms(mapping: Mapping[Any, Any], folder: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the arms that sections may name, and the faults of the instrument table that is read for them."""
     keys = {key for values in mapping.values() if isinstance(values, Mapping) for key in values}
     keys -= {key for _, model in _SECTIONS.values() for key in model.model_json_schema()["properties"]}
-    arms = _arms_of(None) if keys else ()
+    arms = _arms(None) if keys else ()
     instruments = mapping.get("instruments")
     table = instruments.get("table") if isinstance(instruments, Mapping) else None
-    if not keys <= set(arms) and isinstance(table, str | Path) and table:
-        try:
-            return _arms_of((folder or Path()) / os.path.expanduser(table))
-        except SettingsError as error:
-            lines += error.faults
-    return arms
+    if keys <= set(arms) or not isinstance(table, str | Path) or not table:
+        return arms, ()
+    try:
+        return _arms((folder or Path()) / os.path.expanduser(table)), ()
+    except SettingsError as error:
+        return arms, error.faults
 
 
 @dataclass(frozen=True)
@@ -288,8 +279,8 @@ class Settings:
         SettingsError
             With all faults at once, one line for each.
         """
-        lines, given = list(faults), {"": dict[str, Any]()}
-        arms = _arms_for(mapping, folder, lines)
+        arms, table_faults = _named_arms(mapping, folder)
+        lines, given = [*faults, *table_faults], {"": dict[str, Any]()}
         for key, values in mapping.items():
             if key not in _SECTIONS:
                 lines.append(f"{name}: unknown section {format_value(key)}: {nearest(key, _SECTIONS)}")
@@ -313,11 +304,11 @@ class Settings:
             given[""]["instruments"] = InstrumentSettings(table=folder / table)
 
         def settings_of(arm: str) -> ArmSettings:
-            sections: dict[str, Any] = {"quality": QualitySettings.defaults(arm)}
-            for part in (given[""], given.get(arm, {})):
-                for attribute, section in part.items():
-                    sections[attribute] = sections[attribute].updated(section) if attribute in sections else section
-            return ArmSettings(**sections)
+            settings = ArmSettings(quality=QualitySettings.defaults(arm))
+            for sections in (given[""], given.get(arm, {})):
+                updated = {name: getattr(settings, name).updated(section) for name, section in sections.items()}
+                settings = settings.model_copy(update=updated)
+            return settings
 
         common = settings_of("")
         of_arms = ((arm, settings_of(arm)) for arm in dict.fromkeys([*ARMS_WITH_RANGES, *given]) if arm)
@@ -337,24 +328,19 @@ class Settings:
         dict
             Sections, arms in sections, keys with description, unit, default and range.
         """
-        arms = _arms_of(table)
-        sections, parts = {}, {}
-        for key, (attribute, model) in _SECTIONS.items():
-            part = _section_schema(model)
-            own_arms = () if attribute in _WITHOUT_ARMS else arms
-            parts[key] = part
-            sections[key] = {
-                **part,
-                "description": ArmSettings.model_fields[attribute].description,
-                "properties": {**part["properties"], **{arm: {"$ref": f"#/$defs/{key}"} for arm in own_arms}},
-            }
+        arms = _arms(table)
+        sections = {key: _section_schema(model) for key, (_, model) in _SECTIONS.items()}
+        of_arms = {key: section for key, section in sections.items() if key not in _WITHOUT_ARMS}
+        for key, section in of_arms.items():
+            properties = section["properties"] | {arm: {"$ref": f"#/$defs/{key}"} for arm in arms}
+            sections[key] = {**section, "properties": properties}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "Settings of soxspipe",
             "type": ["object", "null"],
             "properties": sections,
             "additionalProperties": False,
-            "$defs": {key: part for key, part in parts.items() if key not in _WITHOUT_ARMS},
+            "$defs": of_arms,
         }
 
 

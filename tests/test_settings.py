@@ -86,7 +86,7 @@ def test_every_option_has_range_and_words():
         assert row.words
 
 
-def test_the_default_values_are_those_of_the_method():
+def test_default_values():
     arm = Settings.load().for_arm("NIR")
     clip = {
         "frame_clipping_sigma": 10.0,
@@ -131,7 +131,7 @@ def test_a_partial_file_keeps_the_other_defaults():
     assert common.soxs_mdark == MasterDarkSettings()
 
 
-def test_values_of_an_arm_hold_for_that_arm_alone():
+def test_values_of_an_arm_hold_for_that_arm_only():
     settings = Settings.from_text(
         "soxs-mdark:\n  minimum-frames: 4\n  stacked-clipping-sigma: 6\n  NIR:\n    minimum-frames: 9\n"
         "create-noise-map:\n  VIS: {background-box: 16}\n"
@@ -157,7 +157,7 @@ def test_quality_ranges_of_an_arm_add_to_the_common_ones():
     assert common["REJECT FRAC"] == (None, 0.05)
     assert nir["REJECT FRAC"] == (None, None)
     assert nir["DARK CURRENT"] == (None, 0.1)
-    # what a user gives for all arms comes before the default of one
+    # a range of the user for all arms comes before the default of one arm
     assert nir["HOTPIX FRAC"] == settings.for_arm("VIS").quality.ranges["HOTPIX FRAC"] == (None, 0.5)
     assert nir["RON RAW"] == (3.0, 20.0)
 
@@ -239,12 +239,12 @@ def test_a_refusal_names_file_section_key_value_and_remedy(text, fault):
     "value",
     ["true", "'5'", "five", "[5]", "{}", "null", ".nan", ".inf", "-.inf", "0", "-5", "2026-03-01", "1_000", "-1e-3"],
 )
-def test_what_is_no_positive_number_is_refused(value):
+def test_values_that_are_no_positive_number_are_refused(value):
     assert "expected a number > 0 (sigma)" in the_refusal(f"soxs-mdark: {{frame-clipping-sigma: {value}}}")
 
 
 @pytest.mark.parametrize("value", ["true", "'5'", "5.0", "0", "101", ".nan", "null", "0x" + "f" * 4000])
-def test_what_is_no_count_is_refused(value):
+def test_values_that_are_no_count_are_refused(value):
     fault = the_refusal(f"soxs-mdark: {{clipping-iteration-count: {value}}}")
     assert "expected a whole number from 1 to 100" in fault
     assert len(fault) < 200
@@ -253,13 +253,13 @@ def test_what_is_no_count_is_refused(value):
 @pytest.mark.parametrize(
     "value", ["0.9", "[0.9]", "[0, 1, 2]", "[a, b]", "[true, 2]", "[.nan, 1]", "[0, .inf]", "null", "{low: 1}"]
 )
-def test_what_is_no_range_is_refused(value):
+def test_values_that_are_no_range_are_refused(value):
     assert "expected [low, high] with low <= high, null for an open end" in the_refusal(
         f"quality: {{PULL STD: {value}}}"
     )
 
 
-def test_all_faults_are_told_together():
+def test_all_faults_are_reported_at_once():
     faults = refusals(
         "soxs-mdark:\n  minimum-frames: 0\n  minimum-frames: 0\n  NIR: {minimum-frames: 0}\n"
         "create-noise-map: {hot-pixel-sigma: x, bog: 1}\nfoo: 1\n"
@@ -293,12 +293,12 @@ def test_unusable_yaml_is_refused_in_one_line(text, words):
     assert words in the_refusal(text)
 
 
-def test_aliases_that_would_explode_are_refused_at_the_first():
+def test_nested_aliases_are_refused_before_they_expand():
     lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 40)]
     assert "anchors and aliases are not read" in the_refusal("\n".join(lines))
 
 
-def test_any_text_is_settings_or_a_refusal():
+def test_any_text_gives_settings_or_a_refusal():
     draw = random.Random(1)
     for _ in range(500):
         text = "".join(draw.choices("ab:-{}[],'\"\n #&*!|>%@?<=0.1x_\\", k=draw.randrange(40)))
@@ -325,7 +325,7 @@ def test_numbers_of_base_8_and_60_are_refused(text):
     )
 
 
-def test_text_in_quotes_is_no_number():
+def test_numbers_in_quotes_are_text():
     assert parse_yaml("a: '010'\nb: \"11:00\"\n", "x.yaml") == ({"a": "010", "b": "11:00"}, [])
 
 
@@ -404,7 +404,7 @@ def test_the_schema_has_the_arms_of_a_table(table):
     assert "CMOS" not in schema["properties"]["instruments"]["properties"]
 
 
-def test_the_schema_accepts_what_the_loader_accepts():
+def test_schema_and_loader_accept_the_same_files():
     validator = jsonschema.Draft202012Validator(Settings.json_schema())
     validator.check_schema(Settings.json_schema())
     for text in (
@@ -466,7 +466,7 @@ def test_home_is_expanded(tmp_path, monkeypatch):
         (b"#" * (LARGEST_FILE_BYTES + 1), "no settings file is that large"),
     ],
 )
-def test_files_that_are_no_text_are_refused(tmp_path, content, words):
+def test_binary_and_large_files_are_refused(tmp_path, content, words):
     path = tmp_path / "my.yaml"
     path.write_bytes(content)
     with pytest.raises(SettingsError, match=words) as caught:
@@ -494,7 +494,7 @@ def test_other_sources_are_refused(source):
 # ---- from Python ----
 
 
-def test_settings_are_taken_as_they_are():
+def test_settings_are_returned_unchanged():
     settings = Settings.from_mapping({"soxs-mdark": {"minimum-frames": 4}})
     assert Settings.load(settings) is settings
 
@@ -508,7 +508,7 @@ def test_a_mapping_is_not_changed():
     assert settings.common.quality.ranges["PULL STD"] == (0.0, 1.0)
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numbers_of_numpy_are_accepted():
     section = Settings.load(
         {"soxs-mdark": {"frame-clipping-sigma": np.float32(8), "minimum-frames": np.int64(4)}}
     ).common.soxs_mdark
@@ -540,7 +540,7 @@ def test_quality_ranges_given_in_python_are_checked():
             QualitySettings(ranges)
 
 
-def test_settings_cannot_change_and_can_travel():
+def test_settings_are_immutable_and_can_be_pickled():
     settings = Settings.load({"soxs-mdark": {"NIR": {"minimum-frames": 4}}})
     with pytest.raises(ValidationError, match="frozen"):
         settings.common.soxs_mdark.minimum_frames = 9
@@ -550,14 +550,14 @@ def test_settings_cannot_change_and_can_travel():
     assert len({settings, copy.deepcopy(settings)}) == 1
 
 
-def test_sections_as_mappings_read_back():
+def test_sections_written_as_mappings_can_be_read():
     common = Settings.from_text("soxs-mdark: {minimum-frames: 4}\nquality: {RON RAW: [1, 9]}").common
     mapping = {key.replace("_", "-"): section.as_mapping() for key, section in common}
     assert mapping["soxs-mdark"]["minimum-frames"] == 4
     assert Settings.load(mapping).common == common
 
 
-def test_parsed_duplicates_come_with_their_lines():
+def test_duplicate_keys_are_reported_with_their_lines():
     mapping, faults = parse_yaml("a: 1\nb: {c: 1, c: 2}\n", "x.yaml")
     assert mapping == {"a": 1, "b": {"c": 2}}
     assert faults == ["x.yaml: line 2: 'c' is given twice: keep one"]

@@ -77,7 +77,7 @@ def settings_text() -> str:
     for entry in settings_rows():
         if entry.section != section:
             section, arm = entry.section, ""
-            lines += ["", *comment(Settings.json_schema()["properties"][section]["description"])]
+            lines += ["", *comment(" ".join(Settings.json_schema()["properties"][section]["description"].split()))]
             if section == "quality":
                 for recipe in dict.fromkeys(recipe for one in DEFINITIONS.values() for recipe in one.recipes):
                     names = [name.replace(" ", "\xa0") for name, one in DEFINITIONS.items() if recipe in one.recipes]

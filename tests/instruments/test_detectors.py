@@ -24,7 +24,7 @@ def test_the_geometry_of_a_product_is_that_of_its_raw_frames(name, arm, binning)
 
 
 @pytest.mark.parametrize(("name", "arm"), DETECTORS)
-def test_turning_there_and_back_and_where_a_corner_goes(name, arm):
+def test_images_are_turned_to_product_orientation_and_back(name, arm):
     (instrument,) = [instrument for instrument in shipped_instruments() if instrument.name == name]
     detector = instrument.detectors[arm]
     geometry = detector.geometry(detector.raw_shape, (1, 1), "frame")

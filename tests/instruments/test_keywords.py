@@ -129,7 +129,7 @@ def test_amplifiers_cover_the_light_sensitive_part_once(tmp_path, old, new, faul
 @pytest.mark.parametrize(
     "region", ["[0, 2048, 128, 64]", "[0, 2048, 64]", "[0, 2048, -64, 128]", "[0, 2048, 64, 128.5]"]
 )
-def test_a_region_that_is_none_is_named(tmp_path, region):
+def test_a_faulty_region_is_reported_with_its_number(tmp_path, region):
     (line,) = refusals(tmp_path / "own.yaml", TABLE.replace("[0, 2048, 64, 128]", region))
     expected = "expected [first row, end row, first column, end column] with first < end"
     assert line == f"detectors NIR amplifiers: entry 2 is {region}, {expected}"
@@ -159,7 +159,7 @@ def test_a_keyword_without_a_value_is_refused(tmp_path, keyword):
     assert line.endswith(", expected a header keyword that has a value, such as ESO DET DIT")
 
 
-def test_all_faults_of_a_table_come_at_once(tmp_path):
+def test_all_faults_of_a_table_are_reported_at_once(tmp_path):
     content = TABLE.replace("instrument: SOXS", "instrument: ../SOXS").replace("  ndit:", "  ndits:")
     content = content.replace("read_noise: 7.3", "read_noise: none").replace("pixel_size: 13.0", "pixel_size: 0")
     assert refusals(tmp_path / "own.yaml", content.replace("  ACQ:", "  acq:")) == [

@@ -20,7 +20,7 @@ def stack_and_map():
     frames[:, 9, :3] -= 300.0  # three cold ones
     frames[4, 100, 100:160] += 2000.0  # sixty rejected samples
     frames[1::2, 30, 40] += 150.0  # a telegraph pixel
-    # so wide a clip that no good sample is lost
+    # a wide clip loses no good sample
     stack = clip_and_stack(list(frames.astype(np.float32)), stacked_clipping_sigma=8.0)
     noise_map = create_noise_map(
         stack.master,
@@ -61,14 +61,14 @@ def test_levels_and_noise(values):
 def test_dark_current_and_its_error(values):
     qc, levels = values
     assert qc["DARK CURRENT"] == pytest.approx((600.0 + levels.mean()) / 300, abs=2e-4)
-    # the drift of the frames outweighs the noise of 65000 pixels
+    # the drift of the frames is larger than the noise of 65000 pixels
     assert qc["DARK CURRENT ERR"] == pytest.approx(np.std(levels, ddof=1) / np.sqrt(10) / 300, rel=0.02)
     assert qc["DARK CURRENT LIMIT"] is False
 
 
 def test_counts(values):
     qc, _ = values
-    assert qc["HOTPIX NUM"] == 7 + 1  # half of the samples of the telegraph pixel are high, and none is lost
+    assert qc["HOTPIX NUM"] == 7 + 1  # the telegraph pixel is one: half of its samples are high, and none is rejected
     assert qc["HOTPIX FRAC"] == qc["HOTPIX NUM"] / 65536
     assert qc["COLDPIX NUM"] == 3
     assert qc["NOISYPIX NUM"] == 1
@@ -104,7 +104,7 @@ def test_samples_of_two_frames_do_not_touch(stack_and_map):
     assert next(one.value for one in nothing if one.name == "CRRATE") == 0
 
 
-def test_circumstances(values):
+def test_drifts(values):
     qc, levels = values
     assert qc["LEVEL SCATTER"] == pytest.approx(np.std(levels, ddof=1), rel=0.03)
     assert qc["LEVEL TREND"] == pytest.approx(np.polyfit(np.arange(10) * 0.5, levels, 1)[0], abs=0.05)
@@ -143,7 +143,7 @@ def test_axes_are_those_of_the_product():
     noise_map = all_good(create_noise_map(stack.master, background=stack.background))
     context = DarkContext(exptime_s=1.0, pedestal_removed=True, orient=lambda image: np.rot90(image, 1))
     qc = {one.name: one.value for one in dark_quality(stack, noise_map, context)}
-    # a quarter turn counter-clockwise lets what rose along X fall along Y
+    # after a quarter turn counter-clockwise, a rise along X is a fall along Y
     assert qc["STRUCT Y"] == pytest.approx(-0.5, abs=0.05)
     assert qc["STRUCT X"] == pytest.approx(0.0, abs=0.05)
 

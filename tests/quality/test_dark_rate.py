@@ -43,7 +43,7 @@ def rate():
     return rate
 
 
-def test_values_by_hand(rate):
+def test_values(rate):
     values = {qc.name: qc.value for qc in table_of(rate)}
     assert values["DARK RATE"] == pytest.approx(0.005, abs=2e-5)
     assert values["DARK RATE ERR"] == 0.01
@@ -55,7 +55,7 @@ def test_values_by_hand(rate):
     assert [values[f"HOTPIX ABS{i}"] for i in (1, 2, 3)] == [5, 4, 3]
 
 
-def test_hot_pixels_are_not_counted_where_noise_would_be(rate):
+def test_hot_pixels_are_not_counted_below_five_errors(rate):
     values = {qc.name: qc.value for qc in table_of(rate, error=3e-3)}
     assert [values[f"HOTPIX ABS{i}"] for i in (1, 2, 3)] == [None, 4, 3]
 
@@ -71,7 +71,7 @@ def test_two_masters_have_no_chi2(rate):
     ("limit", "level_error", "passed"),
     [(0.005, 0.01, True), (0.004, 0.001, True), (0.002, 0.001, False), (0.002, 0.01, True), (None, 0.01, None)],
 )
-def test_the_specification_is_missed_where_the_rate_is_clearly_above(rate, limit, level_error, passed):
+def test_the_specification_fails_more_than_two_errors_below_the_rate(rate, limit, level_error, passed):
     qc = table_of(rate, level_error=level_error, limit=limit)["DARK LIMIT"]
     assert (qc.value, qc.passed) == (limit, passed)
 
@@ -90,6 +90,6 @@ def test_chi2_has_a_range(rate, name, options, passed):
     assert table_of(rate, **options)[name].passed is passed
 
 
-def test_a_rate_that_was_not_seen_is_not_judged(rate):
+def test_a_rate_within_three_errors_of_zero_has_no_verdict(rate):
     assert not table_of(rate, level_error=0.01)["DARK RATE"].judged
     assert table_of(rate, level_error=0.001)["DARK RATE"].judged
