@@ -171,7 +171,8 @@ def _arms(table: Path | None) -> tuple[str, ...]:
 def _named_arms(mapping: Mapping[Any, Any], folder: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the arms that sections may name, and the faults of the instrument table that is read for them."""
     keys = {key for values in mapping.values() if isinstance(values, Mapping) for key in values}
-    keys -= {key for _, model in _SECTIONS.values() for key in model.model_json_schema()["properties"]}
+    if keys:
+        keys -= {key for _, model in _SECTIONS.values() for key in model.model_json_schema()["properties"]}
     arms = _arms(None) if keys else ()
     instruments = mapping.get("instruments")
     table = instruments.get("table") if isinstance(instruments, Mapping) else None

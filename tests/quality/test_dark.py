@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from soxspipe.quality.dark import DarkContext, count_groups, dark_quality
+from soxspipe.quality.definitions import DEFINITIONS
 from soxspipe.quality.table import QualityTable
 from soxspipe.stacking import clip_and_stack, create_noise_map
 
@@ -44,6 +45,15 @@ def values(stack_and_map):
     """Return the QC values of these frames, and the levels of the frames."""
     *arguments, levels = stack_and_map
     return {one.name: one.value for one in dark_quality(*arguments)}, levels
+
+
+def names_of(recipe):
+    return {name for name, definition in DEFINITIONS.items() if recipe in definition.recipes}
+
+
+def test_all_values_that_the_definitions_list_are_measured(values):
+    # one amplifier, no master bias
+    assert set(values[0]) == names_of("soxs_mdark") - {"RON RAW{i}", "BIAS NOISE"}
 
 
 def test_levels_and_noise(values):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from soxspipe.quality.dark_rate import dark_rate_quality
+from soxspipe.quality.definitions import DEFINITIONS
 from soxspipe.quality.table import QualityTable
 from soxspipe.stacking.fit_dark_rate import DarkRate, LevelFit
 
@@ -45,6 +46,7 @@ def rate():
 
 def test_values(rate):
     values = {qc.name: qc.value for qc in table_of(rate)}
+    assert set(values) == {name for name, one in DEFINITIONS.items() if "soxs_dark_current" in one.recipes}
     assert values["DARK RATE"] == pytest.approx(0.005, abs=2e-5)
     assert values["DARK RATE ERR"] == 0.01
     assert (values["OFFSET"], values["OFFSET ERR"]) == (5, 2)
