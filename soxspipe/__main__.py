@@ -1,24 +1,36 @@
-"""Entry point of the command ``soxspipe`` and of ``python -m soxspipe``."""
+"""Entry point of the command ``soxspipe`` and of ``python -m soxspipe``: sets up the process."""
 
 import signal
 
-# until the command line listens, an interruption ends the program without a word, as any other stop does
+# until signals are handled, an interruption ends the program without a traceback, as other signals do
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import gc
+import os
 import sys
+import warnings
 
 from .cli import command_line
+from .run_log import log_warning
+from .signals import STOP_SIGNALS, signals_as_exceptions
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line and leave the program with its exit code."""
-    code = command_line.main()
-    # at its end Python looks for garbage among all that was imported: a tenth of the time of ten frames
-    gc.freeze()
+    # other threads of OpenBLAS double the time to import NumPy, and no matrix here is large
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    home = os.environ.get("HOME", "")
+    if os.path.isdir(home) and not os.access(
+        home, os.X_OK
+    ):  # of another user, as sudo may leave it: astropy would fail
+        del os.environ["HOME"]
+    warnings.showwarning = log_warning
+    with signals_as_exceptions():
+        code = command_line.main()
+    for number in STOP_SIGNALS:  # all is done, and the exit code is known
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from .text import escape
 
-__all__ = ["Listener", "RunLog", "collect_log", "get_logger"]
+__all__ = ["Listener", "RunLog", "collect_log", "get_logger", "log_warning", "relay"]
 
 #: Called with each record as it comes.
 Listener = Callable[[logging.LogRecord], object]
@@ -107,3 +107,19 @@ def get_logger(name: str) -> logging.LoggerAdapter[logging.Logger]:
     logging.LoggerAdapter
     """
     return _RunLogger(logging.getLogger(name))
+
+
+def relay(records: Iterable[logging.LogRecord]) -> None:
+    """Record here what was recorded in another context or process."""
+    run_log = _current.get()
+    for record in records:
+        if run_log is not None:
+            run_log.add(record)
+        logger = logging.getLogger(record.name)
+        if (run_log is None or not run_log.heard) and logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+
+
+def log_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Record a warning of another package; in place of ``warnings.showwarning`` in processes of this program."""
+    get_logger("soxspipe").info("%s: %s", category.__name__, message)

@@ -1,7 +1,7 @@
 """The command line: what goes where, and with which exit code.
 
-Tests of messages, codes and dispatch put a fake recipe, `fake_recipes`, in the place of the real one; those under
-'the real recipe' at the end simulate darks and reduce them.
+Tests of messages, codes and dispatch put a fake recipe in the place of the real one; those under 'the real recipe' at
+the end simulate darks and reduce them.
 """
 
 import contextlib
@@ -14,8 +14,9 @@ import subprocess
 import sys
 import termios
 import textwrap
-import time
+import threading
 import types
+import warnings
 import weakref
 from pathlib import Path
 
@@ -24,65 +25,28 @@ import pytest
 from astropy.io import fits
 
 import soxspipe
-from soxspipe.cli import command_line, fundamentals_adapter
+from soxspipe.cli import command_line, fundamentals_adapter, usage
+from soxspipe.cli.fundamentals_adapter import elapsed_words
 from soxspipe.exceptions import FrameError, ProductError, SettingsError
 from soxspipe.parallel import default_workers
 from soxspipe.settings import Settings, default_settings_text
+from soxspipe.signals import STOP_SIGNALS, signals_as_exceptions
 from soxspipe.version import __version__
+from tests import fake_recipes
+from tests.fake_recipes import FAKE, FakeProduct, FakeRecipe
 
 ROOT = Path(soxspipe.__file__).parent.parent
 SMALL = ("--shape=128x128", "--frames=5", "--exptime=10")
 
 
-class FakeProduct:
-    """As a recipe returns it, of a reduction that never was."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self.files = {"master dark": self.path, "qc": Path("made_qc.json")}
-        self.warnings = ("cold pixels not tested",)
-
-    def qc_records(self):
-        return [{"name": "PULL STD", "value": 1.0, "unit": "", "range": [0.9, 1.1], "passed": True}]
-
-
 @pytest.fixture
-def fake_recipes(monkeypatch):
-    """Put a fake in the place of `soxspipe.recipes`; what it is called with is in ``calls``."""
-    fake = types.ModuleType("soxspipe.recipes")
-    fake.calls, fake.raises = [], {}
-
-    class FakeRecipe:
-        def __init__(
-            self, input_frames, settings=None, output_dir=".", *, overwrite=False, workers=None, progress=None
-        ):
-            fake.calls.append(
-                {
-                    "frames": input_frames,
-                    "settings": settings,
-                    "output": output_dir,
-                    "overwrite": overwrite,
-                    "workers": workers,
-                }
-            )
-            self.name, self.progress = str(input_frames), progress
-
-        def produce_product(self):
-            log = logging.getLogger("soxspipe.recipes.fake")
-            log.debug("a detail")
-            log.info("a step")
-            log.warning("a warning\nof two lines \x1b[31m")
-            if self.name in fake.raises:
-                raise fake.raises[self.name]
-            if self.progress is not None:
-                self.progress(1, 2)
-                self.progress(2, 2)
-            return FakeProduct(f"{Path(self.name).stem}.fits")
-
-    fake.soxs_mdark = FakeRecipe
-    fake.soxs_dark_current = type("FakeDarkCurrent", (FakeRecipe,), {})
-    monkeypatch.setitem(sys.modules, "soxspipe.recipes", fake)
-    return fake
+def fake(monkeypatch):
+    """Put a fake in the place of the recipes; what it is called with in this process is in ``calls``."""
+    for command_, (_, argument) in usage.RECIPES.items():
+        monkeypatch.setitem(usage.RECIPES, command_, (FAKE[0], argument))
+    monkeypatch.setattr(FakeRecipe, "calls", [])
+    monkeypatch.setattr(fake_recipes, "RAISES", dict(fake_recipes.RAISES))
+    return types.SimpleNamespace(calls=FakeRecipe.calls, raises=fake_recipes.RAISES)
 
 
 @pytest.fixture
@@ -108,14 +72,14 @@ def command(*arguments, **options):
 def test_help_goes_to_standard_output(arguments, capsys):
     assert command_line.main(arguments) == 0
     out, err = capsys.readouterr()
-    assert out == command_line.USAGE
+    assert out == usage.USAGE
     assert err == ""
 
 
 def test_help_lists_commands_and_exit_codes():
-    for word in (*command_line.COMMANDS, "0  ", "1  ", "2  ", "130", "143"):
-        assert f"\n  {word} " in command_line.USAGE
-    assert max(map(len, command_line.USAGE.splitlines())) <= 100
+    for word in (*usage.COMMANDS, "0  ", "1  ", "2  ", "130", "143"):
+        assert f"\n  {word} " in usage.USAGE
+    assert max(map(len, usage.USAGE.splitlines())) <= 100
 
 
 def test_version(capsys):
@@ -157,29 +121,54 @@ def test_exit_code_of_the_process():
     assert (run.returncode, run.stdout) == (2, "")
 
 
-def test_logging_and_signals_are_left_as_they_were(fake_recipes, capsys):
+def state_of_process():
     log = logging.getLogger("soxspipe")
-    before = (log.level, log.propagate, list(log.handlers), signal.getsignal(signal.SIGTERM))
-    command_line.main(["mdark", "a.sof"])
-    assert (log.level, log.propagate, list(log.handlers), signal.getsignal(signal.SIGTERM)) == before
+    return {
+        "logger": (log.level, log.propagate, list(log.handlers), log.disabled),
+        "warnings": (list(warnings.filters), warnings.showwarning),
+        "signals": [signal.getsignal(number) for number in STOP_SIGNALS],
+        "streams": (sys.stdout, sys.stderr),
+        "environment": dict(os.environ),
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("thread", [False, True])
+def test_a_call_leaves_the_process_as_it_was(fake, thread, workers, capsys):
+    elapsed_words(0, 1)  # imports
+    before = state_of_process()
+    for arguments in (
+        ["mdark", "a.sof", "bad.sof", f"--workers={workers}", "-v"],
+        ["nonsense"],
+        ["--help"],
+        ["settings"],
+    ):
+        if thread:
+            runner = threading.Thread(target=command_line.main, args=(arguments,))
+            runner.start()
+            runner.join()
+        else:
+            command_line.main(arguments)
+        assert state_of_process() == before
+    assert "a.fits\n" in capsys.readouterr().out
 
 
 # ---- mdark, with a fake recipe ----
 
 
-def test_the_product_is_all_that_standard_output_has(fake_recipes, capsys):
+def test_the_product_is_all_that_standard_output_has(fake, capsys):
     assert command_line.main(["mdark", "a.sof"]) == 0
     out, err = capsys.readouterr()
     assert out == "a.fits\n"
     assert err == "soxspipe: warning: a warning\\nof two lines \\x1b[31m\n"
 
 
-def test_defaults_and_options_of_mdark(fake_recipes, here, capsys):
+def test_defaults_and_options_of_mdark(fake, here, capsys):
     assert command_line.main(["mdark", "a.sof"]) == 0
     Path("my.yaml").write_text("soxs-mdark: {minimum-frames: 4}\n")
     options = ["--output=out dir", "--settings=my.yaml", "--workers=3", "--overwrite"]
     assert command_line.main(["mdark", "a.sof", *options]) == 0
-    first, second = fake_recipes.calls
+    first, second = fake.calls
     rest = {"settings": None, "output": ".", "overwrite": False, "workers": default_workers()}
     assert first == {"frames": "a.sof", **rest}
     assert second["settings"] == Settings.load("my.yaml")
@@ -188,19 +177,19 @@ def test_defaults_and_options_of_mdark(fake_recipes, here, capsys):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "", "9999999999"])
-def test_a_number_of_workers_that_is_none(fake_recipes, capsys, number):
+def test_a_number_of_workers_that_is_none(fake, capsys, number):
     assert command_line.main(["mdark", "a.sof", f"--workers={number}"]) == 2
     assert (
         capsys.readouterr().err == f"soxspipe: error: --workers is '{number}', expected a whole number from 1 to 1024\n"
     )
-    assert fake_recipes.calls == []
+    assert fake.calls == []
 
 
-def test_inputs_that_are_reductions_of_their_own(fake_recipes, here, capsys):
+def test_inputs_that_are_reductions_of_their_own(fake, here, capsys):
     Path("night.fits").mkdir()
     arguments = ["one.fits", "b.SOF", "two.fits.gz", "night.fits", "a.sof", "--", "-three.fits"]
     assert command_line.main(["mdark", "--workers=1", *arguments]) == 0
-    frames = [call["frames"] for call in fake_recipes.calls]
+    frames = [call["frames"] for call in fake.calls]
     assert frames == [["one.fits", "two.fits.gz", "-three.fits"], "b.SOF", "night.fits", "a.sof"]
 
 
@@ -217,39 +206,40 @@ def test_inputs_that_are_reductions_of_their_own(fake_recipes, here, capsys):
         ),
     ],
 )
-def test_names_that_are_none_are_refused(arguments, message, fake_recipes, here, capsys):
+def test_names_that_are_none_are_refused(arguments, message, fake, here, capsys):
     assert command_line.main(["mdark", *arguments]) == 2
     assert capsys.readouterr() == ("", f"soxspipe: error: {message}\n")
-    assert not fake_recipes.calls
+    assert not fake.calls
 
 
-def test_dark_current_has_the_options_of_mdark(fake_recipes, here, monkeypatch, capsys):
+def test_dark_current_has_the_options_of_mdark(fake, here, monkeypatch, capsys):
     Path("my.yaml").write_text("dark-current: {nonlinear-sigma: 6}\n")
-    monkeypatch.delattr(fake_recipes, "soxs_mdark")
+    monkeypatch.setitem(usage.RECIPES, "mdark", ("none:none", "none"))
     options = ["--output=out", "--settings=my.yaml", "--overwrite", "-q"]
     assert command_line.main(["dark-current", *options, "a.fits", "b.fits", "--", "-c.fits"]) == 0
-    (call,) = fake_recipes.calls
+    (call,) = fake.calls
     assert call["frames"] == ["a.fits", "b.fits", "-c.fits"]
     assert call["settings"].common.dark_current.nonlinear_sigma == 6
     assert (call["output"], call["overwrite"]) == ("out", True)
-    fake_recipes.raises = {"a.sof": FrameError(["a: is a bias", "b: is a flat"])}
     capsys.readouterr()
-    assert command_line.main(["dark-current", "a.sof", "--json", "-q"]) == 2
+    assert command_line.main(["dark-current", "faults.sof", "--json", "-q"]) == 2
     assert capsys.readouterr() == ("", "soxspipe: error: a: is a bias\nsoxspipe: error: b: is a flat\n")
 
 
-def test_the_tilde_that_a_shell_leaves(fake_recipes, here, monkeypatch, capsys):
+def test_the_tilde_that_a_shell_leaves(fake, here, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(here))
     assert command_line.main(["mdark", "a.sof", "--output=~/out"]) == 0
-    assert fake_recipes.calls[0]["output"] == str(here / "out")
+    assert fake.calls[0]["output"] == str(here / "out")
 
 
-def test_json_of_one_reduction(fake_recipes, capsys):
+def test_json_of_one_reduction(fake, capsys):
     assert command_line.main(["mdark", "a.sof", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
+    document = json.loads(capsys.readouterr().out)
+    qc = {"name": "PULL STD", "value": 1.0, "unit": "", "range": [0.9, 1.1], "passed": True}
+    assert document.pop("qc")[0] == qc
+    assert document == {
         "product": "a.fits",
         "files": {"master dark": "a.fits", "qc": "made_qc.json"},
-        "qc": [{"name": "PULL STD", "value": 1.0, "unit": "", "range": [0.9, 1.1], "passed": True}],
         "warnings": ["cold pixels not tested"],
     }
 
@@ -266,69 +256,59 @@ def test_json_of_one_reduction(fake_recipes, capsys):
         (FrameError([]), 2, ["FrameError: a fault of soxspipe, please report it with what -v -v prints"]),
     ],
 )
-def test_an_error_is_one_line_a_fault(error, code, lines, fake_recipes, capsys):
-    fake_recipes.raises = {"a.sof": error}
+def test_an_error_is_one_line_a_fault(error, code, lines, fake, capsys):
+    fake.raises["a.sof"] = error
     assert command_line.main(["mdark", "a.sof", "--json", "-q"]) == code
     assert capsys.readouterr() == ("", "".join(f"soxspipe: error: {line}\n" for line in lines))
 
 
-def test_one_failed_reduction_does_not_stop_the_others(fake_recipes, capsys):
-    fake_recipes.raises = {"b.sof": SettingsError("b.sof: is empty"), "c.sof": RuntimeError("odd")}
-    assert command_line.main(["mdark", "a.sof", "b.sof", "c.sof", "d.sof", "-q"]) == 1
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_failed_reduction_does_not_stop_the_others(workers, fake, capsys):
+    assert command_line.main(["mdark", "a.sof", "empty.sof", "odd.sof", "d.sof", "-q", f"--workers={workers}"]) == 1
     out, err = capsys.readouterr()
     assert out == "a.fits\nd.fits\n"
     assert [line[:36] for line in err.splitlines()] == [
-        "soxspipe: error: b.sof: is empty",
+        "soxspipe: error: empty.sof: is empty",
         "soxspipe: error: RuntimeError: odd: ",
     ]
 
 
-def test_json_of_several_reductions_is_a_list_in_their_order(fake_recipes, capsys):
-    fake_recipes.raises = {"b.sof": FrameError(["x", "y"])}
-    assert command_line.main(["mdark", "a.sof", "b.sof", "c.sof", "--json"]) == 1
+def test_json_of_several_reductions_is_a_list_in_their_order(fake, capsys):
+    assert command_line.main(["mdark", "a.sof", "faults.sof", "c.sof", "--json"]) == 1
     first, second, third = json.loads(capsys.readouterr().out)
     assert (first["product"], third["product"]) == ("a.fits", "c.fits")
-    assert second == {"product": None, "files": {}, "qc": [], "warnings": [], "errors": ["x", "y"]}
+    errors = ["a: is a bias", "b: is a flat"]
+    assert second == {"product": None, "files": {}, "qc": [], "warnings": [], "errors": errors}
 
 
 @pytest.mark.parametrize("flags", [[], ["-v", "-v"], ["--json"], ["-q"]])
-def test_several_processes_say_what_one_would(flags, fake_recipes, monkeypatch, capsys):
+def test_several_processes_write_what_one_would(flags, fake, monkeypatch, capsys):
     monkeypatch.setattr(fundamentals_adapter, "elapsed_words", lambda start_s, end_s: "12s")
-    fake_recipes.raises = {"a.sof": FrameError("bad"), "d.sof": SettingsError("d.sof: is empty"), "f.sof": OSError("o")}
-    names = [f"{letter}.sof" for letter in "abcdefgh"]
-    page = {}
+    names = ["bad.sof", "b.sof", "c.sof", "empty.sof", "e.sof", "system.sof", "g.sof", "h.sof"]
+    pages = {}
     for workers in (1, 2, 3, 20):
         assert command_line.main(["mdark", *names, *flags, f"--workers={workers}"]) == 1
         out, err = capsys.readouterr()
-        # of a traceback the lines of files lead through another function
-        page[workers] = out, [line for line in err.splitlines() if not line.startswith(" ")]
-    assert page[1] == page[2] == page[3] == page[20]
-    assert len(page[1][0].split()) >= 5
+        if "--json" in flags:
+            out = [document | {"qc": document["qc"][:1]} for document in json.loads(out)]
+        pages[workers] = out, err
+    assert pages[1] == pages[2] == pages[3] == pages[20]
+    assert pages[1][0]
 
 
-def test_a_reduction_whose_process_dies_is_told_and_the_others_are_finished(fake_recipes, monkeypatch, capsys):
-    make = fake_recipes.soxs_mdark.produce_product
-    parent = os.getpid()
-
-    def die_of_it(recipe):
-        if recipe.name in {"b.sof", "['x.fits', 'y.fits']"}:
-            assert os.getpid() != parent
-            os.kill(os.getpid(), signal.SIGKILL)
-        return make(recipe)
-
-    monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", die_of_it)
-    assert command_line.main(["mdark", "a.sof", "b.sof", "x.fits", "c.sof", "y.fits", "--workers=2", "-q"]) == 1
+def test_a_reduction_whose_process_dies_fails_alone(fake, capsys):
+    arguments = ["a.sof", "dies-1.sof", "x.fits", "c.sof", "y.fits", "dies-2.sof", "--workers=2", "-q"]
+    assert command_line.main(["mdark", *arguments]) == 1
     out, err = capsys.readouterr()
-    assert out == "a.fits\nc.fits\n"
+    assert out == "a.fits\nx.fits.fits\nc.fits\n"
     assert err.splitlines() == [
         f"soxspipe: error: {name}: its process was killed: where memory is short, choose --workers=1"
-        for name in ("b.sof", "x.fits")
+        for name in ("dies-1.sof", "dies-2.sof")
     ]
 
 
-def test_verbosity(fake_recipes, monkeypatch, capsys):
+def test_verbosity(fake, monkeypatch, capsys):
     monkeypatch.setattr(fundamentals_adapter, "elapsed_words", lambda start_s, end_s: "12s")
-    fake_recipes.raises = {"bad.sof": FrameError("bad")}
     warning, step, detail = "soxspipe: warning: a warning", "a step", "a detail"
     for flags, expected in (
         (["-q"], []),
@@ -346,86 +326,81 @@ def test_verbosity(fake_recipes, monkeypatch, capsys):
     assert "\nTraceback" in capsys.readouterr().err
 
 
-def test_warnings_of_other_packages_go_to_the_log(fake_recipes, monkeypatch, capsys):
-    import warnings
-
-    def warn():
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn("odd\ncard", stacklevel=2)
-        return FakeProduct("a.fits")
-
-    monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", lambda self: warn())
-    assert command_line.main(["mdark", "a.sof"]) == 0
-    assert capsys.readouterr() == ("a.fits\n", "")
-    assert command_line.main(["mdark", "a.sof", "-v"]) == 0
-    assert "UserWarning: odd\\ncard\n" in capsys.readouterr().err
+@pytest.mark.parametrize("inputs", [["warns.sof"], ["warns.sof", "warns.sof"]])
+def test_warnings_of_other_packages_go_to_the_log(inputs, here):
+    for flags, expected in (([], []), (["-v"], [r"UserWarning: odd\ncard"] * len(inputs))):
+        with fake_run("mdark", *inputs, *flags) as process:
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (0, "warns.fits\n" * len(inputs))
+        assert [line for line in err.splitlines() if "odd" in line] == expected
 
 
-def test_no_colour_and_no_progress_away_from_a_terminal(fake_recipes, monkeypatch, capsys):
-    fake_recipes.raises = {"b.sof": FrameError("bad")}
-    command_line.main(["mdark", "a.sof", "b.sof"])
+def test_no_colour_and_no_progress_away_from_a_terminal(fake, monkeypatch, capsys):
+    command_line.main(["mdark", "a.sof", "bad.sof"])
     assert "\x1b" not in capsys.readouterr().err
 
 
 FAKE_RUN = """
-import os, signal, sys, time, types
-from pathlib import Path
-fake = types.ModuleType("soxspipe.recipes")
-class soxs_mdark:
-    def __init__(self, frames, progress=None, **_):
-        self.frames, self.progress = frames, progress
-    def produce_product(self):
-        if self.frames == "fails.sof":
-            raise ValueError("odd")
-        if self.frames == "waits.sof":
-            try:
-                os.write(1, b"ready\\n")
-                time.sleep(30)
-            finally:
-                time.sleep(0.3)
-                Path(f"cleaned by {os.getpid()}").touch()
-        for done in range(1, 4):
-            if self.progress:
-                self.progress(done, 3)
-                time.sleep(0.15)
-        return types.SimpleNamespace(
-            path=self.frames + ".fits", files={}, warnings=(), qc_records=lambda: []
-        )
-fake.soxs_mdark = soxs_mdark
-sys.modules["soxspipe.recipes"] = fake
-signal.signal(signal.SIGINT, signal.default_int_handler)
+from soxspipe.cli import usage
+from soxspipe.execution import local_processes
+from tests.fake_recipes import FAKE
+usage.RECIPES["mdark"] = FAKE
+local_processes.CLEANUP_S = 1
+local_processes.PRELOADED = ["tests.fake_recipes"]
 from soxspipe.__main__ import main
 main()
 """
 
 
 def fake_run(*arguments, **options):
-    """Start the command line with a fake recipe, which waits where its input is waits.sof."""
+    """Start the command line with a fake recipe."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(FAKE_RUN), *arguments], env=environment, **options)
+    return subprocess.Popen([sys.executable, "-c", FAKE_RUN, *arguments, "--"], env=environment, **options)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
-    ("signum", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("signum", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "terminated")],
 )
-def test_signals_stop_a_fake_recipe_after_its_cleaning_up(signum, code, word, here):
-    with fake_run("mdark", "waits.sof", "other.sof", cwd=here) as process:
-        assert process.stdout.readline() == "ready\n"
+def test_signals_stop_the_program_after_its_cleaning_up(signum, code, word, workers, here):
+    inputs = ["waits.sof"] * workers + ["other.sof"]
+    with fake_run("mdark", *inputs, f"--workers={workers}", "-q", cwd=here) as process:
+        assert [process.stdout.readline() for _ in range(workers)] == ["ready\n"] * workers
         process.send_signal(signum)
-        process.send_signal(signum)  # impatience does not break the cleaning up
-        out, err = process.communicate(timeout=20)
+        process.send_signal(signum)  # as a shell does that closes: it does not break the cleaning up
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (code, "", f"soxspipe: error: {word}\n")
-    assert len(list(here.glob("cleaned by *"))) == 1
+    assert len(list(here.glob("cleaned by *"))) == workers
 
 
-def test_signals_stop_all_processes_after_their_cleaning_up(here):
-    with fake_run("mdark", "first.sof", "waits.sof", "waits.sof", "other.sof", "--workers=2", cwd=here) as process:
-        assert [process.stdout.readline() for _ in range(3)] == ["first.sof.fits\n", "ready\n", "ready\n"]
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+def test_a_signal_to_all_processes_is_as_one_to_the_program(here):
+    """As a terminal sends it."""
+    with fake_run("mdark", *["waits.sof"] * 2, "--workers=2", "-q", cwd=here, start_new_session=True) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "soxspipe: error: interrupted\n")
+    assert len(list(here.glob("cleaned by *"))) == 2
+
+
+def test_a_process_that_is_stopped_does_not_keep_the_program(here):
+    with fake_run("mdark", "a.sof", "stops.sof", "--workers=2", "-q", cwd=here) as process:
+        lines = {process.stdout.readline() for _ in range(2)}
+        (pid,) = map(int, lines - {"a.fits\n"})
+        process.terminate()
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (143, "", "soxspipe: error: terminated\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_processes_end_when_the_program_is_killed(here):
+    with fake_run("mdark", *["waits.sof"] * 3, "--workers=2", cwd=here) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        process.kill()
+        process.communicate(timeout=60)  # they hold its standard output
     assert len(list(here.glob("cleaned by *"))) == 2
 
 
@@ -443,7 +418,7 @@ class _StopsWhenLookedAt:
 
 
 def _have_numpy_look(_):
-    np.zeros(1).tofile(_StopsWhenLookedAt())  # NumPy 2.4 makes a TypeError of whatever is raised
+    np.zeros(1).tofile(_StopsWhenLookedAt())  # NumPy 2.4 makes a TypeError of any exception
 
 
 def _hit_a_callback(_):
@@ -452,46 +427,26 @@ def _hit_a_callback(_):
 
     frame = FakeProduct("a.fits")
     reference = weakref.ref(frame, callback)
-    del frame  # what its callback raises, Python would print and forget
+    del frame  # what its callback raises, Python prints and forgets
     assert reference() is None
-    for _ in range(500):
-        time.sleep(0.01)
+    return FakeProduct("a.fits")
 
 
 def _drop_it(_):
     for signum in (signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(BaseException):  # as extension modules of Cython do while they are imported
             os.kill(os.getpid(), signum)
-    for _ in range(500):
-        time.sleep(0.01)
+    return FakeProduct("a.fits")
 
 
 @pytest.mark.parametrize("make", [_clean_up_badly, _have_numpy_look, _hit_a_callback, _drop_it])
-def test_a_stop_stays_one_wherever_it_hits(make, fake_recipes, monkeypatch, capsys):
-    monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", make)
-    assert command_line.main(["mdark", "a.sof", "b.sof", "c.sof", "--workers=2"]) == 143
+def test_a_request_to_stop_is_kept_where_its_exception_is_lost(make, fake, monkeypatch, capsys):
+    monkeypatch.setattr(FakeRecipe, "produce_product", make)
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: None)
+    with signals_as_exceptions():
+        assert command_line.main(["mdark", "a.sof", "b.sof", "c.sof", "--workers=1"]) == 143
     assert capsys.readouterr() == ("", "soxspipe: error: terminated\n")
-    assert len(fake_recipes.calls) == 1
-
-
-def test_what_else_cannot_be_raised_is_told_as_before(fake_recipes, monkeypatch, capsys):
-    def odd(_):
-        raise ValueError("odd")
-
-    def let_a_callback_fail(_):
-        frame = FakeProduct("a.fits")
-        reference = weakref.ref(frame, odd)
-        del frame
-        assert reference() is None
-        return FakeProduct("a.fits")
-
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
-    hook = sys.unraisablehook
-    monkeypatch.setattr(fake_recipes.soxs_mdark, "produce_product", let_a_callback_fail)
-    assert command_line.main(["mdark", "a.sof"]) == 0
-    assert [type(one.exc_value) for one in told] == [ValueError]
-    assert sys.unraisablehook is hook
+    assert len(fake.calls) == 1
 
 
 def on_a_terminal(*arguments, **environment):
@@ -513,8 +468,8 @@ def on_a_terminal(*arguments, **environment):
 
 
 def test_colour_on_a_terminal_unless_unwanted():
-    assert "soxspipe: \x1b[31merror\x1b[0m: ValueError: odd" in on_a_terminal("mdark", "fails.sof", NO_COLOR="")
-    assert "soxspipe: error: ValueError: odd" in on_a_terminal("mdark", "fails.sof", NO_COLOR="1")
+    assert "soxspipe: \x1b[31merror\x1b[0m: RuntimeError: odd" in on_a_terminal("mdark", "odd.sof", NO_COLOR="")
+    assert "soxspipe: error: RuntimeError: odd" in on_a_terminal("mdark", "odd.sof", NO_COLOR="1")
 
 
 def test_progress_on_a_terminal():
@@ -526,7 +481,7 @@ def test_progress_on_a_terminal():
 def test_a_reader_who_leaves_is_no_fault(here):
     ours, theirs = os.pipe()
     os.close(ours)
-    with fake_run("mdark", "a.sof", "b.sof", stdout=theirs) as process:
+    with fake_run("mdark", "a.sof", "b.sof", "-q", stdout=theirs) as process:
         os.close(theirs)
         assert process.communicate(timeout=20)[1] == ""
     assert process.returncode == 0
@@ -539,7 +494,7 @@ def test_log_lines_that_cannot_be_written_are_no_fault(here):
         for workers in ("1", "2"):
             with fake_run("mdark", *names, "-v", f"--workers={workers}", stderr=full, cwd=here) as process:
                 out, _ = process.communicate(timeout=20)
-            assert (process.returncode, out.split()) == (0, [f"{name}.fits" for name in names])
+            assert (process.returncode, out.split()) == (0, ["a.fits", "b.fits", "c.fits", "d.fits"])
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
@@ -551,9 +506,9 @@ def test_results_that_cannot_be_written_are_a_fault():
 
 
 def test_names_that_are_no_unicode_reach_standard_output_as_they_are(here):
-    with fake_run("mdark", b"\xff.sof", env={"PYTHONIOENCODING": "ascii"}, text=False) as process:
+    with fake_run("mdark", b"\xff.sof", "-q", env={"PYTHONIOENCODING": "ascii"}, text=False) as process:
         out, err = process.communicate(timeout=20)
-    assert (out, err) == (b"\xff.sof.fits\n", b"")
+    assert (out, err) == (b"\xff.fits\n", b"")
 
 
 # ---- settings ----
@@ -690,30 +645,28 @@ def test_what_a_recipe_works_with_is_gone_when_it_is_done(command_, darks, here,
     assert run.stdout.splitlines()[1:] == ["0"], run.stdout + run.stderr
 
 
+COUNTING_RUN = """
+from soxspipe.cli import usage
+usage.RECIPES["mdark"] = ("tests.counting_recipe:CountingRecipe", "<inputFrames>")
+from soxspipe.__main__ import main
+main()
+"""
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_product_is_left_when_the_next_is_made(workers, darks, here):
-    script = """
-    import gc, sys
-    from soxspipe import recipes
-    from soxspipe.cli import command_line
-    make = recipes.soxs_mdark.produce_product
-    def look(recipe):
-        left = sum(type(o).__name__ in ("RecipeProduct", "ProductFile") for o in gc.get_objects())
-        print("left", left, file=sys.stderr)
-        return make(recipe)
-    recipes.soxs_mdark.produce_product = look
-    command_line.main(sys.argv[1:])
-    """
     sofs = []
-    for i in range(3):
+    for i in range(3):  # each begins with another frame, and so has a product of another name
         sofs.append(f"{i}.sof")
         Path(sofs[i]).write_text("\n".join(f"{darks.parent}/{line}" for line in darks.read_text().splitlines()[i:]))
+    arguments = ["mdark", *sofs, f"--workers={workers}", "--output=made"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = ["mdark", *sofs, f"--workers={workers}"]
     run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), *arguments], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", COUNTING_RUN, *arguments], capture_output=True, text=True, env=environment
     )
-    assert [line for line in run.stderr.splitlines() if "left" in line] == ["left 0"] * 3, run.stderr
+    assert run.returncode == 0, run.stderr
+    left = [path.read_text() for path in Path("made").glob("left before *")]
+    assert left == ["0"] * len(sofs)
 
 
 def test_several_reductions_give_the_same_files_beside_each_other(darks, here):

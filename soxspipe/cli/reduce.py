@@ -1,0 +1,94 @@
+"""Commands that reduce frames."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..execution.job import ReductionJob, finished
+from ..execution.run_jobs import run_jobs
+from ..run_log import get_logger
+from .terminal import Terminal, write_result
+from .usage import RECIPES, path_argument, workers_argument
+
+__all__ = ["run", "run_and_report"]
+
+_log = get_logger(__name__)
+
+
+def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
+    """Run the recipe of a command on each of its inputs, or make a product again, and return the exit code."""
+    output = "." if options["--output"] is None else path_argument(options["--output"], "--output")
+    workers = workers_argument(options["--workers"])
+    if options["--rerun"] is not None:
+        return _rerun(command, options, output, workers, terminal)
+    recipe, argument = RECIPES[command]
+    inputs = _inputs([path_argument(path, "input") for path in options[argument]])
+    settings = None
+    if options["--settings"] is not None:
+        from ..settings import Settings
+
+        settings = Settings.load(path_argument(options["--settings"], "--settings"))
+    jobs = [ReductionJob(recipe, frames, settings, output, options["--overwrite"]) for frames in inputs]
+    return run_and_report(command, jobs, workers, terminal, as_json=options["--json"])
+
+
+def _inputs(paths: Sequence[str]) -> list[str | list[str]]:
+    """Return the input of each reduction: a set-of-files file, a directory, or all FITS files together."""
+    inputs: list[str | list[str]] = []
+    frames: list[str] = []
+    for path in paths:
+        if path.lower().endswith(".sof") or os.path.isdir(path):
+            inputs.append(path)
+        else:
+            if not frames:
+                inputs.append(frames)
+            frames.append(path)
+    return inputs
+
+
+def run_and_report(
+    label: str, jobs: Sequence[ReductionJob], workers: int, terminal: Terminal, *, as_json: bool = False
+) -> int:
+    """Run jobs, write their results and errors, and return the exit code."""
+    records, codes = [], []
+    with contextlib.closing(run_jobs(jobs, workers, terminal.progress(label))) as results:
+        for result in results:
+            records.append(result.record())
+            codes.append(terminal.show_errors(result))
+            if result.product is None:
+                continue
+            if terminal.level <= logging.INFO:
+                from .fundamentals_adapter import elapsed_words
+
+                _log.info("%s: reduced in %s", result.product, elapsed_words(0, result.elapsed_s))
+            if not as_json:
+                try:
+                    write_result(result.product)
+                except OSError as error:
+                    codes[-1] = terminal.show_exception(error)
+    if as_json and (len(codes) > 1 or not any(codes)):
+        write_result(json.dumps(records if len(codes) > 1 else records[0], indent=2, allow_nan=False))
+    return codes[0] if len(codes) == 1 else int(any(codes))
+
+
+def _rerun(command: str, options: dict[str, Any], output: str, workers: int, terminal: Terminal) -> int:
+    """Make a product again from its header, and write what differs."""
+    from ..recipes.rerun import rerun
+
+    raw = None if options["--raw"] is None else path_argument(options["--raw"], "--raw")
+    product, progress = path_argument(options["--rerun"], "--rerun"), terminal.progress(command)
+    again = rerun(product, raw, output, overwrite=options["--overwrite"], workers=workers, progress=progress)
+    record = finished(again.product).record()
+    if options["--json"]:
+        comparison = {
+            "of": product, "same_pixels": again.same_pixels, "planes": again.planes, "keywords": again.keywords,
+        }  # fmt: skip
+        write_result(json.dumps(record | {"rerun": comparison}, indent=2, allow_nan=False))
+    else:
+        write_result("\n".join([record["product"], *again.planes, *again.keywords]))
+    return 0 if again.same_pixels else 1

@@ -1,0 +1,171 @@
+"""A reduction as a job: what it needs and what it gives can be pickled, so that it can run anywhere."""
+
+from __future__ import annotations
+
+import logging
+import pkgutil
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import SoxspipeError
+from ..run_log import collect_log
+from ..signals import raise_stop_request
+
+if TYPE_CHECKING:
+    from ..recipes.base_recipe import RecipeProduct
+    from ..settings import Settings
+
+__all__ = ["JobResult", "Progress", "ReductionJob", "failed", "finished", "reduce"]
+
+#: Most faults of one error that are reported one by one.
+MOST_FAULTS = 20
+
+#: Called with the work done and the work in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReductionJob:
+    """A reduction that is to be done.
+
+    Attributes
+    ----------
+    recipe : str
+        Class of the recipe with its module, such as ``soxspipe.recipes:soxs_mdark``.
+    input_frames : str or sequence of str
+        A set-of-files file, a directory, or FITS paths.
+    settings : Settings or None
+        Settings; None for the defaults.
+    output_dir : str
+        Folder of the products.
+    overwrite : bool
+        Whether an older product may be replaced.
+    workers : int
+        Threads inside the job.
+    """
+
+    recipe: str
+    input_frames: str | Sequence[str]
+    settings: Settings | None = None
+    output_dir: str = "."
+    overwrite: bool = False
+    workers: int = 1
+
+    @property
+    def name(self) -> str:
+        """Return the input, or its first file, as a name for the job."""
+        return self.input_frames if isinstance(self.input_frames, str) else self.input_frames[0]
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """The outcome of a job, without its pixels.
+
+    Attributes
+    ----------
+    product : str or None
+        Path of the product; None where the job failed.
+    files : mapping of str to str
+        Paths of all files by role.
+    qc : sequence of dict
+        QC values as JSON has them.
+    warnings : sequence of str
+        Fallbacks taken and QC values out of range.
+    errors : sequence of str
+        Faults, one line each; empty where the job succeeded.
+    exit_code : int
+        Exit code of the command line for this job.
+    traceback : str
+        Traceback of the error.
+    messages : tuple of logging.LogRecord
+        Records of the log.
+    elapsed_s : float
+        Run time, second.
+    """
+
+    product: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    qc: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[str] = ()
+    errors: Sequence[str] = ()
+    exit_code: int = 0
+    traceback: str = ""
+    messages: tuple[logging.LogRecord, ...] = ()
+    elapsed_s: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """Return what JSON holds of the job."""
+        names = ("product", "files", "qc", "warnings", *(("errors",) if self.errors else ()))
+        return {name: getattr(self, name) for name in names}
+
+
+def reduce(job: ReductionJob, progress: Progress | None = None) -> JobResult:
+    """Do a reduction; its errors are part of the result.
+
+    Parameters
+    ----------
+    job : ReductionJob
+        The reduction.
+    progress : callable, optional
+        Called as ``progress(done, total)`` while pixels are processed.
+
+    Returns
+    -------
+    JobResult
+
+    Raises
+    ------
+    KeyboardInterrupt, Terminated
+        When the process was asked to stop.
+    """
+    started = time.monotonic()
+    with collect_log() as run_log:
+        try:
+            product = pkgutil.resolve_name(job.recipe)(
+                job.input_frames,
+                settings=job.settings,
+                output_dir=job.output_dir,
+                overwrite=job.overwrite,
+                workers=job.workers,
+                progress=progress,
+            ).produce_product()
+            result = finished(product)
+        except Exception as error:  # noqa: BLE001 - the other jobs are done whatever the error of one
+            result = failed(error)
+    raise_stop_request()
+    return replace(result, messages=tuple(run_log.records), elapsed_s=time.monotonic() - started)
+
+
+def finished(product: RecipeProduct) -> JobResult:
+    """Return the result of a job that made a product."""
+    return JobResult(
+        product=str(product.path),
+        files={role: str(path) for role, path in product.files.items()},
+        qc=product.qc_records(),
+        warnings=list(product.warnings),
+    )
+
+
+def failed(error: Exception) -> JobResult:
+    """Return the result of a job that ended in an error."""
+    return JobResult(
+        errors=_error_lines(error),
+        exit_code=error.exit_code if isinstance(error, SoxspipeError) else 1,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _error_lines(error: Exception) -> list[str]:
+    """Return the lines that report an error to a user; no more than a terminal shows."""
+    if isinstance(error, SoxspipeError) and error.faults:
+        more = len(error.faults) - MOST_FAULTS
+        return [*error.faults[:MOST_FAULTS], *([f"and {more} more faults"] if more > 0 else [])]
+    if isinstance(error, MemoryError):
+        return ["not enough memory"]
+    if isinstance(error, OSError) and error.strerror:
+        return [f"{error.filename}: {error.strerror}" if error.filename else error.strerror]
+    name = f"{type(error).__name__}: {error}".rstrip(": ")
+    return [f"{name}: a fault of soxspipe, please report it with what -v -v prints"]

@@ -1,0 +1,129 @@
+"""Processes of this machine that do jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+
+from ..run_log import collect_log, log_warning
+from ..signals import STOP_SIGNALS, Terminated, signals_as_exceptions
+from .job import JobResult, ReductionJob, failed, reduce
+
+__all__ = ["LocalProcesses"]
+
+#: Modules that take long to import: each process begins with them.
+PRELOADED = ["soxspipe.recipes", "ccdproc", __name__]
+#: Time that processes get to clean up when the program is asked to stop, second.
+CLEANUP_S = 5.0
+
+#: Processes start one at a time: so it is known whose they are.
+_starting = threading.Lock()
+
+
+class LocalProcesses:
+    """Processes of this machine, each with one job at a time: one that dies takes no other job with it.
+
+    No process outlives the context of this object.
+
+    Parameters
+    ----------
+    workers : int
+        Most processes at the same time.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOADED)
+        self._threads = ThreadPoolExecutor(workers)
+        self._executors: list[ProcessPoolExecutor] = []
+        self._idle: list[ProcessPoolExecutor] = []
+        self._processes: set[BaseProcess] = set()
+        self._stopped = False
+
+    def submit(self, job: ReductionJob) -> Future[JobResult | None]:
+        """Submit a job; its result is None where its process died."""
+        return self._threads.submit(self._run, job)
+
+    def _run(self, job: ReductionJob) -> JobResult | None:
+        try:
+            executor, future = self._start(job)
+        except BrokenExecutor:
+            return None
+        except (OSError, EOFError, RuntimeError):  # no more processes, or no semaphores
+            return _reduce_unheard(job)
+        try:
+            result = future.result()
+        except BrokenExecutor:
+            return None
+        except Exception as error:  # noqa: BLE001 - such as a result that takes too much memory
+            result = failed(error)
+        self._idle.append(executor)
+        return result
+
+    def _start(self, job: ReductionJob) -> tuple[ProcessPoolExecutor, Future[JobResult]]:
+        with _starting:
+            if self._stopped:
+                raise BrokenExecutor
+            if not self._idle:
+                self._idle.append(ProcessPoolExecutor(1, self._context, _begin))
+                self._executors += self._idle
+            executor = self._idle.pop()
+            before = set(multiprocessing.active_children())
+            try:
+                return executor, executor.submit(_reduce_in_process, job)
+            finally:
+                self._processes |= set(multiprocessing.active_children()) - before
+
+    def __enter__(self) -> LocalProcesses:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with _starting:
+            self._stopped = True
+        for process in self._processes:
+            process.terminate()
+        deadline = time.monotonic() + CLEANUP_S
+        for process in self._processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
+            process.join()
+        self._threads.shutdown()
+        for executor in self._executors:
+            executor.shutdown()
+
+
+def _begin() -> None:
+    """Set up a process for jobs: it ends when it is asked to, or when the program is gone."""
+    warnings.showwarning = log_warning
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _reduce_in_process(job: ReductionJob) -> JobResult:
+    """Do a job in a process for jobs; end the process when it is asked to stop, after the job has cleaned up."""
+    with signals_as_exceptions(), contextlib.suppress(KeyboardInterrupt, Terminated):
+        return _reduce_unheard(job)
+    os._exit(1)
+
+
+def _reduce_unheard(job: ReductionJob) -> JobResult:
+    """Do a job whose messages are in its result alone."""
+    with collect_log(lambda record: None):
+        return reduce(job)
