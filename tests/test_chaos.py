@@ -27,6 +27,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from soxspipe import __main__ as entry
 from soxspipe.cli import command_line
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
@@ -70,7 +71,7 @@ class Round:
         said.touch()
         pid = os.fork()
         if pid == 0:
-            code = 99
+            code: int | str | None = 99
             try:
                 for signum in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(signum, signal.SIG_DFL)
@@ -80,10 +81,13 @@ class Round:
                 sys.stdout, sys.stderr = (os.fdopen(standard, "w", closefd=False) for standard in (1, 2))
                 if largest_file is not None:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-                code = command_line.main(["mdark", str(self.folder / "darks.sof"), f"--output={self.output}", *options])
+                sys.argv[1:] = ["mdark", str(self.folder / "darks.sof"), f"--output={self.output}", *options]
+                entry.main()
+            except SystemExit as end:
+                code = end.code
                 sys.stdout.flush()
             finally:
-                os._exit(code)
+                os._exit(int(code or 0))
         return pid, said
 
     def finish(self, pid: int, said: Path) -> Run:

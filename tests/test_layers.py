@@ -45,11 +45,13 @@ ROOMS = (
 )  # fmt: skip
 
 COMMAND_LINE = {"soxspipe.cli.command_line", "soxspipe.cli.terminal", "soxspipe.__main__"}
+#: Modules that set signals up, or end a process.
+PROCESS = {"soxspipe.signals", "soxspipe.execution.local_processes"}
 
 #: Packages and modules that only some modules may import, at whatever place.
 ONLY_IN = {
     "fundamentals": {"soxspipe.cli.fundamentals_adapter"},
-    "docopt": {"soxspipe.cli.command_line"},
+    "docopt": {"soxspipe.cli.usage"},
     "tqdm": {"soxspipe.cli.terminal"},
     "yaml": {"soxspipe.yaml_files"},
 }
@@ -167,8 +169,9 @@ def test_help_and_version_are_light(option):
         "finally: print(*sys.modules, file=sys.stderr)"
     )
     modules = set(python(code, option)[1].split())
-    assert "docopt" in modules
-    assert not modules & {"numpy", "astropy", "ccdproc", "yaml", "scipy", "fundamentals", "tqdm"}
+    assert "soxspipe.cli.usage" in modules
+    heavy = {"numpy", "astropy", "ccdproc", "yaml", "scipy", "fundamentals", "tqdm", "docopt", "multiprocessing"}
+    assert not modules & heavy
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in COMMAND_LINE])
@@ -178,8 +181,7 @@ def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
             called = ast.unparse(node.func)
             assert called not in {"print", "exit", "quit", "sys.exit", "input"}, node.lineno
             assert called not in {"logging.basicConfig", "logging.StreamHandler"}, node.lineno
-            # a forked process has to
-            assert called not in {"os._exit", "signal.signal"} or name == "soxspipe.execution.batch", node.lineno
+            assert called not in {"os._exit", "signal.signal"} or name in PROCESS, node.lineno
             assert not called.startswith(("sys.stdout.", "sys.stderr.")), node.lineno
 
 

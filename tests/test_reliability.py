@@ -22,7 +22,7 @@ from astropy.io import fits
 
 from soxspipe.cli import command_line, terminal
 from soxspipe.fits_files.pixel_reader import PixelReader
-from soxspipe.products.product_files import Product
+from soxspipe.signals import signals_as_exceptions
 from tests.raw_frames import pack_lzw, pack_tiles
 
 ROOT = Path(__file__).parent.parent
@@ -596,12 +596,20 @@ def test_missing_home_and_caches_that_cannot_be_written(night, home):
     assert sorted(path.name for path in Path().iterdir()) == ["my.yaml", "new", "raw", "reduced"]
 
 
-def test_a_home_that_may_not_be_entered(night, monkeypatch):
-    may = os.access
-    monkeypatch.setenv("HOME", str(Path("raw").absolute()))
-    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != os.environ.get("HOME") and may(path, mode))
-    night.reduced()
-    assert "HOME" not in os.environ
+def test_a_home_that_may_not_be_entered(night):
+    script = """
+    import os
+    from soxspipe.__main__ import main
+    may, home = os.access, os.environ["HOME"]
+    os.access = lambda path, mode: path != home and may(path, mode)
+    try:
+        main()
+    finally:
+        print("HOME" in os.environ)
+    """
+    arguments = ["mdark", "raw/darks.sof", "--output=new"]
+    run = process("-c", textwrap.dedent(script), *arguments, env={"HOME": str(Path("raw").absolute())})
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"new/{STEM}.fits\nFalse\n", "")
 
 
 @pytest.mark.slow
@@ -650,16 +658,15 @@ def test_memory_limit(night):
 @pytest.fixture
 def at_progress(monkeypatch):
     """Return a function that has something done when the first pixels have been read."""
-    import contextlib
 
     def install(action):
         waiting = [action]
 
-        @contextlib.contextmanager
-        def progress(self, words):
-            yield lambda done, total: waiting.pop()() if waiting else None
+        def show(done, total):
+            if waiting:
+                waiting.pop()()
 
-        monkeypatch.setattr(terminal.Terminal, "progress", progress)
+        monkeypatch.setattr(terminal.Terminal, "progress", lambda self, label: show)
 
     return install
 
@@ -703,11 +710,11 @@ def test_a_frame_that_is_removed_while_it_is_read(night, at_second_read):
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "terminated")],
 )
 def test_sigint_sigterm_or_sighup(night, at_progress, signum, code, word):
-    at_progress(lambda: signal.raise_signal(signum))
-    night.refused(word, code=code)
-    at_progress(lambda: signal.raise_signal(signum))
-    night.options = ("--output=new/deeper",)
-    night.refused(word, code=code)
+    for output in ("reduced", "new/deeper"):
+        at_progress(lambda: signal.raise_signal(signum))
+        night.options = (f"--output={output}", "--overwrite")
+        with signals_as_exceptions():
+            night.refused(word, code=code)
     assert not Path("new").exists()
 
 
@@ -725,26 +732,31 @@ def test_a_signal_after_the_last_word(night):
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_one_of_several_reductions_is_killed(night, monkeypatch):
+#: Python runs this when each process begins: the one that is about to commit the second product is killed.
+KILLED_AT_COMMIT = """
+import os, signal
+from soxspipe.products.product_files import Product
+commit = Product.commit
+def die_of_the_second(product):
+    if product.stem.startswith("20260301T1005"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return commit(product)
+Product.commit = die_of_the_second
+"""
+
+
+def test_one_of_several_reductions_is_killed(night):
     sofs = []
-    for first in range(3):  # each begins with another frame, and so has a name of its own
+    for first in range(3):  # each begins with another frame, and so has a product of another name
         sofs.append(Path(f"{first}.sof"))
         sofs[first].write_text("".join(f"{frame} DARK_NIR\n" for frame in night.frames[first:]))
-    commit = Product.commit
-
-    def die_of_the_second(product):
-        if product.stem.startswith("20260301T1005"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return commit(product)
-
+    Path("site").mkdir()
+    Path("site/sitecustomize.py").write_text(KILLED_AT_COMMIT)
     night.options = ("--output=several", "--workers=2")
-    with monkeypatch.context() as patches:
-        patches.setattr(Product, "commit", die_of_the_second)
-        code, out, lines = night.run(*sofs)
-    assert (code, len(out)) == (1, 2)
-    errors = [line for line in lines if line.startswith("error: ")]
-    assert errors == ["error: 1.sof: its process was killed: where memory is short, choose --workers=1"]
-    # files that it could not remove are hidden, unless the third removed them when it came later
+    run = process("mdark", *map(str, sofs), *night.options, "-q", env={"PYTHONPATH": f"site{os.pathsep}{ROOT}"})
+    assert (run.returncode, len(run.stdout.splitlines())) == (1, 2)
+    assert run.stderr == "soxspipe: error: 1.sof: its process was killed: where memory is short, choose --workers=1\n"
+    # files that it could not remove are hidden
     assert len([name for name in contents(Path("several")) if not name.startswith(".")]) == 2 * 4
     code, out, _ = night.run(sofs[1])
     assert (code, len(out)) == (0, 1)
