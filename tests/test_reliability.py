@@ -443,7 +443,7 @@ def test_headers_that_would_disturb_a_terminal_or_a_page(night):
         ("instruments: {table: bad.yaml}", r"bad.yaml: found \['a'\], expected"),
         (
             "instruments: {table: worse.yaml}",
-            r"worse.yaml: not a usable instrument table: a value is of the wrong kind",
+            "worse.yaml: keywords: found 3, expected keys with values",
         ),
     ],
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from ..execution.job import ReductionJob, finished
 from ..execution.run_jobs import run_jobs
+from ..inputs.reductions import split_reductions
 from ..run_log import get_logger
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
@@ -27,7 +27,8 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if options["--rerun"] is not None:
         return _rerun(command, options, output, workers, terminal)
     recipe, argument = RECIPES[command]
-    inputs = _inputs([path_argument(path, "input") for path in options[argument]])
+    paths = [path_argument(path, "input") for path in options[argument]]
+    inputs = split_reductions(paths, share_products=argument == "<inputFrames>")
     settings = None
     if options["--settings"] is not None:
         from ..settings import Settings
@@ -35,20 +36,6 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         settings = Settings.load(path_argument(options["--settings"], "--settings"))
     jobs = [ReductionJob(recipe, frames, settings, output, options["--overwrite"]) for frames in inputs]
     return run_and_report(command, jobs, workers, terminal, as_json=options["--json"])
-
-
-def _inputs(paths: Sequence[str]) -> list[str | list[str]]:
-    """Return the input of each reduction: a set-of-files file, a directory, or all FITS files together."""
-    inputs: list[str | list[str]] = []
-    frames: list[str] = []
-    for path in paths:
-        if path.lower().endswith(".sof") or os.path.isdir(path):
-            inputs.append(path)
-        else:
-            if not frames:
-                inputs.append(frames)
-            frames.append(path)
-    return inputs
 
 
 def run_and_report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -13,10 +14,12 @@ __all__ = ["run"]
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
-    """Write the default settings to standard output, or to a new file; return the exit code."""
-    from ..settings import default_settings_text
+    """Write the default settings or their schema to standard output, or to a new file; return the exit code."""
+    from ..settings import Settings, default_settings_text
 
     text = default_settings_text()
+    if options["--schema"]:
+        text = f"{json.dumps(Settings.json_schema(), indent=2)}\n"
     if options["--output"] is None:
         write_result(text.rstrip("\n"))
         return 0

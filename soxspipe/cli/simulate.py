@@ -47,7 +47,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         return 0
     sof = _simulate(directory, {}, options["--overwrite"], terminal)
     recipe, _ = RECIPES["mdark"]
-    job = ReductionJob(recipe, sof, None, os.path.join(directory, "reduced"), options["--overwrite"])
+    job = ReductionJob(recipe, [sof], None, os.path.join(directory, "reduced"), options["--overwrite"])
     return run_and_report("mdark", [job], workers_argument(None), terminal)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..exceptions import CommandLineError
-from ..text import escape
+from ..text import escape, nearest
 from ..version import __version__
 
 __all__ = ["COMMANDS", "RECIPES", "USAGE", "USAGE_LINES", "UsageError", "parse", "path_argument", "workers_argument"]
@@ -28,7 +28,7 @@ Usage:
                                 [--start=TIME] [--seed=N] [--detector-seed=N] [--overwrite]
                                 [-q | -v...]
   soxspipe demo [<directory>] [--overwrite] [-q | -v...]
-  soxspipe settings [--output=FILE]
+  soxspipe settings [--output=FILE] [--schema]
   soxspipe (--help | --version)
 
 Commands:
@@ -53,6 +53,7 @@ Options:
                      product and in the working directory
   --overwrite        replace files that are there already
   --json             print one JSON document: product, files, qc, warnings
+  --schema           of the command settings: the JSON schema of the settings file, for editors
   --workers=N        threads or processes for the pixels, or of several reductions one for each
                      (2, where there are two processors)
   -q, --quiet        errors only
@@ -149,8 +150,6 @@ def parse(argv: Sequence[str]) -> dict[str, Any] | str:
 
 def _misfit(words: Sequence[str]) -> str:
     """Return the reason why arguments do not fit the usage text."""
-    from ..options import nearest
-
     known = sorted(set(re.findall(r"--[a-z-]+", USAGE)))
     for name in (word.partition("=")[0] for word in words if word.startswith("--")):
         if not any(option.startswith(name) for option in known):

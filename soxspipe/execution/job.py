@@ -35,8 +35,8 @@ class ReductionJob:
     ----------
     recipe : str
         Class of the recipe with its module, such as ``soxspipe.recipes:soxs_mdark``.
-    input_frames : str or sequence of str
-        A set-of-files file, a directory, or FITS paths.
+    input_frames : sequence of str
+        A set-of-files file or a directory, and FITS files.
     settings : Settings or None
         Settings; None for the defaults.
     output_dir : str
@@ -48,16 +48,11 @@ class ReductionJob:
     """
 
     recipe: str
-    input_frames: str | Sequence[str]
+    input_frames: Sequence[str]
     settings: Settings | None = None
     output_dir: str = "."
     overwrite: bool = False
     workers: int = 1
-
-    @property
-    def name(self) -> str:
-        """Return the input, or its first file, as a name for the job."""
-        return self.input_frames if isinstance(self.input_frames, str) else self.input_frames[0]
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,6 @@ def run_jobs(jobs: Sequence[ReductionJob], workers: int, progress: Progress | No
             if result is None:
                 wait(futures)  # the memory may have been too short for two
                 reason = "its process was killed: where memory is short, choose --workers=1"
-                result = processes.submit(job).result() or failed(SoxspipeError(f"{job.name}: {reason}"))
+                result = processes.submit(job).result() or failed(SoxspipeError(f"{job.input_frames[0]}: {reason}"))
             relay(result.messages)
             yield result

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 
 from ..exceptions import InputError
-from ..fits_files.images import read_image_hdus
 from .frame_kinds import PRODUCT_CATEGORY
 
 __all__ = ["split_reductions"]
@@ -49,6 +48,8 @@ def split_reductions(paths: Sequence[str], *, share_products: bool) -> list[list
 
 def _is_product(path: str) -> bool:
     """Return whether a file is a product by its header; an unreadable file is reported where it is reduced."""
+    from ..fits_files.images import read_image_hdus
+
     try:
         images = read_image_hdus(path, limit=1)
     except InputError:

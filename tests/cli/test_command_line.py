@@ -27,7 +27,7 @@ from astropy.io import fits
 import soxspipe
 from soxspipe.cli import command_line, fundamentals_adapter, usage
 from soxspipe.cli.fundamentals_adapter import elapsed_words
-from soxspipe.exceptions import FrameError, ProductError, SettingsError
+from soxspipe.exceptions import FrameError, ProductError
 from soxspipe.parallel import default_workers
 from soxspipe.settings import Settings, default_settings_text
 from soxspipe.signals import STOP_SIGNALS, signals_as_exceptions
@@ -170,10 +170,10 @@ def test_defaults_and_options_of_mdark(fake, here, capsys):
     assert command_line.main(["mdark", "a.sof", *options]) == 0
     first, second = fake.calls
     rest = {"settings": None, "output": ".", "overwrite": False, "workers": default_workers()}
-    assert first == {"frames": "a.sof", **rest}
+    assert first == {"frames": ["a.sof"], **rest}
     assert second["settings"] == Settings.load("my.yaml")
     rest = {"output": "out dir", "overwrite": True, "workers": 3}
-    assert second == {"frames": "a.sof", "settings": second["settings"], **rest}
+    assert second == {"frames": ["a.sof"], "settings": second["settings"], **rest}
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "", "9999999999"])
@@ -190,7 +190,7 @@ def test_inputs_that_are_reductions_of_their_own(fake, here, capsys):
     arguments = ["one.fits", "b.SOF", "two.fits.gz", "night.fits", "a.sof", "--", "-three.fits"]
     assert command_line.main(["mdark", "--workers=1", *arguments]) == 0
     frames = [call["frames"] for call in fake.calls]
-    assert frames == [["one.fits", "two.fits.gz", "-three.fits"], "b.SOF", "night.fits", "a.sof"]
+    assert frames == [["one.fits", "two.fits.gz", "-three.fits"], ["b.SOF"], ["night.fits"], ["a.sof"]]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def expected(sets, tmp_path_factory):
 
 
 def job_of(sof, output, **options):
-    return ReductionJob(RECIPE, sof, None, str(output), **options)
+    return ReductionJob(RECIPE, [sof], None, str(output), **options)
 
 
 def check(result, planes, day):

@@ -22,7 +22,7 @@ KILLED = "its process was killed: where memory is short, choose --workers=1"
 
 
 def jobs_of(*names, output="."):
-    return [ReductionJob(FAKE[0], f"{name}.sof", None, str(output)) for name in names]
+    return [ReductionJob(FAKE[0], [f"{name}.sof"], None, str(output)) for name in names]
 
 
 def facts(result):
