@@ -123,7 +123,7 @@ class Recipe(ABC, Generic[InputsT]):
     product_word: ClassVar[str]
     #: ``ESO PRO CATG`` of the product without the arm.
     category: ClassVar[str]
-    #: Sections of the settings whose parameters decide the result, as attributes of `ArmSettings`.
+    #: Sections of the settings whose parameters decide the result, as attributes of `~soxspipe.settings.ArmSettings`.
     sections: ClassVar[tuple[str, ...]]
     #: Packages that take long to import: a refused input does not pay for them.
     imports: ClassVar[tuple[str, ...]] = ()
@@ -147,7 +147,7 @@ class Recipe(ABC, Generic[InputsT]):
 
     @property
     def collection_options(self) -> dict[str, Any]:
-        """Options of `SetCollector` that the settings decide."""
+        """Options of ``SetCollector`` that the settings decide."""
         return {
             "extra_table": self.settings.instruments.table,
             "strict_checksums": self.settings.input.verify_checksums == "strict",
