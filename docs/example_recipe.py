@@ -1,8 +1,9 @@
-"""A mean of darks, nothing rejected: the smallest recipe."""
+"""The mean of raw darks without a clip: the smallest recipe."""
 
 import numpy as np
 from astropy.io import fits
 
+from soxspipe.inputs.frame_kinds import FrameKind
 from soxspipe.inputs.prepare import PreparedFrames
 from soxspipe.products.headers import ProductFile
 from soxspipe.quality.table import QCValue, QualityTable
@@ -12,33 +13,27 @@ from soxspipe.stacking import clip_and_stack
 __all__ = ["soxs_meandark"]
 
 
-class soxs_meandark(BaseRecipe):  # noqa: N801 - as the other recipes
+class soxs_meandark(BaseRecipe):  # noqa: N801 - lower case like all recipes
     """Average raw darks."""
 
+    kind = FrameKind(tag="DARK", dpr_type="DARK", noun="dark", exposure="positive")
     name = "soxs_meandark"
-    kind = "MEANDARK"
+    product_word = "MEANDARK"
     category = "MEAN_DARK"
-
-    def minimum_frames(self, settings):
-        """Return the fewest darks to work with."""
-        return settings.soxs_mdark.minimum_frames
-
-    def parameters(self, settings):
-        """Return the parameters for log and header; there are none."""
-        return {}
+    sections = ("soxs_mdark",)  # its minimum-frames
 
     def process(self, frames, settings):
-        """Average the frames and turn the result to product orientation."""
-        from astropy.nddata import CCDData  # heavy: imported when it is needed
+        """Average the frames and rotate the result to product orientation."""
+        from astropy.nddata import CCDData  # heavy, so imported here
 
         with PreparedFrames(frames) as prepared:
-            frame = clip_and_stack(
-                prepared, regions=prepared.regions, shot_scale=1 / frames.ndit, stacked_clipping_sigma=1e6
+            mean = clip_and_stack(
+                prepared, regions=prepared.regions, shot_scale=frames.shot_scale, stacked_clipping_sigma=1e6
             ).master
-        turn = frames.geometry.to_product
-        frame = CCDData(turn(frame.data), unit=frame.unit, mask=turn(frame.mask))
+        rotate = frames.geometry.to_product
+        frame = CCDData(rotate(mean.data), unit=mean.unit, mask=rotate(mean.mask))
         median = float(np.nanmedian(frame.data))
-        level = QCValue("MEANDARK MEDIAN", median, "electron", "median of all pixels")
+        level = QCValue("MDARK MEDIAN", median, "electron", "median of good pixels")
         hdus = fits.HDUList([fits.PrimaryHDU(frame.data)])
         file = ProductFile("mean dark", ".fits", self.category, hdus)
         return RecipeOutput(frame, QualityTable([level]), [file])

@@ -1,10 +1,11 @@
-"""Pages whose examples a reader tries: each is walked from top to bottom, and what it shows must come.
+"""The examples of the documentation: each page runs from top to bottom, and its output must be the one it shows.
 
-Blocks are Python code, ``>>>`` examples, ``console`` sessions, and files, whose names are their captions. A session
-that cannot be had here is a ``shell-session`` in the page.
+Blocks are Python code, ``>>>`` examples, ``console`` sessions, and files, whose names are their captions. A
+``shell-session`` is not run.
 """
 
 import doctest
+import importlib
 import os
 import re
 import subprocess
@@ -12,12 +13,17 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 import soxspipe
+from soxspipe.instruments.keywords import shipped_instruments
+from soxspipe.simulation import DarkSimulation, simulate_darks
 
 ROOT = Path(soxspipe.__file__).parent.parent
 DOCS = Path(__file__).parent.parent / "docs"
+NIR = next(one for one in shipped_instruments() if one.name == "SOXS").detectors["NIR"]
 BLOCK = re.compile(
     r"^\.\. code-block:: (?P<language>\S+)\n(?:   :caption: (?P<name>\S+)\n)?\n(?P<text>(?:(?:   .*)?\n)+)"
     r"|(?P<examples>(?:^>>> .*\n(?:^\S.*\n|^ .*\n)*)+)",
@@ -29,9 +35,9 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 def run_examples(text, page, names):
     test = doctest.DocTestParser().get_doctest(text, names, page, None, None)
-    said = []
-    result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append, clear_globs=False)
-    assert result.failed == 0, "".join(said)
+    failures = []
+    result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=failures.append, clear_globs=False)
+    assert result.failed == 0, "".join(failures)
     names.update(test.globs)
 
 
@@ -53,14 +59,14 @@ def run_session(text):
      pytest.param(["tutorial"], marks=pytest.mark.slow)],
     ids=lambda pages: pages[0],
 )  # fmt: skip
-def test_what_pages_show_comes(pages, tmp_path, monkeypatch):
+def test_pages_show_the_output_of_their_examples(pages, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for page in pages:
         source = (DOCS / f"{page}.rst").read_text()
         blocks = list(BLOCK.finditer(source))
-        assert "\n>>>" not in BLOCK.sub("\n", source), "an example that would be left out"
-        assert "code-block::" not in BLOCK.sub("\n", source), "a block that would be left out"
+        assert "\n>>>" not in BLOCK.sub("\n", source), "an example that is not run"
+        assert "code-block::" not in BLOCK.sub("\n", source), "a block that is not run"
         for match in blocks:
             text = match["examples"] or textwrap.dedent(match["text"])
             if match["examples"]:
@@ -72,3 +78,14 @@ def test_what_pages_show_comes(pages, tmp_path, monkeypatch):
             elif match["language"] == "python":
                 exec(compile(text, page, "exec"), names)
         assert blocks
+
+
+def test_the_example_recipe_makes_the_mean_of_its_frames(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    recipe = importlib.import_module("example_recipe").soxs_meandark
+    raw = simulate_darks(tmp_path / "raw", DarkSimulation(shape=(64, 64), frames=3)).frames
+    product = recipe(raw, output_dir=tmp_path).produce_product()
+    assert product.path.name == "20260301T100000_NIR_1_MEANDARK_300_0S_SOXS.fits"
+    mean_adu = np.mean([fits.getdata(path).astype(float) for path in raw], axis=0)[4:-4, 4:-4]
+    expected_e = np.rot90(mean_adu, NIR.rot90_count) * NIR.conad_e_per_adu
+    np.testing.assert_allclose(product.frame.data, expected_e, rtol=1e-5)
