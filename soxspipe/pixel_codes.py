@@ -27,7 +27,7 @@ class PixelCode(IntFlag):
     description: str
 
     def __new__(cls, value: int, label: str = "", description: str = "") -> PixelCode:
-        """Make a member that knows its label and description."""
+        """Make a member with its label and description."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.label, member.description = label, description

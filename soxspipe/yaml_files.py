@@ -31,7 +31,7 @@ _NUMBERS = {
         r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
     ),
 }
-#: What YAML 1.1 reads as a number of base 8 (010) or 60 (11:00).
+#: Numbers of base 8 (010) and 60 (11:00) in YAML 1.1.
 _OTHER_BASE = re.compile(r"[-+]?(?:0[0-9_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
 
 

@@ -98,7 +98,7 @@ _Region = Annotated[
 class Detector(InstrumentModel):
     """Facts of one detector, as its instrument table gives them.
 
-    The keys of the table are the names of the values without their units.
+    The keys of the table are these names without units; ``regions`` are its ``amplifiers``.
     """
 
     arm: Text = setting("", "arm of the spectrograph, the name of the entry in the table")
@@ -127,7 +127,7 @@ class Detector(InstrumentModel):
     pixel_size_um: _Positive = setting(..., "side of a pixel", "micrometre", keys=("pixel_size",))
     column_parity: bool = setting(False, "whether odd and even columns have different levels")
     temperature_keyword: Keyword | None = setting(None, "keyword of the temperature, K", keys=("temperature",))
-    mode: Literal["read_mode", "binning"] = setting(..., "what distinguishes two read-outs in the name of a product")
+    mode: Literal["read_mode", "binning"] = setting(..., "distinguishes two read-outs in the name of a product")
 
     @field_validator("science")
     @classmethod

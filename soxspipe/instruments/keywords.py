@@ -122,7 +122,7 @@ def load_instrument(path: Path) -> Instrument:
     Parameters
     ----------
     path : pathlib.Path
-        A YAML file laid out as those beside this module.
+        A YAML file laid out as the shipped ones.
 
     Returns
     -------
