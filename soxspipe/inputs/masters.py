@@ -17,8 +17,8 @@ from ..exceptions import FrameError, TooFewFramesError
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, instrument_for
-from ..stacking.fit_dark_rate import SAME_EXPOSURE
 from ..stacking.frame_stack import Regions
+from ..stacking.master_stack import SAME_EXPOSURE
 from ..text import escape, format_value
 from .classify import LeftOut
 from .collect import Identity, InputFiles, SetCollector

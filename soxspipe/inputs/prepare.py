@@ -12,8 +12,8 @@ from ..fits_files.images import FitsImage
 from ..fits_files.pixel_reader import PixelReader
 from ..instruments.detectors import Window
 from ..run_log import get_logger
-from ..stacking.frame_stack import Regions
-from ..stacking.noise_model import clipped_moments
+from ..stacking.frame_stack import Regions, check_regions
+from ..stacking.robust import clipped_moments
 from ..text import escape
 from .frame_kinds import MASTER_BIAS, STATIC_MAP
 from .raw_frames import CalibrationFile, FrameSet
@@ -72,9 +72,8 @@ class PreparedFrames:
         self.names = tuple(frame.name for frame in frames.frames)
         self.shape = frames.geometry.shape
         self.step_e = frames.conad_e_per_adu if all(frame.image.bitpix > 0 for frame in frames.frames) else 0.0
-        self.regions: Regions = tuple(
-            (slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in frames.geometry.amplifiers
-        )
+        regions = ((slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in frames.geometry.amplifiers)
+        self.regions: Regions = check_regions(tuple(regions), self.shape)
         self.shot_scale = frames.shot_scale
         self.column_parity = frames.detector.column_parity
         self._conad = np.float32(frames.conad_e_per_adu)

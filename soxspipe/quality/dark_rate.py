@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stacking.fit_dark_rate import DarkRate, LevelFit, chi2_quantile
-from ..stacking.noise_model import clipped_moments
+from ..stacking.fit_dark_rate import DarkRate, chi2_quantile
+from ..stacking.fit_levels import LevelFit
+from ..stacking.robust import clipped_moments
 from .dark import HOT_LEVEL_ERRORS, hot_level_values
 from .table import QCValue, Range, measured
 

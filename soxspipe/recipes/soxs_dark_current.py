@@ -16,7 +16,7 @@ from ..quality.dark_rate import dark_rate_quality
 from ..quality.table import QualityTable
 from ..run_log import get_logger
 from ..settings import ArmSettings
-from ..stacking.fit_dark_rate import DarkRate, fit_dark_rate, fit_levels
+from ..stacking import DarkRate, fit_dark_rate, fit_levels
 from .base_recipe import Recipe, RecipeOutput
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from ..quality.dark import DarkContext, dark_quality
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import StackResult, clip_and_stack, create_noise_map, measure_noise
+from ..stacking.parameters import NoiseMapParameters, StackParameters
 from .base_recipe import BaseRecipe, RecipeOutput
 
 if TYPE_CHECKING:
@@ -66,43 +67,22 @@ class soxs_mdark(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master dark from verified frames."""
-        clip, limits = settings.soxs_mdark, settings.create_noise_map
+        # the sections become these models
+        clip = StackParameters.of(**{name: getattr(settings.soxs_mdark, name) for name in StackParameters.model_fields})
+        limits = NoiseMapParameters.of(
+            **{name: getattr(settings.create_noise_map, name) for name in NoiseMapParameters.model_fields}
+        )
         with PreparedFrames(frames, self.workers) as prepared:
-            noise_model = measure_noise(
-                prepared,
-                prepared.regions,
-                frame_clipping_sigma=clip.frame_clipping_sigma,
-                clipping_iteration_count=clip.clipping_iteration_count,
-                shot_scale=1.0 / frames.ndit,
-                workers=self.workers,
-            )
+            noise_model = measure_noise(prepared, clip, workers=self.workers)
             stack = clip_and_stack(
                 prepared,
+                clip,
                 noise_model=noise_model,
-                frame_clipping_sigma=clip.frame_clipping_sigma,
-                stacked_clipping_sigma=clip.stacked_clipping_sigma,
-                stacked_clipping_iterations=clip.stacked_clipping_iterations,
-                scale=clip.stacked_clipping_scale,
-                column_parity=frames.detector.column_parity,
                 background_box=limits.background_box,
-                common_error=prepared.common_error,
                 workers=self.workers,
                 progress=self.progress,
             )
-        noise_map = create_noise_map(
-            stack.master,
-            background_limited_error=stack.background_limited_error,
-            common_error=prepared.common_error,
-            count=stack.count,
-            outlier_free_noise=stack.outlier_free_noise,
-            n_frames=stack.n_frames,
-            background=stack.background,
-            hot_pixel_sigma=limits.hot_pixel_sigma,
-            cold_pixel_sigma=limits.cold_pixel_sigma,
-            noisy_pixel_sigma=limits.noisy_pixel_sigma,
-            noisy_minimum_frames=limits.noisy_minimum_frames,
-            workers=self.workers,
-        )
+        noise_map = create_noise_map(stack, limits, workers=self.workers)
         stack = stack.without("outlier_free_noise", "background_limited_error")
         noise_map = noise_map.with_codes(_other_codes(stack, prepared.static_bad))
         stack = stack.without("ambiguous", "saturated")

@@ -1,4 +1,4 @@
-"""The statistics of stacks: arrays, units and numbers; no path, no header, no settings file.
+"""The statistics of stacks of frames: arrays, units and numbers; no path, no header, no settings file.
 
 `clip_and_stack` and `create_noise_map` can be called on their own, on CCDData or on arrays.
 """
@@ -7,14 +7,19 @@ from .background import Background, measure_background
 from .clip_and_stack import StackResult, clip_and_stack
 from .create_noise_map import NoiseMap, create_noise_map
 from .fit_dark_rate import DarkRate, fit_dark_rate
+from .fit_levels import LevelFit, fit_levels
 from .frame_stack import ArrayStack, FrameStack, Regions
+from .master_stack import ArrayMasters, MasterStack
 from .noise_model import NoiseModel, measure_noise
 
 __all__ = [
+    "ArrayMasters",
     "ArrayStack",
     "Background",
     "DarkRate",
     "FrameStack",
+    "LevelFit",
+    "MasterStack",
     "NoiseMap",
     "NoiseModel",
     "Regions",
@@ -22,6 +27,7 @@ __all__ = [
     "clip_and_stack",
     "create_noise_map",
     "fit_dark_rate",
+    "fit_levels",
     "measure_background",
     "measure_noise",
 ]

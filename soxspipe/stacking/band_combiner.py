@@ -1,16 +1,17 @@
-"""Bands of rows of a stack: read, clip and combine."""
+"""Combination of a stack in bands of rows: read, screen, clip the candidates, combine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..parallel import map_bands, row_bands
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
+from .parameters import StackParameters
 from .sigma_clip import (
     ClipResult,
     clip_by_noise,
@@ -20,208 +21,162 @@ from .sigma_clip import (
     screen_by_scatter,
 )
 
-if TYPE_CHECKING:
-    from astropy.nddata import CCDData
+__all__ = ["CombinedFrames", "combine_frames"]
 
-__all__ = ["BandCombiner", "BandLeftovers", "Clip", "StackImages"]
-
-#: Every so many rows the halves of the stack are compared.
+#: Samples in a band of each worker. Of many frames a band has more, as below some rows each call costs more than its
+#: work, up to a limit for all workers together. A sample takes some ten bytes.
+BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 5 * 2**21, 16
+#: Rows between those in which the halves of the stack are compared.
 HALVES_STRIDE = 8
-#: Samples of doubtful pixels that are clipped at once: each call has its price.
-FEW_SAMPLES = 2**19
-#: Rejected samples of a pixel that lie this close to each other, in sigmas, are a level, not cosmic rays.
+#: Samples of clipping candidates that are clipped at once.
+CLIP_SAMPLES = 2**19
+#: Rejected samples of a pixel that are closer to each other than this, in sigmas, are a second level of the pixel.
 AGREE_SIGMA = 2.0
 
 
 @dataclass(frozen=True)
-class Clip:
-    """How to clip; see the parameters of `clip_and_stack`."""
+class CombinedFrames:
+    """Images of a stack; see `StackResult`.
 
-    frame_sigma: float
-    sigma: float
-    iterations: int
-    scale: str
+    Attributes
+    ----------
+    above_level : ndarray of float32, shape (ny, nx), electron
+        Mean of the samples that were kept, above the level of their amplifier in the noise model.
+    noise, outlier_free_noise : ndarray of float32, shape (ny, nx), electron
+    count : ndarray of uint16, shape (ny, nx)
+    ambiguous, saturated : ndarray of bool, shape (ny, nx)
+    half_difference : ndarray of float32, shape (n,), electron
+    rejected : ndarray of int32, shape (n, 2)
+    n_invalid : int
+    """
 
-
-@dataclass(frozen=True)
-class StackImages:
-    """The images that the bands fill; see `StackResult`. The mean is above the level of its amplifier."""
-
-    mean: NDArray[np.float32]
+    above_level: NDArray[np.float32]
     noise: NDArray[np.float32]
     outlier_free_noise: NDArray[np.float32]
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
-    #: Mean of the odd minus mean of the even frames, in every eighth row.
     half_difference: NDArray[np.float32]
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int]) -> StackImages:
-        """Return images of a shape, filled with zeros."""
-        return cls(
-            mean=np.zeros(shape, np.float32),
-            noise=np.zeros(shape, np.float32),
-            outlier_free_noise=np.zeros(shape, np.float32),
-            count=np.zeros(shape, np.uint16),
-            ambiguous=np.zeros(shape, bool),
-            saturated=np.zeros(shape, bool),
-            half_difference=np.zeros((-(-shape[0] // HALVES_STRIDE), shape[1]), np.float32),
-        )
-
-    def without_rejection(self, n_frames: int) -> NDArray[np.float32]:
-        """Return the differences of the halves in pixels that lost none of so many samples."""
-        return self.half_difference[self.count[::HALVES_STRIDE] == n_frames]
-
-
-@dataclass(frozen=True)
-class BandLeftovers:
-    """What bands have beside their images.
-
-    Attributes
-    ----------
-    rejected : list of ndarray of int32, shape (n, 2)
-        Frame and pixel (index into the flattened image) of each sample left out by the clip, in lots.
-    n_invalid : int
-        Samples without data.
-    """
-
-    rejected: list[NDArray[np.int32]]
+    rejected: NDArray[np.int32]
     n_invalid: int
 
 
-@dataclass(frozen=True)
-class ClipCandidates:
-    """Pixels that a closer look is due to.
+def combine_frames(
+    stack: FrameStack,
+    model: NoiseModel,
+    parameters: StackParameters,
+    *,
+    band_rows: int | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> CombinedFrames:
+    """Clip and combine the frames of a stack; see `clip_and_stack`."""
+    ny, nx = stack.shape
+    n_frames = len(stack.names)
+    band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
+    combiner = _BandCombiner(stack, model, parameters, band_rows)
+    clipped = map_bands(
+        combiner.combine,
+        row_bands(model.spans(), band_rows),
+        workers,
+        None if progress is None else lambda rows: progress(rows, ny),
+    )
+    without_rejection = combiner.count[::HALVES_STRIDE] == n_frames
+    return CombinedFrames(
+        above_level=combiner.mean,
+        noise=combiner.noise,
+        outlier_free_noise=combiner.outlier_free_noise,
+        count=combiner.count,
+        ambiguous=combiner.ambiguous,
+        saturated=combiner.saturated,
+        half_difference=combiner.half_difference[without_rejection],
+        rejected=np.concatenate([rejected for rejected, _ in clipped]),
+        n_invalid=sum(n_invalid for _, n_invalid in clipped),
+    )
 
-    Attributes
-    ----------
-    samples : ndarray of float32, shape (frames, n), electron
-        Their samples.
-    at : ndarray of int, shape (n,)
-        Where they are in the flattened image.
-    read_noise : ndarray of float32, shape (n,), electron
-        Noise of a single sample.
-    """
 
-    samples: NDArray[np.float32]
-    at: NDArray[np.intp]
-    read_noise: NDArray[np.float32]
-
-    def of(self, which: NDArray[np.bool_]) -> ClipCandidates:
-        return ClipCandidates(self.samples[:, which], self.at[which], self.read_noise[which])
+def _band_rows(row_samples: int, workers: int) -> int:
+    """Return the rows of a band, with so many samples each."""
+    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // max(workers, 2) // row_samples), 1)
 
 
-class BandCombiner:
-    """Stacks bands of rows into images.
+class _BandCombiner:
+    """Combines bands of rows; its images are complete when all bands are done."""
 
-    Parameters
-    ----------
-    stack : FrameStack
-        The frames.
-    model : NoiseModel
-        Their noise.
-    clip : Clip
-        How to clip.
-    images : StackImages
-        Where the results go.
-    band_rows : int
-        Most rows of a band.
-    """
-
-    def __init__(self, stack: FrameStack, model: NoiseModel, clip: Clip, images: StackImages, band_rows: int) -> None:
+    def __init__(self, stack: FrameStack, model: NoiseModel, parameters: StackParameters, band_rows: int) -> None:
         self.stack = stack
         self.model = model
-        self.clip = clip
-        self.images = images
-        self._n_frames = len(stack.names)
+        self.parameters = parameters
+        shape, self._n_frames = stack.shape, len(stack.names)
+        self.mean, self.noise, self.outlier_free_noise = (np.empty(shape, np.float32) for _ in range(3))
+        self.count = np.empty(shape, np.uint16)
+        self.ambiguous, self.saturated = (np.zeros(shape, bool) for _ in range(2))
+        self.half_difference = np.empty((-(-shape[0] // HALVES_STRIDE), shape[1]), np.float32)
         self._levels = {
             first: np.array([model.row(model.level_e + offsets, first) for offsets in model.offsets_e])
             for first, _ in model.spans()
         }
-        self._reach = np.float32(clip.frame_sigma) * model.frame_scatter_e.astype(np.float32)
+        self._reach = np.float32(parameters.frame_clipping_sigma) * model.frame_scatter_e.astype(np.float32)
         self._band_rows = band_rows
-        self._free: list[_Buffer] = []  # at most one for each thread
+        self._free_buffers: list[NDArray[np.float32]] = []
 
-    def __call__(self, start: int, stop: int) -> BandLeftovers:
-        """Stack a band of rows in which every column keeps its amplifier."""
+    def combine(self, start: int, stop: int) -> tuple[NDArray[np.int32], int]:
+        """Combine a band in which every column has one amplifier.
+
+        Returns the samples that the clip rejected (frame and pixel), and the number of those without data.
+        """
         try:
-            buffer = self._free.pop()
-        except IndexError:
-            buffer = _Buffer(self._n_frames, self._band_rows, self.stack.shape[1])
-        most = max(FEW_SAMPLES // self._n_frames, 1)
-        with np.errstate(divide="ignore", invalid="ignore"):  # pixels without a sample: NaN, which is meant
-            samples = buffer.samples[:, : stop - start]
-            self._read(samples, start, stop)
-            clipped = [self._settle(some, buffer) for some in self._combine(samples, buffer, start, stop, most)]
-        self._free.append(buffer)
-        return BandLeftovers(
-            rejected=[rejected for rejected, _ in clipped],
-            n_invalid=sum(n_invalid for _, n_invalid in clipped),
-        )
+            buffer = self._free_buffers.pop()
+        except IndexError:  # the first band of a thread
+            buffer = np.empty((self._n_frames, self._band_rows, self.stack.shape[1]), np.float32)
+        samples = buffer[:, : stop - start]
+        self._read(samples, start, stop)
+        rejected, n_invalid = [np.empty((0, 2), np.int32)], 0
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN in pixels without a sample
+            pixels = np.flatnonzero(self._combine_all(samples, start, stop))
+            read_noise = self.model.row(self.model.read_noise_e, start)
+            most = max(CLIP_SAMPLES // self._n_frames, 1)
+            nx = samples.shape[2]
+            for first in range(0, pixels.size, most):
+                part = pixels[first : first + most]
+                values = np.take(samples.reshape(self._n_frames, -1), part, axis=1)
+                result = self._clip_candidates(values, start * nx + part, read_noise[part % nx])
+                rejected.append(result[0])
+                n_invalid += result[1]
+        self._free_buffers.append(buffer)
+        return np.concatenate(rejected), n_invalid
 
     def _read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
-        """Fill a band with samples above the level of their amplifier and frame, and note the saturated ones.
+        """Fill a band with samples above the level of their amplifier and frame, and mark saturated pixels.
 
-        Samples close to zero keep their precision in float32 whatever the pedestal.
+        Samples near zero keep their precision in float32 with any pedestal.
         """
         levels = self._levels[max(first for first in self._levels if first <= start)]
         saturated = np.zeros(samples.shape[1:], np.uint16)
         for i, frame in enumerate(samples):
-            full = self.stack.read(i, start, stop, frame)
-            if full is not None:
-                saturated += full
+            mask = self.stack.read(i, start, stop, frame)
+            if mask is not None:
+                saturated += mask
             frame -= levels[i]
-        if saturated.any():
-            self.images.saturated[start:stop] = 2 * saturated >= self._n_frames
+        self.saturated[start:stop] = 2 * saturated >= self._n_frames
 
-    def _combine(
-        self, samples: NDArray[np.float32], buffer: _Buffer, start: int, stop: int, most: int
-    ) -> Iterator[ClipCandidates]:
-        """Combine all pixels of a band as they are; what the clip may change comes out, so many pixels at once."""
-        n_frames, images, nx = self._n_frames, self.images, samples.shape[2]
-        # with a mask of its own each: else the Combiner makes one
-        mean, std = _moments(buffer.ccds(samples, np.broadcast_to(False, samples.shape)))
+    def _combine_all(self, samples: NDArray[np.float32], start: int, stop: int) -> NDArray[np.bool_]:
+        """Combine all samples of a band without a clip, and return where the clip can change the result."""
+        n_frames, rows = self._n_frames, slice(start, stop)
+        mean = mean_of(samples)
+        std = std_of(samples, mean)
         low, high = samples.min(axis=0), samples.max(axis=0)
+        self.mean[rows] = mean
+        np.multiply(std, np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)), out=self.noise[rows])
+        self.outlier_free_noise[rows] = _without_furthest(mean, std, low, high, n_frames)
+        self.count[rows] = n_frames
+        compared = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
+        difference = self.half_difference[-(-start // HALVES_STRIDE) : -(-stop // HALVES_STRIDE)]
+        np.subtract(samples[0::2, compared].mean(axis=0), samples[1::2, compared].mean(axis=0), out=difference)
         read_noise = self.model.row(self.model.read_noise_e, start)
-        rows = slice(start, stop)
-        images.mean[rows] = mean
-        np.multiply(std, np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)), out=images.noise[rows])
-        _without_furthest(mean, std, low, high, n_frames, out=images.outlier_free_noise[rows])
-        images.count[rows] = n_frames
-        some = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
-        difference = images.half_difference[-(-start // HALVES_STRIDE) : -(-stop // HALVES_STRIDE)]
-        np.subtract(samples[0::2, some].mean(axis=0), samples[1::2, some].mean(axis=0), out=difference)
-        every = samples.reshape(n_frames, -1)
-        here = np.flatnonzero(self._doubtful(mean, std, low, high, read_noise))
-        for first in range(0, here.size, most):
-            these = here[first : first + most]
-            yield ClipCandidates(np.take(every, these, axis=1), start * nx + these, read_noise[these % nx])
+        return self._candidates(mean, std, low, high, read_noise)
 
-    def _settle(self, pixels: ClipCandidates, buffer: _Buffer) -> tuple[NDArray[np.int32], int]:
-        """Clip some pixels exactly, fill them in; returns what was rejected, and how many samples have no data."""
-        if self.clip.scale == "noise-model":
-            pixels = pixels.of(
-                screen_by_median(
-                    pixels.samples, pixels.read_noise, self.clip.sigma, self.model.shot_scale, self._reach.min()
-                )
-            )
-        few, at, read_noise = pixels.samples, pixels.at, pixels.read_noise
-        invalid = ~np.isfinite(few)
-        result = self._clip_few(few, read_noise)
-        mean, std, kept = _kept_moments(buffer.ccds(few, result.rejected), result.rejected)
-        for image, values in (
-            (self.images.mean, mean),
-            (self.images.noise, np.where(kept > 1, std * np.sqrt(kept / (kept - np.float32(1))), np.nan)),
-            (self.images.outlier_free_noise, _quiet_scatter(few, result.rejected, read_noise, self.model.shot_scale)),
-            (self.images.count, kept),
-            (self.images.ambiguous, result.ambiguous),
-        ):
-            image.reshape(-1)[at] = values
-        frame, pixel = np.nonzero(result.rejected & ~invalid)
-        return np.stack([frame, at[pixel]], axis=1).astype(np.int32), int(invalid.sum())
-
-    def _doubtful(
+    def _candidates(
         self,
         mean: NDArray[np.float32],
         std: NDArray[np.float32],
@@ -229,99 +184,89 @@ class BandCombiner:
         high: NDArray[np.float32],
         read_noise: NDArray[np.float32],
     ) -> NDArray[np.bool_]:
-        """Find the pixels in which the clip might reject a sample; those with NaN are among them."""
-        if self.clip.scale == "noise-model":
-            closer = screen_by_noise(low, high, mean, std, read_noise, self.clip.sigma)
-        elif self.clip.scale == "std":
-            closer = screen_by_scatter(low, high, mean, std, self.clip.sigma)
-        else:
-            closer = np.ones(mean.shape, bool)
+        """Find the pixels in which the clip can reject a sample, among them all with NaN."""
+        sigma, scale = self.parameters.stacked_clipping_sigma, self.parameters.stacked_clipping_scale
         nearest = self._reach.min()
-        return closer | ~((high <= nearest) & (low >= -nearest))
+        candidates = ~((high <= nearest) & (low >= -nearest))
+        if scale == "noise-model":
+            candidates |= screen_by_noise(low, high, mean, std, read_noise, sigma)
+        elif scale == "std":
+            candidates |= screen_by_scatter(low, high, mean, std, sigma)
+        else:
+            candidates[...] = True
+        return candidates
 
-    def _clip_few(self, few: NDArray[np.float32], read_noise: NDArray[np.float32]) -> ClipResult:
-        """Clip some pixels, shape (frames, pixels), exactly."""
-        flagged = np.abs(few) > self._reach[:, None]
-        doubtful = flagged & (2 * flagged.sum(axis=0) < self._n_frames)
-        clip = self.clip
-        if clip.scale == "noise-model":
-            return clip_by_noise(
-                few, read_noise, clip.sigma, clip.iterations, doubtful=doubtful, shot_scale=self.model.shot_scale
-            )
-        return clip_by_scatter(few, clip.scale, clip.sigma, clip.iterations, doubtful=doubtful)
+    def _clip_candidates(
+        self, samples: NDArray[np.float32], index: NDArray[np.intp], read_noise: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], int]:
+        """Clip candidates exactly and replace their values in the images; see `combine` for the result."""
+        if self.parameters.stacked_clipping_scale == "noise-model":
+            sigma, shot_scale = self.parameters.stacked_clipping_sigma, self.model.shot_scale
+            left = screen_by_median(samples, read_noise, sigma, shot_scale, self._reach.min())
+            samples, index, read_noise = samples[:, left], index[left], read_noise[left]
+        result = self._clip_exactly(samples, read_noise)
+        mean, std, count = _combine_kept(samples, result.rejected)
+        noise = np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan)
+        outlier_free_noise = _outlier_free_noise(samples, result.rejected, read_noise, self.model.shot_scale)
+        for image, values in (
+            (self.mean, mean),
+            (self.noise, noise),
+            (self.outlier_free_noise, outlier_free_noise),
+            (self.count, count),
+            (self.ambiguous, result.ambiguous),
+        ):
+            image.reshape(-1)[index] = values
+        invalid = ~np.isfinite(samples)
+        pixel, frame = np.nonzero((result.rejected & ~invalid).T)
+        return np.stack([frame, index[pixel]], axis=1).astype(np.int32), int(invalid.sum())
+
+    def _clip_exactly(self, samples: NDArray[np.float32], read_noise: NDArray[np.float32]) -> ClipResult:
+        """Clip samples of shape (frames, pixels); those that few frames flag take no part in the first median."""
+        flagged = np.abs(samples) > self._reach[:, None]
+        flagged &= 2 * flagged.sum(axis=0) < self._n_frames
+        parameters = self.parameters
+        scale, sigma = parameters.stacked_clipping_scale, parameters.stacked_clipping_sigma
+        iterations = parameters.stacked_clipping_iterations
+        if scale == "noise-model":
+            shot_scale = self.model.shot_scale
+            return clip_by_noise(samples, read_noise, sigma, iterations, flagged=flagged, shot_scale=shot_scale)
+        return clip_by_scatter(samples, scale, sigma, iterations, flagged=flagged)
 
 
-class _Buffer:
-    """Samples of one band of all frames, and ccdproc's frames, which take ten times as long to make as to fill."""
-
-    def __init__(self, n_frames: int, band_rows: int, nx: int) -> None:
-        from astropy import units
-        from astropy.nddata import CCDData
-
-        self.samples = np.empty((n_frames, band_rows, nx), np.float32)
-        self._ccds = [CCDData(frame, unit=units.electron) for frame in self.samples]
-
-    def ccds(self, samples: NDArray[np.float32], rejected: NDArray[np.bool_]) -> list[CCDData]:
-        """Return frames of these samples without the rejected ones, until the next call."""
-        for ccd, data, mask in zip(self._ccds, samples, rejected, strict=True):
-            ccd.data, ccd.mask = data, mask
-        return self._ccds
-
-
-def _moments(ccds: list[CCDData]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and standard deviation (ddof 0) of all samples of each pixel, by ccdproc's Combiner."""
-    from ccdproc import Combiner
-
-    combined = Combiner(ccds, dtype=np.float32).average_combine(scale_func=mean_of, uncertainty_func=std_of)
-    # the Combiner divides its standard deviation by sqrt(n); put it back
-    std: NDArray[np.float32] = combined.uncertainty.array * np.sqrt(np.float32(len(ccds)))
-    return combined.data, std
-
-
-def mean_of(samples: NDArray[np.float32] | np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
-    """Return the mean of all samples along the first axis, for ccdproc's Combiner.
-
-    It adds frame to frame: the result is that of the Combiner's own average to the last bit, in half of the time.
-
-    Parameters
-    ----------
-    samples : ndarray or masked array of float32, shape (frames, ...)
-        Samples; no mask counts. ccdproc up to 2.5 gives masked arrays, later versions plain ones.
-    axis : int
-        0, as the Combiner has it.
-
-    Returns
-    -------
-    ndarray of float32, shape (...)
-    """
-    mean: NDArray[np.float32] = np.add.reduce(np.ma.getdata(samples), axis=axis) / np.float32(len(samples))
+def mean_of(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean along the first axis."""
+    mean: NDArray[np.float32] = np.add.reduce(samples, axis=0) / np.float32(len(samples))
     return mean
 
 
-def std_of(samples: NDArray[np.float32] | np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
-    """Return the standard deviation (ddof 0) of all samples along the first axis; see `mean_of`."""
-    frames = np.ma.getdata(samples)
-    mean = mean_of(frames, axis)
-    squares = np.square(frames[0] - mean)
-    difference = np.empty_like(mean)
-    for frame in frames[1:]:
+def std_of(samples: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the standard deviation (ddof 0) along the first axis, frame by frame in the cache."""
+    n_frames = np.float32(len(samples))
+    squares, difference = np.zeros_like(mean), np.empty_like(mean)
+    for frame in samples:
         np.subtract(frame, mean, out=difference)
         difference *= difference
         squares += difference
-    squares /= np.float32(len(frames))
-    return np.sqrt(squares, out=squares)
+    squares /= n_frames
+    np.sqrt(squares, out=squares)
+    # rounded as by ccdproc's Combiner, whose uncertainty is this over sqrt(n)
+    error = np.divide(squares, np.sqrt(len(samples)), dtype=np.float64).astype(np.float32)
+    return error * np.sqrt(n_frames)
 
 
-def _kept_moments(
-    ccds: list[CCDData], rejected: NDArray[np.bool_]
+def _combine_kept(
+    samples: NDArray[np.float32], rejected: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
-    """Mean, standard deviation (ddof 0) and number of the samples kept, shape (frames, pixels)."""
+    """Return mean, standard deviation (ddof 0) and number of the samples kept, by ccdproc's Combiner."""
+    from astropy import units
+    from astropy.nddata import CCDData
     from ccdproc import Combiner
 
-    combined = Combiner(ccds, dtype=np.float32).average_combine()
-    kept = (~rejected).sum(axis=0)
-    std = combined.uncertainty.array * np.sqrt(kept.astype(np.float32))
-    return combined.data, std, kept.astype(np.uint16)
+    frames = [CCDData(frame, unit=units.electron, mask=mask) for frame, mask in zip(samples, rejected, strict=True)]
+    combined = Combiner(frames, dtype=np.float32).average_combine()
+    count = (~rejected).sum(axis=0)
+    std = combined.uncertainty.array * np.sqrt(count.astype(np.float32))
+    return combined.data, std, count.astype(np.uint16)
 
 
 def _without_furthest(
@@ -330,17 +275,14 @@ def _without_furthest(
     low: NDArray[np.float32],
     high: NDArray[np.float32],
     n_frames: int,
-    out: NDArray[np.float32],
-) -> None:
-    """Fill in the standard deviation (ddof 1) of all samples but the one furthest from the mean.
+) -> NDArray[np.float32]:
+    """Return the standard deviation (ddof 1) of all samples but the one furthest from the mean.
 
-    Leaving one sample x out of n takes n / (n - 1) * (x - mean)**2 from the sum of squares.
+    Without the sample x of n the sum of squares is smaller by n / (n - 1) * (x - mean)**2.
     """
     if n_frames < 3:
-        out[...] = np.nan
-        return
-    furthest = high - mean
-    np.maximum(furthest, mean - low, out=furthest)
+        return np.full_like(mean, np.nan)
+    furthest = np.maximum(high - mean, mean - low)
     np.square(furthest, out=furthest)
     furthest *= np.float32(n_frames / (n_frames - 1))
     squares = np.square(std, dtype=np.float64)
@@ -348,39 +290,38 @@ def _without_furthest(
     squares -= furthest
     np.maximum(squares, 0.0, out=squares)
     squares /= n_frames - 2
-    out[...] = np.sqrt(squares, out=squares)
+    return np.sqrt(squares, out=squares).astype(np.float32)
 
 
-def _quiet_scatter(
+def _outlier_free_noise(
     samples: NDArray[np.float32],
     rejected: NDArray[np.bool_],
     read_noise: NDArray[np.float32],
     shot_scale: float,
 ) -> NDArray[np.float32]:
-    """Return the standard deviation (ddof 1) of few pixels' samples without what may be cosmic rays.
+    """Return the standard deviation (ddof 1) of clipped pixels without possible cosmic rays.
 
-    A single rejected sample, or several of which no two agree, are cosmic rays: all of them are left out.
-    Two that agree are a second level of the pixel, and stay. Of what is left the furthest sample goes, as in
-    any pixel, unless that would leave too few. From the samples themselves and in double precision, which a
-    bright cosmic ray does not exhaust.
+    A single rejected sample, or several of which no two agree, are cosmic rays and are left out. Two that agree are a
+    second level of the pixel, and stay. Of the rest the furthest sample is left out, as in any pixel, unless too few
+    would stay. The sums are in double precision, as a cosmic ray may be bright.
     """
     finite = np.isfinite(samples)
     several = np.flatnonzero(rejected.sum(axis=0) > 1)
-    hits = np.sort(np.where(rejected[:, several], samples[:, several], np.float32(np.nan)), axis=0)
-    noise = np.sqrt(np.square(read_noise[several]) + shot_scale * np.maximum(hits, 0))
-    agree = np.zeros(samples.shape[1], bool)
-    agree[several] = (np.diff(hits, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
-    left_out = rejected & ~agree | ~finite
-    value = np.where(left_out, 0.0, samples.astype(np.float64))
+    outliers = np.sort(np.where(rejected[:, several], samples[:, several], np.float32(np.nan)), axis=0)
+    noise = np.sqrt(np.square(read_noise[several]) + shot_scale * np.maximum(outliers, 0))
+    second_level = np.zeros(samples.shape[1], bool)
+    second_level[several] = (np.diff(outliers, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
+    left_out = rejected & ~second_level | ~finite
+    values = np.where(left_out, 0.0, samples.astype(np.float64))
     count = len(samples) - left_out.sum(axis=0)
-    distance = np.abs(value - value.sum(axis=0) / count)
+    distance = np.abs(values - values.sum(axis=0) / count)
     distance[left_out] = -1.0
-    without_furthest = np.flatnonzero((count >= 4) | ~(rejected & finite).any(axis=0))
-    furthest = np.argmax(distance[:, without_furthest], axis=0)
-    value[furthest, without_furthest] = 0.0
-    left_out[furthest, without_furthest] = True
-    count[without_furthest] -= 1
-    value -= value.sum(axis=0) / count
-    value[left_out] = 0.0
-    variance = np.square(value, out=value).sum(axis=0) / (count - 1)
+    pixels = np.flatnonzero((count >= 4) | ~(rejected & finite).any(axis=0))
+    furthest = np.argmax(distance[:, pixels], axis=0)
+    values[furthest, pixels] = 0.0
+    left_out[furthest, pixels] = True
+    count[pixels] -= 1
+    values -= values.sum(axis=0) / count
+    values[left_out] = 0.0
+    variance = np.square(values, out=values).sum(axis=0) / (count - 1)
     return np.asarray(np.where(count > 1, np.sqrt(variance), np.nan), np.float32)

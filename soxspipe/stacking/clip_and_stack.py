@@ -1,8 +1,7 @@
-"""Stack frames into one: clip rogue samples, combine the rest, say how sure each pixel is."""
+"""Stack frames into one: clip outliers, combine the rest, give each pixel its error."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,38 +9,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import InputError, TooFewFramesError
+from ..exceptions import TooFewFramesError
 from ..parallel import map_bands, row_bands
 from ..run_log import get_logger
 from .background import Background, measure_background
-from .band_combiner import BandCombiner, Clip, StackImages
-from .frame_stack import ArrayStack, FrameStack, Regions
+from .band_combiner import CombinedFrames, combine_frames
+from .frame_stack import FrameStack, Regions, as_stack
 from .noise_model import NoiseModel, measure_noise
+from .parameters import StackParameters
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
-__all__ = ["SCALES", "StackResult", "clip_and_stack"]
+__all__ = ["StackResult", "clip_and_stack"]
 
 log = get_logger(__name__)
 
-#: What a sample's distance from the median of its pixel may be measured in.
-SCALES = ("noise-model", "std", "mad")
-#: Samples that each worker holds at once: fewer pay for more calls, more gain nothing. Of many frames it holds more,
-#: as below so many rows each call costs more than its work, up to a limit for all workers, or for two where there is
-#: but one. A sample takes some ten bytes.
-BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 5 * 2**21, 16
-#: Rows whose errors are worked out at once.
+#: Rows whose errors are calculated at once.
 ERROR_ROWS = 64
-#: A pixel's own excess adds shot noise only where it is this significant: adding it everywhere would
-#: rectify noise and inflate the errors, and from 3 sigma on a third of the Gaussian tail beyond 3 would be
-#: missing from the pulls (docs/method, section 3).
+#: A pixel's own excess adds shot noise only from this many errors on. Added everywhere it would rectify noise and
+#: inflate the errors; from 3 errors on a third of the Gaussian tail beyond 3 would be missing from the pulls
+#: (docs/method, section 3).
 EXCESS_SIGMA = 5.0
 
 
 @dataclass(frozen=True)
 class StackResult:
-    """A stack of frames and what was learnt on the way.
+    """A stack of frames.
 
     Attributes
     ----------
@@ -51,10 +45,10 @@ class StackResult:
     noise : ndarray of float32, shape (ny, nx), electron
         Temporal standard deviation (ddof 1) of the samples kept; NaN below two.
     outlier_free_noise : ndarray of float32, shape (ny, nx), electron
-        The same without what may be cosmic rays: rejected samples are left out unless two of them agree,
+        The same without possible cosmic rays: rejected samples are left out unless two of them agree,
         then the sample furthest from the mean; NaN where fewer than two are left.
     background_limited_error : ndarray of float32, shape (ny, nx), electron
-        One-sigma error that a good pixel would have in this place: without the shot noise of its own excess.
+        One-sigma error of a good pixel in this place: without the shot noise of the pixel's own excess.
     count : ndarray of uint16, shape (ny, nx)
         Samples that entered the mean.
     ambiguous : ndarray of bool, shape (ny, nx)
@@ -65,10 +59,12 @@ class StackResult:
         Level, read noise and frame offsets.
     background : Background
         The level of good pixels around each pixel.
+    common_error : ndarray of float32, shape (ny, nx), electron, or None
+        The part of the error that all frames share.
     n_frames : int
         Frames.
     rejected : ndarray of int32, shape (n, 2)
-        Frame and pixel (index into the flattened image) of each sample left out by the clip, by pixel.
+        Frame and pixel (index into the flattened image) of each sample that the clip rejected, sorted by pixel.
     n_invalid : int
         Samples without data.
     half_difference : ndarray of float32, shape (n,), electron
@@ -84,6 +80,7 @@ class StackResult:
     saturated: NDArray[np.bool_]
     noise_model: NoiseModel
     background: Background
+    common_error: NDArray[np.float32] | None
     n_frames: int
     rejected: NDArray[np.int32]
     n_invalid: int
@@ -91,16 +88,16 @@ class StackResult:
 
     @property
     def n_rejected(self) -> int:
-        """Samples left out by the clip."""
+        """Samples that the clip rejected."""
         return len(self.rejected)
 
     def without(self, *images: str) -> StackResult:
-        """Return the same without images that nobody needs any more: each holds on to memory.
+        """Return a copy in which some images are empty, to free their memory.
 
         Parameters
         ----------
         *images : {'noise', 'outlier_free_noise', 'background_limited_error', 'count', 'ambiguous', 'saturated'}
-            Which; they have no pixels afterwards.
+            Names of the images.
 
         Returns
         -------
@@ -111,22 +108,14 @@ class StackResult:
 
 def clip_and_stack(
     frames: FrameStack | Sequence[CCDData | NDArray[Any]],
+    parameters: StackParameters | None = None,
     *,
     noise_model: NoiseModel | None = None,
-    regions: Regions | None = None,
-    frame_clipping_sigma: float = 10.0,
-    clipping_iteration_count: int = 5,
-    stacked_clipping_sigma: float = 5.0,
-    stacked_clipping_iterations: int = 5,
-    scale: str = "noise-model",
-    step_e: float = 0.0,
-    column_parity: bool = False,
     background_box: int = 8,
-    common_error: NDArray[np.float32] | None = None,
-    shot_scale: float = 1.0,
     band_rows: int | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    **keywords: Any,
 ) -> StackResult:
     """Clip and combine frames of one exposure.
 
@@ -134,42 +123,34 @@ def clip_and_stack(
     ----------
     frames : FrameStack or sequence of (CCDData or ndarray), shape (ny, nx), electron
         At least two frames. Masked samples and NaN are left out.
+    parameters : StackParameters, optional
+        How to clip; default: as the keywords below.
     noise_model : NoiseModel, optional
-        Default: measured from the frames, by `~soxspipe.stacking.measure_noise`. One that is given comes with
-        its own regions, scatter and shot noise: ``regions``, ``clipping_iteration_count`` and ``shot_scale``
-        do not count then.
-    regions : tuple of (slice, slice), optional
-        Rows and columns of each read-out amplifier; default: the whole frame is one.
-    frame_clipping_sigma : float
-        Sigmas from the median of its frame beyond which a sample is doubted. It is left out where fewer
-        than half of the frames show it and the clip along the stack agrees: a pixel that is hot in all
-        frames keeps its value.
-    clipping_iteration_count : int
-        Iterations of the frame's scatter for that.
-    stacked_clipping_sigma : float
-        Sigmas from the median of its pixel beyond which a sample is left out.
-    stacked_clipping_iterations : int
-        Iterations of that clip.
-    scale : {'noise-model', 'std', 'mad'}
-        What a sigma is: the noise of a sample by the noise model, or the scatter of the pixel's own
-        samples, as `astropy.stats.sigma_clip` has it.
-    step_e : float
-        Quantisation step of the samples, electron; 0 when continuous. Read from a FrameStack.
-    column_parity : bool
-        Whether odd and even columns have levels of their own.
+        Default: measured from the frames, by `~soxspipe.stacking.measure_noise`. A given model has its own regions,
+        scatter and shot noise: ``regions``, ``clipping_iteration_count`` and ``shot_scale`` do not count then.
     background_box : int
         Side of the blocks whose medians make the smooth local level, pixels.
-    common_error : ndarray of float32, shape (ny, nx), electron, optional
-        One-sigma error that all frames share, such as that of a subtracted master bias. It does not
-        average out.
-    shot_scale : float
-        1 over the number of exposures averaged in a frame (NDIT).
     band_rows : int, optional
-        Rows that each worker holds at once; the result does not depend on it.
+        Rows in the band of each worker; the result does not depend on it.
     workers : int
         Threads; the result does not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` with numbers of rows.
+    frame_clipping_sigma : float, default 10
+        Sigmas from the median of its frame beyond which a sample is flagged. It is left out where fewer
+        than half of the frames show it and the clip along the stack agrees: a pixel that is hot in all
+        frames keeps its value.
+    clipping_iteration_count : int, default 5
+        Iterations of the frame's scatter for that.
+    stacked_clipping_sigma : float, default 5
+        Sigmas from the median of its pixel beyond which a sample is left out.
+    stacked_clipping_iterations : int, default 5
+        Iterations of that clip.
+    scale, stacked_clipping_scale : {'noise-model', 'std', 'mad'}, default 'noise-model'
+        Unit of one sigma of that clip: the noise of a sample by the noise model, or the scatter of the pixel's own
+        samples as in `astropy.stats.sigma_clip`.
+    step_e, regions, shot_scale, column_parity, common_error
+        Of frames in memory; see `FrameStack`.
 
     Returns
     -------
@@ -180,155 +161,100 @@ def clip_and_stack(
     TooFewFramesError
         With fewer than two frames.
     InputError
-        When frames differ in shape or unit, two of them hold the same pixels, or ``scale`` is unknown.
+        When frames differ in shape or unit, two of them hold the same pixels, or a keyword is unknown or out of range.
     FrameError
-        When a frame is no image beside the others, or an amplifier of it holds no data.
+        When a frame is constant, saturated or does not scatter as the others do, or an amplifier of it holds no data.
     TooFewPixelsError
         When there are too few good pixels to measure the noise from.
 
     Notes
     -----
-    The error of a pixel with n samples left is ``sqrt((R**2 + S) / n)`` with R the measured read noise of its
-    amplifier and S the dark signal above the level at which R was measured, to which a pixel's own
-    excess is added where it is significant (docs/method, section 3).
+    The error of a pixel with n samples left is ``sqrt((R**2 + S) / n)``. R is the measured read noise of its
+    amplifier, S the dark signal above the level at which R was measured. A pixel's own excess is added to S where it
+    is significant (docs/method, section 3).
     """
-    if scale not in SCALES:
-        raise InputError(f"scale is '{scale}', expected one of {', '.join(SCALES)}")
-    stack: FrameStack = ArrayStack.of(frames, step_e) if isinstance(frames, (Sequence, np.ndarray)) else frames
+    stack = as_stack(frames, keywords)
+    if "scale" in keywords:
+        keywords["stacked_clipping_scale"] = keywords.pop("scale")
+    given = StackParameters.of(**keywords)
+    parameters = given if parameters is None else parameters.updated(given)
     n_frames = len(stack.names)
     if n_frames < 2:
         raise TooFewFramesError(f"{n_frames} frame to stack, expected at least 2")
-    if noise_model is None:
-        noise_model = measure_noise(
-            stack,
-            regions,
-            frame_clipping_sigma=frame_clipping_sigma,
-            clipping_iteration_count=clipping_iteration_count,
-            shot_scale=shot_scale,
-            workers=workers,
-        )
-    clip = Clip(frame_clipping_sigma, stacked_clipping_sigma, stacked_clipping_iterations, scale)
-    ny, nx = stack.shape
-    images = StackImages.empty(stack.shape)
-    band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
-    bands = list(row_bands(noise_model.spans(), band_rows))
-    stack_bands = BandCombiner(stack, noise_model, clip, images, band_rows)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pixels with too few samples: NaN, which is meant
-        leftovers = map_bands(
-            stack_bands, bands, workers, None if progress is None else lambda rows: progress(rows, ny)
-        )
-    n_invalid = sum(left.n_invalid for left in leftovers)
-    lots = [lot for left in leftovers for lot in left.rejected]
-    del leftovers
-    rejected = _by_pixel(lots)
+    model = measure_noise(stack, parameters, workers=workers) if noise_model is None else noise_model
+    combined = combine_frames(stack, model, parameters, band_rows=band_rows, workers=workers, progress=progress)
     background = measure_background(
-        images.mean,
-        noise_model.regions,
-        column_parity=column_parity,
+        combined.above_level,
+        model.regions,
+        column_parity=stack.column_parity,
         box=background_box,
-        bad=images.ambiguous | images.saturated,
+        bad=combined.ambiguous | combined.saturated,
         workers=workers,
     )
-    error, background_limited_error = (np.empty(stack.shape, np.float32) for _ in range(2))
-    # the read noise holds the shot noise of its region's mean level: only the difference from that counts
-    region_level = _mean_smooth_levels(background, noise_model.regions)
-
-    def finish(start: int, stop: int) -> None:
-        rows = slice(start, stop)
-        _model_error(
-            images,
-            background,
-            noise_model,
-            region_level,
-            common_error,
-            rows,
-            error[rows],
-            background_limited_error[rows],
-        )
-
-    map_bands(finish, row_bands(noise_model.spans(), ERROR_ROWS), workers)
-    level = np.array([noise_model.row(noise_model.level_e, start) for start, _ in noise_model.spans()])
-    for (start, stop), row in zip(noise_model.spans(), level, strict=True):
-        images.mean[start:stop] += row
-    log.info("%d of %d samples rejected", len(rejected), n_frames * ny * nx)
+    error, background_limited_error = _model_errors(combined, background, model, stack.common_error, workers)
+    level = np.array([model.row(model.level_e, start) for start, _ in model.spans()])
+    data = np.empty_like(combined.above_level)
+    for (start, stop), row in zip(model.spans(), level, strict=True):
+        np.add(combined.above_level[start:stop], row, out=data[start:stop])
+    log.info("%d of %d samples rejected", len(combined.rejected), n_frames * data.size)
     return StackResult(
-        master=_as_ccddata(images.mean, error),
-        noise=images.noise,
-        outlier_free_noise=images.outlier_free_noise,
+        master=_as_ccddata(data, error),
+        noise=combined.noise,
+        outlier_free_noise=combined.outlier_free_noise,
         background_limited_error=background_limited_error,
-        count=images.count,
-        ambiguous=images.ambiguous,
-        saturated=images.saturated,
-        noise_model=noise_model,
+        count=combined.count,
+        ambiguous=combined.ambiguous,
+        saturated=combined.saturated,
+        noise_model=model,
         background=background.above(level),
+        common_error=stack.common_error,
         n_frames=n_frames,
-        rejected=rejected,
-        n_invalid=n_invalid,
-        half_difference=images.without_rejection(n_frames),
+        rejected=combined.rejected,
+        n_invalid=combined.n_invalid,
+        half_difference=combined.half_difference,
     )
 
 
-def _band_rows(row_samples: int, workers: int) -> int:
-    """Rows for each worker to hold at once, of so many samples each."""
-    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // max(workers, 2) // row_samples), 1)
-
-
-def _by_pixel(lots: list[NDArray[np.int32]]) -> NDArray[np.int32]:
-    """Sort samples, whoever found them and when: by pixel, and by frame within it.
-
-    Uses the lots up, and sorts in place: a narrow clip of a thousand frames lists as much as several images.
-    """
-    end = sum(map(len, lots))
-    samples = np.empty((end, 2), "<i4")
-    while lots:
-        lot = lots.pop()
-        samples[end - len(lot) : end] = lot
-        end -= len(lot)
-    samples.view("<i8").sort(axis=0)  # frame and pixel as one number, the pixel being its upper half
-    return samples
-
-
-def _model_error(
-    images: StackImages,
+def _model_errors(
+    combined: CombinedFrames,
     background: Background,
     model: NoiseModel,
-    region_level: NDArray[np.float64],
     common_error: NDArray[np.float32] | None,
-    rows: slice,
-    error: NDArray[np.float32],
-    quiet: NDArray[np.float32],
-) -> None:
-    """Fill rows with the one-sigma error of the mean by the noise model, and that of a good pixel in its place."""
+    workers: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the one-sigma error of the mean by the noise model, and that of a good pixel in each place."""
+    error, background_limited_error = (np.empty(combined.count.shape, np.float32) for _ in range(2))
+    # the read noise contains the shot noise of its region's mean level: only the difference from that counts
+    region_level = _mean_smooth_levels(background, model.regions)
     shot_scale = np.float32(model.shot_scale)
-    read_variance = np.square(model.row(model.read_noise_e, rows.start))
-    smooth = background.surface.rows(rows)
-    variance = smooth - model.row(region_level, rows.start)
-    variance *= shot_scale
-    variance += read_variance
-    np.maximum(variance, np.float32(0.25) * read_variance, out=variance)
-    count = images.count[rows].astype(np.float32)
-    np.maximum(count, 1, out=count)
-    np.divide(variance, count, out=quiet)
-    if common_error is not None:
-        quiet += np.square(common_error[rows])
-    np.sqrt(quiet, out=quiet)
-    error[...] = quiet
-    excess = images.mean[rows] - background.rows(rows, smooth)
-    own = np.flatnonzero(excess > EXCESS_SIGMA * quiet)
-    own_variance = (variance.ravel()[own] + shot_scale * excess.ravel()[own]) / count.ravel()[own]
-    if common_error is not None:
-        own_variance += np.square(common_error[rows].ravel()[own])
-    error.reshape(-1)[own] = np.sqrt(own_variance)
-    error[images.count[rows] == 0] = np.nan
+
+    def calculate(start: int, stop: int) -> None:
+        rows = slice(start, stop)
+        read_variance = np.square(model.row(model.read_noise_e, start))
+        smooth = background.surface.rows(rows)
+        variance = smooth - model.row(region_level, start)
+        variance *= shot_scale
+        variance += read_variance
+        np.maximum(variance, np.float32(0.25) * read_variance, out=variance)
+        count = np.maximum(combined.count[rows].astype(np.float32), 1)
+        common_variance = 0 if common_error is None else np.square(common_error[rows])
+        limit = np.sqrt(variance / count + common_variance)
+        excess = combined.above_level[rows] - background.rows(rows, smooth)
+        with_excess = np.sqrt((variance + shot_scale * excess) / count + common_variance)
+        background_limited_error[rows] = limit
+        error[rows] = np.where(excess > EXCESS_SIGMA * limit, with_excess, limit)
+        error[rows][combined.count[rows] == 0] = np.nan
+
+    with np.errstate(invalid="ignore"):  # NaN in pixels without a sample
+        map_bands(calculate, row_bands(model.spans(), ERROR_ROWS), workers)
+    return error, background_limited_error
 
 
 def _mean_smooth_levels(background: Background, regions: Regions) -> NDArray[np.float64]:
-    """Mean of the smooth part in each region; a quarter of the rows tells it, drawn once for regions side by side."""
-    quarters = {
-        span: background.surface.rows(slice(*span, 4)) for span in {(rows.start, rows.stop) for rows, _ in regions}
-    }
-    means = [quarters[rows.start, rows.stop][:, columns].mean(dtype=np.float64) for rows, columns in regions]
+    """Return the mean of the smooth part in each region, from a quarter of its rows."""
+    spans = {(rows.start, rows.stop) for rows, _ in regions}
+    smooth = {span: background.surface.rows(slice(*span, 4)) for span in spans}
+    means = [smooth[rows.start, rows.stop][:, columns].mean(dtype=np.float64) for rows, columns in regions]
     return np.array(means)
 
 

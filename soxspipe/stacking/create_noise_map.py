@@ -1,8 +1,8 @@
-"""Find the pixels that cannot be trusted: hot, cold and noisy ones."""
+"""Find hot, cold and noisy pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,10 @@ from ..parallel import map_bands, row_bands
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import BAND_ROWS, Background, measure_background
-from .frame_stack import Regions, check_regions
-from .noise_model import clipped_moments
+from .clip_and_stack import StackResult
+from .frame_stack import check_regions
+from .parameters import NoiseMapParameters
+from .robust import clipped_moments
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -25,26 +27,25 @@ __all__ = ["NoiseMap", "create_noise_map"]
 
 log = get_logger(__name__)
 
-#: Takes a part of an image.
-_View = Callable[[NDArray[Any]], NDArray[Any]]
-
-#: Pixels from which the width of the null distribution is taken.
+#: Keyword arguments that describe an image alone.
+IMAGE_KEYWORDS = ("error", "background_limited_error", "common_error", "count", "outlier_free_noise", "n_frames")
+#: Pixels from which the distribution of good pixels is measured.
 NULL_SAMPLE = 2**18
 
 
 @dataclass(frozen=True)
 class NoiseMap:
-    """Pixel codes and how they came about.
+    """Codes of bad pixels.
 
     Attributes
     ----------
     codes : ndarray of uint16 or int32, shape (ny, nx)
         Sum of 256 (hot), 512 (cold or dead) and 1024 (noisy), 0 is good; as uint16, or with further codes as int32.
     residual_width : float
-        Width of the good pixels' distance from their neighbours, in units of their error: 1 when the
+        Standard deviation of the normalised residuals of good pixels, (value - background) / error: 1 when the
         errors are right.
     noisy_tested : bool
-        Whether there were frames enough to look for noisy pixels.
+        Whether there were enough frames to search noisy pixels.
     """
 
     codes: NDArray[np.integer[Any]]
@@ -57,77 +58,117 @@ class NoiseMap:
 
     @cached_property
     def _bad(self) -> NDArray[np.integer[Any]]:
-        """Return the codes of the pixels that have one."""
-        return self.codes[self.codes != 0].astype(np.int32)  # whatever code is asked for
+        """The codes of the pixels that have one, wide enough for every code."""
+        return self.codes[self.codes != 0].astype(np.int32)
 
     def with_codes(self, pixels: Mapping[int, NDArray[np.bool_]]) -> NoiseMap:
-        """Return the same with further codes.
+        """Return a copy with further codes.
 
         Parameters
         ----------
         pixels : mapping of int to ndarray of bool, shape (ny, nx)
-            The pixels that have a code, by code.
+            Mask of the pixels that have a code, by code.
 
         Returns
         -------
         NoiseMap
         """
         codes = self.codes.astype(np.int32)
-        for code, have_it in pixels.items():
-            codes[have_it] |= int(code)
+        for code, mask in pixels.items():
+            codes[mask] |= int(code)
         return replace(self, codes=codes)
 
 
+@dataclass(frozen=True)
+class _Images:
+    """The images behind the map, flattened; see `create_noise_map`."""
+
+    data: NDArray[np.float32]
+    error: NDArray[np.float32]
+    background_limited_error: NDArray[np.float32]
+    common_error: NDArray[np.float32] | None = None
+    count: NDArray[np.uint16] | None = None
+    outlier_free_noise: NDArray[np.float32] | None = None
+    n_frames: int = 0
+
+    @classmethod
+    def of(cls, stack: StackResult | CCDData | NDArray[Any], keywords: dict[str, Any]) -> _Images:
+        """Return the images of a stack; of an array from the keyword arguments, which it takes."""
+        if isinstance(stack, StackResult):
+            master, given = stack.master, {name: getattr(stack, name) for name in IMAGE_KEYWORDS if name != "error"}
+        else:
+            master, given = stack, {name: keywords.pop(name) for name in IMAGE_KEYWORDS if name in keywords}
+        n_frames = given.pop("n_frames", None) or 0
+        images = {name: np.ravel(image) for name, image in given.items() if image is not None}
+        if "error" not in images:
+            uncertainty = getattr(master, "uncertainty", None)
+            if uncertainty is None:
+                raise InputError("the stack has no error plane: pass error, or a CCDData with an uncertainty")
+            images["error"] = np.ravel(uncertainty.array)
+        images.setdefault("background_limited_error", images["error"])
+        data = np.asarray(master if isinstance(master, np.ndarray) else master.data, np.float32)
+        return cls(data.ravel(), n_frames=n_frames, **images)
+
+    def normalised_residual(self, part: slice, background: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (value - background) / error of some pixels."""
+        return (self.data[part] - background) / self.background_limited_error[part]
+
+    def relative_noise(self, part: slice) -> NDArray[np.float32]:
+        """Return the cube root of the temporal variance over that of the noise model, of some pixels."""
+        assert self.count is not None
+        assert self.outlier_free_noise is not None
+        expected = np.square(self.error[part])
+        if self.common_error is not None:
+            expected -= np.square(self.common_error[part])
+        expected *= self.count[part]
+        relative: NDArray[np.float32] = np.cbrt(np.square(self.outlier_free_noise[part]) / expected)
+        return relative
+
+
 def create_noise_map(
-    master: CCDData | NDArray[Any],
-    error: NDArray[np.float32] | None = None,
+    stack: StackResult | CCDData | NDArray[Any],
+    limits: NoiseMapParameters | None = None,
     *,
-    background_limited_error: NDArray[np.float32] | None = None,
-    common_error: NDArray[np.float32] | None = None,
-    count: NDArray[np.uint16] | None = None,
-    outlier_free_noise: NDArray[np.float32] | None = None,
-    n_frames: int | None = None,
     background: Background | None = None,
-    regions: Regions | None = None,
-    column_parity: bool = False,
-    background_box: int = 8,
-    hot_pixel_sigma: float = 5.0,
-    cold_pixel_sigma: float = 5.0,
-    noisy_pixel_sigma: float = 5.5,
-    noisy_minimum_frames: int = 5,
     workers: int = 1,
+    **keywords: Any,
 ) -> NoiseMap:
     """Find hot, cold and noisy pixels in a stacked dark.
 
     Parameters
     ----------
-    master : CCDData or ndarray, shape (ny, nx), electron
-        The stack; NaN where there is no data.
-    error : ndarray, shape (ny, nx), electron, optional
-        Its one-sigma error; default: the uncertainty of ``master``.
-    background_limited_error : ndarray, shape (ny, nx), electron, optional
-        Error that a good pixel would have in each place; default: ``error``. The shot noise of a hot pixel's
-        own excess in its error must not hide it.
-    common_error : ndarray, shape (ny, nx), electron, optional
-        The part of ``error`` that all frames share, such as that of a master bias: no temporal noise.
-    count : ndarray of uint16, shape (ny, nx), optional
-        Samples that entered the mean; with ``outlier_free_noise`` and ``n_frames`` needed for noisy pixels.
-    outlier_free_noise : ndarray, shape (ny, nx), electron, optional
-        Temporal standard deviation without what may be cosmic rays; see `StackResult`.
-    n_frames : int, optional
-        Frames in the stack.
+    stack : StackResult, CCDData or ndarray, shape (ny, nx), electron
+        A stack as `clip_and_stack` returns it. Or an image alone, NaN where there is no data; the keywords from
+        ``error`` to ``column_parity`` describe it further.
+    limits : NoiseMapParameters, optional
+        Limits of bad pixels; default: as the keywords below.
     background : Background, optional
-        The level of good pixels; default: measured from ``master``.
-    regions, column_parity, background_box
-        See `measure_background`; used when ``background`` is not given.
-    hot_pixel_sigma, cold_pixel_sigma : float
-        Sigmas above and below the local level beyond which a pixel is hot or cold.
-    noisy_pixel_sigma : float
-        Sigmas beyond which a pixel's temporal noise is too large.
-    noisy_minimum_frames : int
-        Fewest frames to look for noisy pixels in.
+        The level of good pixels; default: that of the stack, or measured from the image.
     workers : int
         Threads; the result does not depend on their number.
+    hot_pixel_sigma, cold_pixel_sigma : float, default 5
+        Sigmas above and below the local level beyond which a pixel is hot or cold.
+    noisy_pixel_sigma : float, default 5.5
+        Sigmas beyond which a pixel's temporal noise is too large.
+    noisy_minimum_frames : int, default 5
+        Fewest frames in which noisy pixels are searched.
+    background_box : int, default 8
+        Side of the blocks of `measure_background`, pixels; used when the background is measured.
+    error : ndarray, shape (ny, nx), electron
+        One-sigma error of the image; default: its uncertainty.
+    background_limited_error : ndarray, shape (ny, nx), electron
+        Error of a good pixel in each place; default: ``error``. The shot noise of a hot pixel's own
+        excess in its error must not hide it.
+    common_error : ndarray, shape (ny, nx), electron
+        The part of ``error`` that all frames share, such as that of a master bias: no temporal noise.
+    count : ndarray of uint16, shape (ny, nx)
+        Samples that entered the mean; with ``outlier_free_noise`` and ``n_frames`` needed for noisy pixels.
+    outlier_free_noise : ndarray, shape (ny, nx), electron
+        Temporal standard deviation without possible cosmic rays; see `StackResult`.
+    n_frames : int
+        Frames in the stack.
+    regions, column_parity
+        See `measure_background`; used when the background is measured.
 
     Returns
     -------
@@ -136,72 +177,59 @@ def create_noise_map(
     Raises
     ------
     InputError
-        When there is no error to measure against.
+        When there is no error, or a keyword is unknown or out of range.
 
     Notes
     -----
-    A pixel is hot where ``(value - local level) / quiet error`` exceeds the threshold, in units of that ratio's
-    own clipped width; cold below. A pixel is noisy where its temporal variance, without what
-    may be cosmic rays (they are no fault of the pixel), is too large for the noise model: the cube root of the
+    A pixel is hot where ``(value - background) / background_limited_error`` exceeds the limit, in units of that
+    ratio's own clipped width; cold below. A pixel is noisy where its temporal variance, without possible
+    cosmic rays (they are no defect of the pixel), is too large for the noise model: the cube root of the
     variance ratio is close to Gaussian and compared with its own clipped width (docs/method, section 4).
     """
-    data = np.asarray(getattr(master, "data", master) if not isinstance(master, np.ndarray) else master, np.float32)
-    if error is None:
-        uncertainty = getattr(master, "uncertainty", None)
-        if uncertainty is None:
-            raise InputError("the stack has no error plane: pass error, or a CCDData with an uncertainty")
-        error = uncertainty.array
+    images = _Images.of(stack, keywords)
+    shape = (stack.master if isinstance(stack, StackResult) else stack).shape
+    if isinstance(stack, StackResult):
+        background = background or stack.background
+    regions, column_parity = keywords.pop("regions", None), keywords.pop("column_parity", False)
+    given = NoiseMapParameters.of(**keywords)
+    limits = given if limits is None else limits.updated(given)
     if background is None:
         background = measure_background(
-            data, check_regions(regions, data.shape), column_parity=column_parity, box=background_box, workers=workers
+            images.data.reshape(shape),
+            check_regions(regions, shape),
+            column_parity=column_parity,
+            box=limits.background_box,
+            workers=workers,
         )
-    scale = error if background_limited_error is None else background_limited_error
-    codes = np.empty(data.shape, np.uint16)
-    noisy_tested = n_frames is not None and n_frames >= noisy_minimum_frames
-    noisy_tested = noisy_tested and count is not None and outlier_free_noise is not None
-
-    # pixels for the width of the null distribution; an even stride would see one column parity only
-    stride = max(1, data.size // NULL_SAMPLE) | 1
-
-    def null_sample(image: NDArray[Any]) -> NDArray[Any]:
-        return image.ravel()[::stride]
-
-    def distance(view: _View, level: NDArray[np.float32]) -> NDArray[Any]:
-        return (view(data) - level) / view(scale)
-
-    def variance_ratio(view: _View) -> NDArray[Any]:
-        assert count is not None
-        assert outlier_free_noise is not None
-        expected = np.square(view(error))
-        if common_error is not None:
-            expected -= np.square(view(common_error))
-        expected *= view(count)
-        return np.square(view(outlier_free_noise)) / expected
-
-    def judge(start: int, stop: int) -> None:
-        def rows(image: NDArray[Any]) -> NDArray[Any]:
-            return image[start:stop]
-
-        here = rows(codes)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            z = distance(rows, background.rows(slice(start, stop)))
-            np.multiply(z > hot_pixel_sigma * width, np.uint16(PixelCode.HOT.value), out=here)
-            here[z < -cold_pixel_sigma * width] |= PixelCode.COLD.value
-            if noisy_tested:
-                ratio = variance_ratio(rows)
-                # the cube root of all would cost more than the rest of this
-                near = np.flatnonzero(ratio > np.float32(0.999) * max(noisiest, 0.0) ** 3)
-                here.reshape(-1)[near[np.cbrt(ratio.ravel()[near]) > noisiest]] |= PixelCode.NOISY.value
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        width = clipped_moments(distance(null_sample, background.at(np.arange(0, data.size, stride))))[1]
+    noisy_tested = (
+        images.n_frames >= limits.noisy_minimum_frames
+        and images.count is not None
+        and images.outlier_free_noise is not None
+    )
+    size, nx = images.data.size, shape[1]
+    codes = np.empty(size, np.uint16)
+    sample = slice(None, None, max(1, size // NULL_SAMPLE) | 1)  # an even stride would miss a column parity
+    noisiest = np.inf
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN in pixels without data
+        width = clipped_moments(images.normalised_residual(sample, background.at(np.arange(size)[sample])))[1]
         if noisy_tested:
-            centre, spread = clipped_moments(np.cbrt(variance_ratio(null_sample)))
-            noisiest = centre + noisy_pixel_sigma * spread
-    map_bands(judge, row_bands([(0, len(data))], BAND_ROWS), workers)
-    result = NoiseMap(codes, width, noisy_tested)
+            centre, spread = clipped_moments(images.relative_noise(sample))
+            noisiest = centre + limits.noisy_pixel_sigma * spread
+
+    def find(start: int, stop: int) -> None:
+        part = slice(start * nx, stop * nx)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = images.normalised_residual(part, background.rows(slice(start, stop)).ravel())
+            bad = np.where(z > limits.hot_pixel_sigma * width, PixelCode.HOT.value, 0).astype(np.uint16)
+            bad[z < -limits.cold_pixel_sigma * width] |= PixelCode.COLD.value
+            if noisy_tested:
+                bad[images.relative_noise(part) > noisiest] |= PixelCode.NOISY.value
+        codes[part] = bad
+
+    map_bands(find, row_bands([(0, shape[0])], BAND_ROWS), workers)
+    result = NoiseMap(codes.reshape(shape), width, noisy_tested)
     log.info(
-        "%d hot, %d cold, %s noisy pixels; the quiet ones scatter by %.3f of their error",
+        "%d hot, %d cold, %s noisy pixels; normalised residuals of good pixels: standard deviation %.3f",
         result.count(PixelCode.HOT),
         result.count(PixelCode.COLD),
         result.count(PixelCode.NOISY) if noisy_tested else "no test for",

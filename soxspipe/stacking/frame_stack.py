@@ -1,9 +1,9 @@
-"""What a stack of frames looks like to the statistics: rows of one frame, in electrons."""
+"""Stacks of frames, read in bands of rows, in electrons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,23 +14,34 @@ from ..exceptions import InputError
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
-__all__ = ["ArrayStack", "FrameStack", "Regions", "check_regions"]
+__all__ = ["ArrayStack", "FrameStack", "Regions", "as_stack", "check_regions"]
 
-#: Rectangles of rows and columns, one for each read-out amplifier; together they cover the frame.
+#: Rows and columns of each read-out amplifier; together they cover the frame.
 Regions = tuple[tuple[slice, slice], ...]
+
+#: Keyword arguments of the public functions that describe frames in memory.
+FRAME_KEYWORDS = ("step_e", "regions", "shot_scale", "column_parity", "common_error")
 
 
 class FrameStack(Protocol):
-    """Frames of one exposure, read in row bands so that no more than a band of each is ever in memory.
+    """Frames of one exposure, read in bands of rows, so that memory does not grow with their number.
 
     Attributes
     ----------
     names : tuple of str
-        What to call each frame in a message.
+        Name of each frame, for messages.
     shape : tuple of int
         Rows and columns of every frame.
     step_e : float
         Quantisation step of the samples, electron; 0 when they are continuous.
+    regions : tuple of (slice, slice)
+        Rows and columns of each read-out amplifier; together they cover the frame once.
+    shot_scale : float
+        Variance per electron of signal: 1 over the number of exposures averaged in a frame (NDIT).
+    column_parity : bool
+        Whether odd and even columns have different levels.
+    common_error : ndarray of float32, shape (ny, nx), electron, or None
+        One-sigma error that all frames share, such as that of a subtracted master bias. It does not average out.
     """
 
     @property
@@ -39,18 +50,26 @@ class FrameStack(Protocol):
     def shape(self) -> tuple[int, int]: ...  # noqa: D102
     @property
     def step_e(self) -> float: ...  # noqa: D102
+    @property
+    def regions(self) -> Regions: ...  # noqa: D102
+    @property
+    def shot_scale(self) -> float: ...  # noqa: D102
+    @property
+    def column_parity(self) -> bool: ...  # noqa: D102
+    @property
+    def common_error(self) -> NDArray[np.float32] | None: ...  # noqa: D102
 
     def read(self, frame: int, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Read rows ``start:stop`` of one frame into ``out``, electron, NaN where there is no data.
 
-        Returns which of the samples are saturated, None when none is.
+        Returns the mask of saturated samples, or None when none is saturated.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ArrayStack:
-    """Frames that are in memory already.
+    """Frames in memory; see `FrameStack`.
 
     Parameters
     ----------
@@ -62,13 +81,28 @@ class ArrayStack:
         Quantisation step of the samples, electron; 0 when they are continuous.
     saturation_e : float
         Level from which a sample is saturated, electron.
+    names : tuple of str, optional
+        Default: "frame 1" and so on.
+    regions : tuple of (slice, slice), optional
+        Default: one amplifier reads the whole frame.
+    shot_scale, column_parity, common_error
+        See `FrameStack`.
+
+    Raises
+    ------
+    InputError
+        When the frames differ in shape, or the amplifiers do not cover the frame once.
     """
 
     arrays: tuple[NDArray[Any], ...]
     masks: tuple[NDArray[np.bool_] | None, ...]
     step_e: float = 0.0
     saturation_e: float = np.inf
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = ()
+    regions: Regions = ()
+    shot_scale: float = 1.0
+    column_parity: bool = False
+    common_error: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -76,10 +110,28 @@ class ArrayStack:
         shapes = {array.shape for array in self.arrays}
         if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
             raise InputError(f"the frames have the shapes {sorted(shapes)}, expected one shape of two axes for all")
+        object.__setattr__(self, "regions", check_regions(self.regions, self.shape))
 
     @classmethod
-    def of(cls, frames: Sequence[CCDData | NDArray[Any]], step_e: float = 0.0) -> ArrayStack:
-        """Take frames as CCDData (in electron, or without a unit) or as arrays (electron)."""
+    def of(cls, frames: Sequence[CCDData | NDArray[Any]], **keywords: Any) -> ArrayStack:
+        """Return the stack of some frames.
+
+        Parameters
+        ----------
+        frames : sequence of (CCDData or ndarray), shape (ny, nx), electron
+            The frames; a CCDData is in electron or without a unit.
+        **keywords
+            Parameters of the class.
+
+        Returns
+        -------
+        ArrayStack
+
+        Raises
+        ------
+        InputError
+            When a frame has another unit.
+        """
         arrays, masks = [], []
         for frame in frames:
             unit = getattr(frame, "unit", None)
@@ -87,14 +139,13 @@ class ArrayStack:
                 raise InputError(f"a frame is in '{unit}', expected electron: multiply by the conversion factor first")
             arrays.append(np.asarray(frame if unit is None else frame.data))
             mask = getattr(frame, "mask", None)
-            mask = None if mask is np.ma.nomask else mask
-            masks.append(None if mask is None else np.asarray(mask, dtype=bool))
-        return cls(tuple(arrays), tuple(masks), step_e)
+            masks.append(None if mask is None or mask is np.ma.nomask else np.asarray(mask, dtype=bool))
+        return cls(tuple(arrays), tuple(masks), **keywords)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of every frame."""
-        ny, nx = self.arrays[0].shape
+        ny, nx = self.arrays[0].shape if self.arrays else (0, 0)
         return ny, nx
 
     def read(self, frame: int, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.bool_] | None:
@@ -107,8 +158,26 @@ class ArrayStack:
         return saturated
 
 
+def as_stack(frames: FrameStack | Sequence[CCDData | NDArray[Any]], keywords: dict[str, Any]) -> FrameStack:
+    """Return a stack of frames; take from the keyword arguments those that describe frames in memory.
+
+    Raises
+    ------
+    InputError
+        When they are given for frames that describe themselves.
+    """
+    given = {name: keywords.pop(name) for name in FRAME_KEYWORDS if name in keywords}
+    if isinstance(frames, (Sequence, np.ndarray)):
+        return ArrayStack.of(frames, **given)
+    if isinstance(frames, ArrayStack):
+        return replace(frames, **given)
+    if given:
+        raise InputError(f"the frames have their own {', '.join(given)}: leave the keyword out")
+    return frames
+
+
 def check_regions(regions: Regions | None, shape: tuple[int, int]) -> Regions:
-    """Return the amplifier regions, the whole frame when there are none.
+    """Return the regions of the amplifiers, or the whole frame when there are none.
 
     Raises
     ------

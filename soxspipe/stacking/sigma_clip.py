@@ -1,8 +1,7 @@
-"""Which samples of a pixel to leave out: screening of all pixels, exact treatment of the few that need it."""
+"""Clips along the stack: screens that find the clipping candidates, and the exact clips of these."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,20 +11,20 @@ __all__ = ["ClipResult", "clip_by_noise", "clip_by_scatter", "screen_by_median",
 
 #: Samples sorted at once, so that they stay in the cache.
 TILE_SAMPLES = 2**17
-#: So many samples that agree with each other outvote a lower one (two cosmic rays rarely agree, three never do).
+#: Samples that agree with each other and outvote a lower one: two cosmic rays rarely agree, three never do.
 OUTVOTE = 3
 
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What the exact clip found.
+    """The result of an exact clip.
 
     Attributes
     ----------
     rejected : ndarray of bool, shape (frames, pixels)
         Samples to leave out of the mean, those without data included.
     ambiguous : ndarray of bool, shape (pixels,)
-        Pixels whose samples contradict each other, so that no majority says what the pixel's level is.
+        Pixels whose samples contradict each other without a majority.
     """
 
     rejected: NDArray[np.bool_]
@@ -40,26 +39,26 @@ def screen_by_noise(
     read_noise_e: NDArray[np.float32],
     sigma: float,
 ) -> NDArray[np.bool_]:
-    """Find the pixels in which `clip_by_noise` might reject a sample.
+    """Find the pixels in which `clip_by_noise` can reject a sample.
 
     Parameters
     ----------
     low, high, mean, std : ndarray of float32, electron
         Smallest and largest sample, mean and standard deviation (ddof 0) of each pixel.
     read_noise_e : ndarray of float32, electron
-        Noise of a single sample, at least.
+        Lower limit of the noise of a single sample.
     sigma : float
         Clip.
 
     Returns
     -------
     ndarray of bool
-        True for every pixel that needs a closer look; pixels with NaN are among them.
+        True for clipping candidates, among them all pixels with NaN.
 
     Notes
     -----
-    Median and mean of any sample differ by no more than its standard deviation, so that a pixel whose
-    extremes are closer to the mean than ``sigma * noise - std`` can lose nothing. No sorting is needed.
+    Median and mean of a sample differ by no more than its standard deviation. So a pixel whose extremes are closer to
+    the mean than ``sigma * noise - std`` cannot lose a sample, and no sorting is needed.
     """
     reach = np.float32(sigma * (1.0 - 1e-5)) * read_noise_e - std
     return ~((high - mean <= reach) & (mean - low <= reach))
@@ -72,7 +71,7 @@ def screen_by_scatter(
     std: NDArray[np.float32],
     sigma: float,
 ) -> NDArray[np.bool_]:
-    """Find the pixels in which a clip by the samples' own standard deviation might reject a sample."""
+    """Find the pixels in which a clip by the samples' own standard deviation can reject a sample."""
     reach = np.float32((sigma - 1.0) * (1.0 - 1e-4)) * std
     return ~((high - mean <= reach) & (mean - low <= reach)) & ~(high == low)
 
@@ -84,7 +83,7 @@ def screen_by_median(
     shot_scale: float = 1.0,
     nearest: float = np.inf,
 ) -> NDArray[np.bool_]:
-    """Find the pixels in which `clip_by_noise` might reject a sample: exactly, by their median.
+    """Find the pixels in which `clip_by_noise` rejects a sample, by their median.
 
     Parameters
     ----------
@@ -95,32 +94,28 @@ def screen_by_median(
     sigma : float
         Clip.
     shot_scale : float
-        Electrons of variance per electron of signal.
+        Variance per electron of signal.
     nearest : float
-        Samples further from zero than this are doubted in any case, electron.
+        Pixels with a sample further from zero than this stay candidates, electron.
 
     Returns
     -------
     ndarray of bool, shape (pixels,)
-        True for every pixel that is left; those with NaN are among them.
-
-    Notes
-    -----
-    The median of a handful costs a sort, which NumPy does for contiguous samples in a few nanoseconds each.
+        True for pixels that stay candidates, among them all with NaN.
     """
     n, pixels = samples.shape
-    left = np.empty(pixels, bool)
+    candidates = np.empty(pixels, bool)
     tile = max(1, TILE_SAMPLES // n)
     for start in range(0, pixels, tile):
-        here = slice(start, start + tile)
-        ordered = np.sort(np.ascontiguousarray(samples[:, here].T), axis=1)  # NaN come last
+        part = slice(start, start + tile)
+        ordered = np.sort(np.ascontiguousarray(samples[:, part].T), axis=1)  # NaN come last
         low, high = ordered[:, 0], ordered[:, -1]
         median = np.float32(0.5) * (ordered[:, (n - 1) // 2] + ordered[:, n // 2])
-        variance = np.square(read_noise_e[here]) + shot_scale * np.maximum(median, 0)
+        variance = np.square(read_noise_e[part]) + shot_scale * np.maximum(median, 0)
         reach = np.float32(sigma * (1.0 - 1e-5)) * np.sqrt(variance)
-        quiet = (high - median <= reach) & (median - low <= reach) & (high <= nearest) & (low >= -nearest)
-        left[here] = ~quiet
-    return left
+        within = (high - median <= reach) & (median - low <= reach) & (high <= nearest) & (low >= -nearest)
+        candidates[part] = ~within
+    return candidates
 
 
 def clip_by_noise(
@@ -129,7 +124,7 @@ def clip_by_noise(
     sigma: float,
     iterations: int,
     *,
-    doubtful: NDArray[np.bool_] | None = None,
+    flagged: NDArray[np.bool_] | None = None,
     shot_scale: float = 1.0,
 ) -> ClipResult:
     """Reject samples further from the median of their pixel than the noise allows.
@@ -144,10 +139,10 @@ def clip_by_noise(
         Clip.
     iterations : int
         Most iterations.
-    doubtful : ndarray of bool, shape (frames, pixels), optional
-        Samples that take no part in the first median; those that agree with it come back.
+    flagged : ndarray of bool, shape (frames, pixels), optional
+        Samples that take no part in the first median. Those that agree with it are kept.
     shot_scale : float
-        Electrons of variance per electron of signal.
+        Variance per electron of signal.
 
     Returns
     -------
@@ -155,42 +150,42 @@ def clip_by_noise(
 
     Notes
     -----
-    A sample x is rejected where ``|x - median| > sigma * sqrt(R**2 + max(median, 0))``. Where the median
-    itself stands out of the level while a lower sample contradicts it, two or more cosmic rays may have hit
-    the pixel: the samples are then taken upwards from the lowest for as long as they agree. See docs/method,
-    section 1, for the measurements that chose this over the scatter of a handful of samples.
+    A sample x is rejected where ``|x - median| > sigma * sqrt(R**2 + shot_scale * max(median, 0))``. Where the median
+    is high above the level and a lower sample contradicts it, two or more cosmic rays may have hit the pixel. The
+    samples are then taken upwards from the lowest for as long as they agree. The measurements behind this choice are
+    in docs/method, section 1.
     """
     valid = np.isfinite(samples)
-    kept = valid if doubtful is None else valid & ~doubtful
+    kept = valid if flagged is None else valid & ~flagged
     kept = np.where(kept.any(axis=0), kept, valid)
     variance = np.square(read_noise_e)
     centre = _median(samples, kept)
     reach = _reach(centre, variance, sigma, shot_scale)
     agreeing = (np.abs(samples - centre) <= reach) & valid
-    # what changes once may change again; the others are done
-    open_ = np.flatnonzero((agreeing != kept).any(axis=0))
-    kept[:, open_] = agreeing[:, open_]
+    # only pixels that change are iterated
+    changing = np.flatnonzero((agreeing != kept).any(axis=0))
+    kept[:, changing] = agreeing[:, changing]
     for _ in range(iterations - 1):
-        if not open_.size:
+        if not changing.size:
             break
-        few, before = samples[:, open_], kept[:, open_]
-        centre[open_] = _median(few, before)
-        reach[open_] = _reach(centre[open_], variance[open_], sigma, shot_scale)
-        after = (np.abs(few - centre[open_]) <= reach[open_]) & before
-        kept[:, open_] = after
-        open_ = open_[(after != before).any(axis=0)]
+        values, before = samples[:, changing], kept[:, changing]
+        centre[changing] = _median(values, before)
+        reach[changing] = _reach(centre[changing], variance[changing], sigma, shot_scale)
+        after = (np.abs(values - centre[changing]) <= reach[changing]) & before
+        kept[:, changing] = after
+        changing = changing[(after != before).any(axis=0)]
     ambiguous = np.zeros(samples.shape[1], bool)
-    # two hits in three or four frames: the median is a hit, or lies between hits and good samples
-    odd = (centre > sigma * read_noise_e) & ((samples < centre - reach).any(axis=0) | ~kept.any(axis=0))
-    odd |= ~kept.any(axis=0) & valid.any(axis=0)
-    if odd.any():
-        these = np.flatnonzero(odd)
-        lowest = _lowest_cluster(samples[:, these], variance[these], sigma, shot_scale)
-        n_valid, n_lowest = valid[:, these].sum(axis=0), lowest.sum(axis=0)
-        n_kept = kept[:, these].sum(axis=0)
+    # two cosmic rays in three or four frames: the median is one of them, or lies between them and the good samples
+    none_kept = ~kept.any(axis=0)
+    contradicted = (centre > sigma * read_noise_e) & ((samples < centre - reach).any(axis=0) | none_kept)
+    pixels = np.flatnonzero(contradicted | none_kept & valid.any(axis=0))
+    if pixels.size:
+        lowest = _lowest_cluster(samples[:, pixels], variance[pixels], sigma, shot_scale)
+        n_valid, n_lowest = valid[:, pixels].sum(axis=0), lowest.sum(axis=0)
+        n_kept = kept[:, pixels].sum(axis=0)
         majority = (n_kept >= OUTVOTE) & (2 * n_kept > n_valid)
-        kept[:, these] = np.where(majority, kept[:, these], lowest)
-        ambiguous[these] = ~majority & (2 * n_lowest < n_valid)
+        kept[:, pixels] = np.where(majority, kept[:, pixels], lowest)
+        ambiguous[pixels] = ~majority & (2 * n_lowest < n_valid)
     return ClipResult(~kept, ambiguous)
 
 
@@ -200,7 +195,7 @@ def clip_by_scatter(
     sigma: float,
     iterations: int,
     *,
-    doubtful: NDArray[np.bool_] | None = None,
+    flagged: NDArray[np.bool_] | None = None,
 ) -> ClipResult:
     """Reject samples by the scatter of their own pixel, with `astropy.stats.sigma_clip`.
 
@@ -214,22 +209,24 @@ def clip_by_scatter(
         Clip.
     iterations : int
         Most iterations.
-    doubtful : ndarray of bool, shape (frames, pixels), optional
-        Samples that take no part in centre and scatter; those that agree with the rest come back.
+    flagged : ndarray of bool, shape (frames, pixels), optional
+        Samples that take no part in centre and scatter. Those that agree with the others are kept.
 
     Returns
     -------
     ClipResult
-        No pixel is ambiguous here.
+        No pixel is ambiguous.
     """
     from astropy.stats import sigma_clip
 
     valid = np.isfinite(samples)
-    judged = samples if doubtful is None else np.where(doubtful & (~doubtful & valid).any(axis=0), np.nan, samples)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # astropy announces every NaN that it leaves out
+    left_out = ~valid
+    if flagged is not None:
+        left_out |= flagged & (valid & ~flagged).any(axis=0)
+    rejected = ~valid
+    if not left_out.all():
         _, lower, upper = sigma_clip(
-            judged,
+            np.ma.array(samples, mask=left_out),  # astropy warns of NaN that are not masked
             sigma=sigma,
             maxiters=iterations,
             cenfunc="median",
@@ -238,13 +235,13 @@ def clip_by_scatter(
             masked=False,
             return_bounds=True,
         )
-        # written so that a pixel without bounds (no data at all) rejects nothing more than it must
-        rejected = ~valid | (samples < lower) | (samples > upper)
+        # a comparison with the NaN bounds of a pixel without data rejects nothing more
+        rejected |= (samples < lower) | (samples > upper)
     return ClipResult(rejected, np.zeros(samples.shape[1], bool))
 
 
 def _median(samples: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Median of the kept samples of each pixel, NaN where none is kept."""
+    """Return the median of the kept samples of each pixel, NaN where none is kept."""
     ordered = np.sort(np.where(kept, samples, np.float32(np.inf)), axis=0)
     count = kept.sum(axis=0)
     middle = np.maximum((count - 1) // 2, 0), np.minimum(count // 2, len(samples) - 1)
@@ -271,6 +268,6 @@ def _lowest_cluster(
 def _reach(
     centre: NDArray[np.float32], variance: NDArray[np.float32], sigma: float, shot_scale: float
 ) -> NDArray[np.float32]:
-    """Return how far from its median a sample may lie."""
+    """Return the largest distance of a sample from its median that the clip accepts."""
     reach: NDArray[np.float32] = np.float32(sigma) * np.sqrt(variance + shot_scale * np.maximum(centre, 0))
     return reach
