@@ -27,9 +27,7 @@ class soxs_meandark(BaseRecipe):  # noqa: N801 - lower case like all recipes
         from astropy.nddata import CCDData  # heavy, so imported here
 
         with PreparedFrames(frames) as prepared:
-            mean = clip_and_stack(
-                prepared, regions=prepared.regions, shot_scale=frames.shot_scale, stacked_clipping_sigma=1e6
-            ).master
+            mean = clip_and_stack(prepared, stacked_clipping_sigma=1e6).master
         rotate = frames.geometry.to_product
         frame = CCDData(rotate(mean.data), unit=mean.unit, mask=rotate(mean.mask))
         median = float(np.nanmedian(frame.data))

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 __all__ = ["Band", "default_workers", "map_bands", "row_bands", "run_concurrently"]
 
@@ -140,19 +140,10 @@ def run_concurrently(works: Iterable[Callable[[], ResultT]], workers: int) -> li
                 waiting.clear()
                 raise
 
-    helpers = min(workers, len(waiting)) - 1
-    if helpers < 1:
-        work_off()
-    else:
-        _with_helpers(work_off, helpers, waiting)
-    return [results[number] for number in sorted(results)]
-
-
-def _with_helpers(work_off: Callable[[], None], helpers: int, waiting: deque[Any]) -> None:
-    """Work in the calling thread and in helpers; none of them is at work afterwards."""
     futures: list[Future[None]] = []
-    with ThreadPoolExecutor(helpers, "soxspipe") as pool:
+    with ThreadPoolExecutor(max(workers - 1, 1), "soxspipe") as pool:  # starts threads only for what is submitted
         try:
+            helpers = min(workers, len(waiting)) - 1
             with suppress(RuntimeError, MemoryError):  # where no thread can be started, this one does the work
                 futures.extend(pool.submit(copy_context().run, work_off) for _ in range(helpers))
             work_off()
@@ -161,3 +152,4 @@ def _with_helpers(work_off: Callable[[], None], helpers: int, waiting: deque[Any
         finally:
             waiting.clear()
             wait(futures)  # and once more on leaving, if a signal handler raises meanwhile
+    return [results[number] for number in sorted(results)]

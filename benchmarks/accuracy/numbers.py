@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,18 +85,11 @@ def dark_current_pulls(seed: int, runs: int) -> NDArray[np.float64]:
         window = detector.geometry.science
         inside = slice(window.y0, window.y1), slice(window.x0, window.x1)
         regions = tuple((slice(a.y0, a.y1), slice(a.x0, a.x1)) for a in detector.geometry.amplifiers)
-        stack = _stack_of(detector)
+        stack = replace(_stack_of(detector), regions=regions, column_parity=simulation.detector.column_parity)
         for frame in stack.arrays:
             frame -= detector.pedestal_e[inside]
-        model = measure_noise(stack, regions)
-        result = clip_and_stack(stack, noise_model=model, column_parity=simulation.detector.column_parity)
-        noise_map = create_noise_map(
-            result.master,
-            count=result.count,
-            outlier_free_noise=result.outlier_free_noise,
-            n_frames=result.n_frames,
-            background=result.background,
-        )
+        result = clip_and_stack(stack)
+        noise_map = create_noise_map(result)
         facts = DarkContext(exptime_s=simulation.exptime_s, pedestal_removed=True, step_e=stack.step_e)
         metrics = dark_quality(result, noise_map, facts)
         qc = {metric.name: metric.value for metric in metrics}

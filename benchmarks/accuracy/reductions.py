@@ -54,19 +54,8 @@ class Reduction:
 def by_soxspipe(darks: Darks) -> Reduction:
     """Make a master dark with the steps and defaults of the recipe."""
     started = time.perf_counter()
-    model = measure_noise(darks.stack, darks.regions)
-    stack = clip_and_stack(
-        darks.stack, noise_model=model, column_parity=darks.column_parity, common_error=darks.common_error_e
-    )
-    noise_map = create_noise_map(
-        stack.master,
-        background_limited_error=stack.background_limited_error,
-        count=stack.count,
-        outlier_free_noise=stack.outlier_free_noise,
-        n_frames=stack.n_frames,
-        background=stack.background,
-    )
-    noise_map = noise_map.with_codes(
+    stack = clip_and_stack(darks.stack, noise_model=measure_noise(darks.stack))
+    noise_map = create_noise_map(stack).with_codes(
         {
             PixelCode.AMBIGUOUS: stack.ambiguous,
             PixelCode.SATURATED: stack.saturated,
@@ -77,8 +66,8 @@ def by_soxspipe(darks: Darks) -> Reduction:
     facts = DarkContext(
         exptime_s=darks.scene.simulation.exptime_s,
         step_e=darks.stack.step_e,
-        pedestal_removed=darks.common_error_e is not None,
-        bias_error=darks.common_error_e,
+        pedestal_removed=darks.stack.common_error is not None,
+        bias_error=darks.stack.common_error,
         pixel_area_cm2=(darks.scene.simulation.detector.pixel_size_um * 1e-4) ** 2,
     )
     metrics = dark_quality(stack, noise_map, facts)

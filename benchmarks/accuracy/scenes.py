@@ -102,21 +102,12 @@ class Darks:
     ----------
     stack : ArrayStack
         Frames, electron, the master bias subtracted.
-    regions : tuple of (slice, slice)
-        Amplifiers.
-    column_parity : bool
-        Whether odd and even columns have levels of their own.
-    common_error_e : ndarray or None
-        Error of the subtracted master bias, electron.
     truth : Truth
         The truth.
     """
 
     scene: Scene
     stack: ArrayStack
-    regions: Regions
-    column_parity: bool
-    common_error_e: NDArray[np.float32] | None
     truth: Truth
 
 
@@ -163,9 +154,11 @@ def make_darks(scene: Scene) -> Darks:
         (None,) * len(frames),
         conad,
         np.inf if bias is not None else (detector.physics.ceiling_adu - 0.5) * conad,
+        regions=regions,
+        column_parity=simulation.detector.column_parity,
+        common_error=None if bias is None else bias[1],
     )
-    parity = simulation.detector.column_parity
-    return Darks(scene, stack, regions, parity, None if bias is None else bias[1], truth)
+    return Darks(scene, stack, truth)
 
 
 def _truth(detector: SimulatedDetector, inside: tuple[slice, slice], bias_frames: int) -> Truth:

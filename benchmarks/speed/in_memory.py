@@ -37,14 +37,13 @@ def main() -> None:
         arrays = np.empty((len(prepared.names), ny, nx), np.float32)
         for i, array in enumerate(arrays):
             prepared.read(i, 0, ny, array)
-        regions, step_e = prepared.regions, prepared.step_e
-    stack = ArrayStack(tuple(arrays), (None,) * len(arrays), step_e)
-    parity = frames.detector.column_parity
-    model = measure_noise(stack, regions)
+        fields = {name: getattr(prepared, name) for name in ("step_e", "regions", "column_parity")}
+    stack = ArrayStack(tuple(arrays), (None,) * len(arrays), **fields)
+    model = measure_noise(stack)
     todo: dict[str, Callable[[], object]] = {
         COMBINER: partial(_combiner, arrays),
-        GIVEN: partial(clip_and_stack, stack, noise_model=model, column_parity=parity),
-        MEASURED: partial(clip_and_stack, stack, regions=regions, column_parity=parity),
+        GIVEN: partial(clip_and_stack, stack, noise_model=model),
+        MEASURED: partial(clip_and_stack, stack),
     }
     if "ccdproc" in also:
         todo[TUNED] = partial(_ccdproc, arrays)

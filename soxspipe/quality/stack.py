@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..pixel_codes import PixelCode
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.create_noise_map import NoiseMap
-from ..stacking.noise_model import CLIP_VARIANCE, clipped_moments, grouped_median
+from ..stacking.robust import CLIP_VARIANCE, clipped_moments, grouped_median
 from .table import QCValue, measured
 
 __all__ = [

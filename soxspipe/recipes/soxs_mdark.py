@@ -16,7 +16,6 @@ from ..quality.dark import DarkContext, dark_quality
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import StackResult, clip_and_stack, create_noise_map, measure_noise
-from ..stacking.parameters import NoiseMapParameters, StackParameters
 from .base_recipe import BaseRecipe, RecipeOutput
 
 if TYPE_CHECKING:
@@ -67,13 +66,9 @@ class soxs_mdark(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master dark from verified frames."""
-        # the sections become these models
-        clip = StackParameters.of(**{name: getattr(settings.soxs_mdark, name) for name in StackParameters.model_fields})
-        limits = NoiseMapParameters.of(
-            **{name: getattr(settings.create_noise_map, name) for name in NoiseMapParameters.model_fields}
-        )
+        clip, limits = settings.soxs_mdark, settings.create_noise_map
         with PreparedFrames(frames, self.workers) as prepared:
-            noise_model = measure_noise(prepared, clip, workers=self.workers)
+            noise_model = measure_noise(prepared, clip)
             stack = clip_and_stack(
                 prepared,
                 clip,

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parallel import map_bands, row_bands
+from ..parallel import row_bands, run_concurrently
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .parameters import StackParameters
-from .sigma_clip import (
-    ClipResult,
-    clip_by_noise,
-    clip_by_scatter,
-    screen_by_median,
-    screen_by_noise,
-    screen_by_scatter,
-)
+from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates
 
 __all__ = ["CombinedFrames", "combine_frames"]
 
-#: Samples in a band of each worker. Of many frames a band has more, as below some rows each call costs more than its
-#: work, up to a limit for all workers together. A sample takes some ten bytes.
-BAND_SAMPLES, MOST_SAMPLES, BAND_ROWS = 2**21, 5 * 2**21, 16
+#: Rows of a band, and its fewest and most samples. Shorter bands make more calls, longer ones leave the cache; of
+#: many frames the memory is the limit (docs/performance).
+BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
 #: Rows between those in which the halves of the stack are compared.
 HALVES_STRIDE = 8
 #: Samples of clipping candidates that are clipped at once.
 CLIP_SAMPLES = 2**19
 #: Rejected samples of a pixel that are closer to each other than this, in sigmas, are a second level of the pixel.
 AGREE_SIGMA = 2.0
+
+
+_IMAGES = {
+    "above_level": np.float32, "noise": np.float32, "outlier_free_noise": np.float32, "count": np.uint16,
+    "ambiguous": np.bool_, "saturated": np.bool_,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,80 +74,58 @@ def combine_frames(
     """Clip and combine the frames of a stack; see `clip_and_stack`."""
     ny, nx = stack.shape
     n_frames = len(stack.names)
-    band_rows = min(band_rows or _band_rows(n_frames * nx, workers), ny)
-    combiner = _BandCombiner(stack, model, parameters, band_rows)
-    clipped = map_bands(
-        combiner.combine,
-        row_bands(model.spans(), band_rows),
-        workers,
-        None if progress is None else lambda rows: progress(rows, ny),
-    )
-    without_rejection = combiner.count[::HALVES_STRIDE] == n_frames
+    band_rows = min(band_rows or _band_rows(n_frames * nx), ny)
+    bands = list(row_bands(model.spans(), band_rows))
+    combiner = _BandCombiner(stack, model, parameters)
+    # A second worker reads the next band while one is combined. Two threads that both make the short calls for single
+    # frames would only wait for each other.
+    buffers = [np.empty((n_frames, band_rows, nx), np.float32) for _ in range(min(workers, 2))]
+
+    def samples_of(i: int) -> NDArray[np.float32]:
+        start, stop = bands[i]
+        return buffers[i % len(buffers)][:, : stop - start]
+
+    combiner.read(samples_of(0), *bands[0])
+    rejected = []
+    for i, (start, stop) in enumerate(bands):
+        works: list[Callable[[], Any]] = [partial(combiner.combine, samples_of(i), start, stop)]
+        if i + 1 < len(bands):
+            works.append(partial(combiner.read, samples_of(i + 1), *bands[i + 1]))
+        rejected.append(run_concurrently(works, workers)[0])
+        if progress is not None:
+            progress(stop, ny)
+    without_rejection = combiner.images["count"][::HALVES_STRIDE] == n_frames
     return CombinedFrames(
-        above_level=combiner.mean,
-        noise=combiner.noise,
-        outlier_free_noise=combiner.outlier_free_noise,
-        count=combiner.count,
-        ambiguous=combiner.ambiguous,
-        saturated=combiner.saturated,
+        **combiner.images,
         half_difference=combiner.half_difference[without_rejection],
-        rejected=np.concatenate([rejected for rejected, _ in clipped]),
-        n_invalid=sum(n_invalid for _, n_invalid in clipped),
+        rejected=np.concatenate(rejected),
+        n_invalid=combiner.n_invalid,
     )
 
 
-def _band_rows(row_samples: int, workers: int) -> int:
-    """Return the rows of a band, with so many samples each."""
-    return max(BAND_SAMPLES // row_samples, min(BAND_ROWS, MOST_SAMPLES // max(workers, 2) // row_samples), 1)
+def _band_rows(row_samples: int) -> int:
+    """Return the rows of a band, each with so many samples."""
+    return max(min(max(BAND_ROWS, FEWEST_SAMPLES // row_samples), MOST_SAMPLES // row_samples), 1)
 
 
 class _BandCombiner:
     """Combines bands of rows; its images are complete when all bands are done."""
 
-    def __init__(self, stack: FrameStack, model: NoiseModel, parameters: StackParameters, band_rows: int) -> None:
+    def __init__(self, stack: FrameStack, model: NoiseModel, parameters: StackParameters) -> None:
         self.stack = stack
         self.model = model
         self.parameters = parameters
-        shape, self._n_frames = stack.shape, len(stack.names)
-        self.mean, self.noise, self.outlier_free_noise = (np.empty(shape, np.float32) for _ in range(3))
-        self.count = np.empty(shape, np.uint16)
-        self.ambiguous, self.saturated = (np.zeros(shape, bool) for _ in range(2))
-        self.half_difference = np.empty((-(-shape[0] // HALVES_STRIDE), shape[1]), np.float32)
+        (ny, nx), self._n_frames = stack.shape, len(stack.names)
+        self.images: dict[str, NDArray[Any]] = {name: np.zeros((ny, nx), dtype) for name, dtype in _IMAGES.items()}
+        self.half_difference = np.empty((-(-ny // HALVES_STRIDE), nx), np.float32)
+        self.n_invalid = 0
         self._levels = {
             first: np.array([model.row(model.level_e + offsets, first) for offsets in model.offsets_e])
             for first, _ in model.spans()
         }
         self._reach = np.float32(parameters.frame_clipping_sigma) * model.frame_scatter_e.astype(np.float32)
-        self._band_rows = band_rows
-        self._free_buffers: list[NDArray[np.float32]] = []
 
-    def combine(self, start: int, stop: int) -> tuple[NDArray[np.int32], int]:
-        """Combine a band in which every column has one amplifier.
-
-        Returns the samples that the clip rejected (frame and pixel), and the number of those without data.
-        """
-        try:
-            buffer = self._free_buffers.pop()
-        except IndexError:  # the first band of a thread
-            buffer = np.empty((self._n_frames, self._band_rows, self.stack.shape[1]), np.float32)
-        samples = buffer[:, : stop - start]
-        self._read(samples, start, stop)
-        rejected, n_invalid = [np.empty((0, 2), np.int32)], 0
-        with np.errstate(divide="ignore", invalid="ignore"):  # NaN in pixels without a sample
-            pixels = np.flatnonzero(self._combine_all(samples, start, stop))
-            read_noise = self.model.row(self.model.read_noise_e, start)
-            most = max(CLIP_SAMPLES // self._n_frames, 1)
-            nx = samples.shape[2]
-            for first in range(0, pixels.size, most):
-                part = pixels[first : first + most]
-                values = np.take(samples.reshape(self._n_frames, -1), part, axis=1)
-                result = self._clip_candidates(values, start * nx + part, read_noise[part % nx])
-                rejected.append(result[0])
-                n_invalid += result[1]
-        self._free_buffers.append(buffer)
-        return np.concatenate(rejected), n_invalid
-
-    def _read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
+    def read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
         """Fill a band with samples above the level of their amplifier and frame, and mark saturated pixels.
 
         Samples near zero keep their precision in float32 with any pedestal.
@@ -158,67 +137,70 @@ class _BandCombiner:
             if mask is not None:
                 saturated += mask
             frame -= levels[i]
-        self.saturated[start:stop] = 2 * saturated >= self._n_frames
+        self.images["saturated"][start:stop] = 2 * saturated >= self._n_frames
 
-    def _combine_all(self, samples: NDArray[np.float32], start: int, stop: int) -> NDArray[np.bool_]:
+    def combine(self, samples: NDArray[np.float32], start: int, stop: int) -> NDArray[np.int32]:
+        """Combine a band in which every column has one amplifier, and return the samples that the clip rejected."""
+        nx = samples.shape[2]
+        rejected = [np.empty((0, 2), np.int32)]
+        read_noise = self.model.row(self.model.read_noise_e, start)
+        most = max(CLIP_SAMPLES // self._n_frames, 1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN in pixels without a sample
+            pixels = np.flatnonzero(self._combine_all(samples, read_noise, start, stop))
+            for first in range(0, pixels.size, most):
+                part = pixels[first : first + most]
+                values = np.take(samples.reshape(self._n_frames, -1), part, axis=1)
+                rejected.append(self._clip_candidates(values, start * nx + part, read_noise[part % nx]))
+        return np.concatenate(rejected)
+
+    def _combine_all(
+        self, samples: NDArray[np.float32], read_noise: NDArray[np.float32], start: int, stop: int
+    ) -> NDArray[np.bool_]:
         """Combine all samples of a band without a clip, and return where the clip can change the result."""
-        n_frames, rows = self._n_frames, slice(start, stop)
+        n_frames = self._n_frames
         mean = mean_of(samples)
         std = std_of(samples, mean)
         low, high = samples.min(axis=0), samples.max(axis=0)
-        self.mean[rows] = mean
-        np.multiply(std, np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)), out=self.noise[rows])
-        self.outlier_free_noise[rows] = _without_furthest(mean, std, low, high, n_frames)
-        self.count[rows] = n_frames
+        values = {
+            "above_level": mean,
+            "noise": std * np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)),
+            "outlier_free_noise": _without_furthest(mean, std, low, high, n_frames),
+            "count": n_frames,
+        }
+        for name, value in values.items():
+            self.images[name][start:stop] = value
         compared = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
         difference = self.half_difference[-(-start // HALVES_STRIDE) : -(-stop // HALVES_STRIDE)]
         np.subtract(samples[0::2, compared].mean(axis=0), samples[1::2, compared].mean(axis=0), out=difference)
-        read_noise = self.model.row(self.model.read_noise_e, start)
-        return self._candidates(mean, std, low, high, read_noise)
-
-    def _candidates(
-        self,
-        mean: NDArray[np.float32],
-        std: NDArray[np.float32],
-        low: NDArray[np.float32],
-        high: NDArray[np.float32],
-        read_noise: NDArray[np.float32],
-    ) -> NDArray[np.bool_]:
-        """Find the pixels in which the clip can reject a sample, among them all with NaN."""
-        sigma, scale = self.parameters.stacked_clipping_sigma, self.parameters.stacked_clipping_scale
+        scale, sigma = self.parameters.stacked_clipping_scale, self.parameters.stacked_clipping_sigma
+        candidates = clipping_candidates(low, high, mean, std, read_noise, scale, sigma)
         nearest = self._reach.min()
-        candidates = ~((high <= nearest) & (low >= -nearest))
-        if scale == "noise-model":
-            candidates |= screen_by_noise(low, high, mean, std, read_noise, sigma)
-        elif scale == "std":
-            candidates |= screen_by_scatter(low, high, mean, std, sigma)
-        else:
-            candidates[...] = True
-        return candidates
+        return candidates | ~((high <= nearest) & (low >= -nearest))
 
     def _clip_candidates(
         self, samples: NDArray[np.float32], index: NDArray[np.intp], read_noise: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int32], int]:
-        """Clip candidates exactly and replace their values in the images; see `combine` for the result."""
-        if self.parameters.stacked_clipping_scale == "noise-model":
-            sigma, shot_scale = self.parameters.stacked_clipping_sigma, self.model.shot_scale
-            left = screen_by_median(samples, read_noise, sigma, shot_scale, self._reach.min())
-            samples, index, read_noise = samples[:, left], index[left], read_noise[left]
+    ) -> NDArray[np.int32]:
+        """Clip candidates exactly, replace their values in the images, and return the samples that it rejected."""
         result = self._clip_exactly(samples, read_noise)
+        # the others are combined already, unless their samples are so bright that the noise needs double precision
+        bright = (np.abs(samples) > self._reach.min()).any(axis=0)
+        changed = result.rejected.any(axis=0) | bright
+        samples, index, read_noise = samples[:, changed], index[changed], read_noise[changed]
+        result = ClipResult(result.rejected[:, changed], result.ambiguous[changed])
         mean, std, count = _combine_kept(samples, result.rejected)
-        noise = np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan)
-        outlier_free_noise = _outlier_free_noise(samples, result.rejected, read_noise, self.model.shot_scale)
-        for image, values in (
-            (self.mean, mean),
-            (self.noise, noise),
-            (self.outlier_free_noise, outlier_free_noise),
-            (self.count, count),
-            (self.ambiguous, result.ambiguous),
-        ):
-            image.reshape(-1)[index] = values
+        values = {
+            "above_level": mean,
+            "noise": np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan),
+            "outlier_free_noise": _outlier_free_noise(samples, result.rejected, read_noise, self.model.shot_scale),
+            "count": count,
+            "ambiguous": result.ambiguous,
+        }
+        for name, value in values.items():
+            self.images[name].reshape(-1)[index] = value
         invalid = ~np.isfinite(samples)
         pixel, frame = np.nonzero((result.rejected & ~invalid).T)
-        return np.stack([frame, index[pixel]], axis=1).astype(np.int32), int(invalid.sum())
+        self.n_invalid += int(invalid.sum())
+        return np.stack([frame, index[pixel]], axis=1).astype(np.int32)
 
     def _clip_exactly(self, samples: NDArray[np.float32], read_noise: NDArray[np.float32]) -> ClipResult:
         """Clip samples of shape (frames, pixels); those that few frames flag take no part in the first median."""
@@ -240,13 +222,13 @@ def mean_of(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def std_of(samples: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the standard deviation (ddof 0) along the first axis, frame by frame in the cache."""
+    """Return the standard deviation (ddof 0) along the first axis, row by row in the cache."""
     n_frames = np.float32(len(samples))
-    squares, difference = np.zeros_like(mean), np.empty_like(mean)
-    for frame in samples:
-        np.subtract(frame, mean, out=difference)
-        difference *= difference
-        squares += difference
+    squares, difference = np.empty_like(mean), np.empty((len(samples), mean.shape[1]), np.float32)
+    for row in range(len(mean)):
+        np.subtract(samples[:, row], mean[row], out=difference)
+        np.square(difference, out=difference)
+        np.add.reduce(difference, axis=0, out=squares[row])
     squares /= n_frames
     np.sqrt(squares, out=squares)
     # rounded as by ccdproc's Combiner, whose uncertainty is this over sqrt(n)
@@ -282,15 +264,9 @@ def _without_furthest(
     """
     if n_frames < 3:
         return np.full_like(mean, np.nan)
-    furthest = np.maximum(high - mean, mean - low)
-    np.square(furthest, out=furthest)
-    furthest *= np.float32(n_frames / (n_frames - 1))
-    squares = np.square(std, dtype=np.float64)
-    squares *= n_frames
-    squares -= furthest
-    np.maximum(squares, 0.0, out=squares)
-    squares /= n_frames - 2
-    return np.sqrt(squares, out=squares).astype(np.float32)
+    furthest = np.square(np.maximum(high - mean, mean - low)) * np.float32(n_frames / (n_frames - 1))
+    squares = np.square(std, dtype=np.float64) * n_frames - furthest
+    return np.sqrt(np.maximum(squares, 0.0) / (n_frames - 2)).astype(np.float32)
 
 
 def _outlier_free_noise(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .background import Background, measure_background
 from .band_combiner import CombinedFrames, combine_frames
 from .frame_stack import FrameStack, Regions, as_stack
 from .noise_model import NoiseModel, measure_noise
-from .parameters import StackParameters
+from .parameters import StackParameters, with_keywords
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -176,12 +176,11 @@ def clip_and_stack(
     stack = as_stack(frames, keywords)
     if "scale" in keywords:
         keywords["stacked_clipping_scale"] = keywords.pop("scale")
-    given = StackParameters.of(**keywords)
-    parameters = given if parameters is None else parameters.updated(given)
+    parameters = with_keywords(StackParameters, parameters, keywords)
     n_frames = len(stack.names)
     if n_frames < 2:
         raise TooFewFramesError(f"{n_frames} frame to stack, expected at least 2")
-    model = measure_noise(stack, parameters, workers=workers) if noise_model is None else noise_model
+    model = measure_noise(stack, parameters) if noise_model is None else noise_model
     combined = combine_frames(stack, model, parameters, band_rows=band_rows, workers=workers, progress=progress)
     background = measure_background(
         combined.above_level,
@@ -199,19 +198,12 @@ def clip_and_stack(
     log.info("%d of %d samples rejected", len(combined.rejected), n_frames * data.size)
     return StackResult(
         master=_as_ccddata(data, error),
-        noise=combined.noise,
-        outlier_free_noise=combined.outlier_free_noise,
         background_limited_error=background_limited_error,
-        count=combined.count,
-        ambiguous=combined.ambiguous,
-        saturated=combined.saturated,
         noise_model=model,
         background=background.above(level),
         common_error=stack.common_error,
         n_frames=n_frames,
-        rejected=combined.rejected,
-        n_invalid=combined.n_invalid,
-        half_difference=combined.half_difference,
+        **{field.name: getattr(combined, field.name) for field in fields(combined) if field.name != "above_level"},
     )
 
 
@@ -240,13 +232,13 @@ def _model_errors(
         common_variance = 0 if common_error is None else np.square(common_error[rows])
         limit = np.sqrt(variance / count + common_variance)
         excess = combined.above_level[rows] - background.rows(rows, smooth)
-        with_excess = np.sqrt((variance + shot_scale * excess) / count + common_variance)
+        with np.errstate(invalid="ignore"):  # a deficit is not used
+            with_excess = np.sqrt((variance + shot_scale * excess) / count + common_variance)
         background_limited_error[rows] = limit
         error[rows] = np.where(excess > EXCESS_SIGMA * limit, with_excess, limit)
         error[rows][combined.count[rows] == 0] = np.nan
 
-    with np.errstate(invalid="ignore"):  # NaN in pixels without a sample
-        map_bands(calculate, row_bands(model.spans(), ERROR_ROWS), workers)
+    map_bands(calculate, row_bands(model.spans(), ERROR_ROWS), workers)
     return error, background_limited_error
 
 

@@ -17,7 +17,7 @@ from ..run_log import get_logger
 from .background import BAND_ROWS, Background, measure_background
 from .clip_and_stack import StackResult
 from .frame_stack import check_regions
-from .parameters import NoiseMapParameters
+from .parameters import NoiseMapParameters, with_keywords
 from .robust import clipped_moments
 
 if TYPE_CHECKING:
@@ -187,12 +187,13 @@ def create_noise_map(
     variance ratio is close to Gaussian and compared with its own clipped width (docs/method, section 4).
     """
     images = _Images.of(stack, keywords)
-    shape = (stack.master if isinstance(stack, StackResult) else stack).shape
+    regions, column_parity = None, False
     if isinstance(stack, StackResult):
-        background = background or stack.background
-    regions, column_parity = keywords.pop("regions", None), keywords.pop("column_parity", False)
-    given = NoiseMapParameters.of(**keywords)
-    limits = given if limits is None else limits.updated(given)
+        background, shape = background or stack.background, stack.master.shape
+    else:
+        shape = stack.shape
+        regions, column_parity = keywords.pop("regions", None), keywords.pop("column_parity", False)
+    limits = with_keywords(NoiseMapParameters, limits, keywords)
     if background is None:
         background = measure_background(
             images.data.reshape(shape),
@@ -211,7 +212,7 @@ def create_noise_map(
     sample = slice(None, None, max(1, size // NULL_SAMPLE) | 1)  # an even stride would miss a column parity
     noisiest = np.inf
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN in pixels without data
-        width = clipped_moments(images.normalised_residual(sample, background.at(np.arange(size)[sample])))[1]
+        width = clipped_moments(images.normalised_residual(sample, background.at(np.arange(0, size, sample.step))))[1]
         if noisy_tested:
             centre, spread = clipped_moments(images.relative_noise(sample))
             noisiest = centre + limits.noisy_pixel_sigma * spread

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..parallel import map_bands, row_bands
 from ..run_log import get_logger
 from .fit_levels import LevelFit
-from .master_stack import MasterStack, check_exposures, differ, fit_line, spread
+from .frame_stack import region_image
+from .master_stack import MasterStack, check_exposures, differ, fit_line
 
 __all__ = ["DarkRate", "chi2_quantile", "fit_dark_rate"]
 
@@ -135,7 +136,7 @@ def fit_dark_rate(
         values, errors, codes = masters.read(start, stop)
         value, error = values.astype(np.float64), errors.astype(np.float64)
         if level is not None:
-            value -= spread(level.drift_e, level.regions, start, stop, nx)
+            value -= region_image(level.drift_e, level.regions, start, stop)
         for name, image in _fit_pixels(time, value, error, codes, common_error_e, limits).items():
             images[name][start:stop] = image
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..exceptions import TooFewPixelsError
 from ..run_log import get_logger
-from .frame_stack import Regions, check_regions
-from .master_stack import MasterStack, check_exposures, fit_line, spread
+from .frame_stack import Regions, check_regions, region_image, sample_starts
+from .master_stack import MasterStack, check_exposures, fit_line
 from .robust import clipped_moments
 
 __all__ = ["LevelFit", "fit_levels"]
@@ -158,14 +158,11 @@ def _moderated(level_error_e: _Floats, n_frames: NDArray[np.integer] | None) -> 
 
 def _level_sample(masters: MasterStack, regions: Regions) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Return sample pixels that are good in all masters, shape (masters, n), and the region of each."""
-    ny, nx = masters.shape
-    groups = -(-ny // LEVEL_ROWS)
-    wanted = min(groups, max(1, -(-LEVEL_PIXELS // (LEVEL_ROWS * nx))))
     pieces, labels = [], []
-    for start in np.linspace(0, groups - 1, wanted).round().astype(int) * LEVEL_ROWS:
-        stop = min(int(start) + LEVEL_ROWS, ny)
-        values, errors, codes = masters.read(int(start), stop)
+    for start in sample_starts(masters.shape, LEVEL_PIXELS, LEVEL_ROWS).tolist():
+        stop = min(start + LEVEL_ROWS, masters.shape[0])
+        values, errors, codes = masters.read(start, stop)
         good = (np.isfinite(values) & np.isfinite(errors) & (codes == 0)).all(axis=0)
         pieces.append(values[:, good])
-        labels.append(spread(np.arange(len(regions)), regions, int(start), stop, nx)[good])
+        labels.append(region_image(np.arange(len(regions)), regions, start, stop)[good])
     return np.concatenate(pieces, axis=1), np.concatenate(labels)

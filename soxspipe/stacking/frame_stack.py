@@ -14,7 +14,7 @@ from ..exceptions import InputError
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
-__all__ = ["ArrayStack", "FrameStack", "Regions", "as_stack", "check_regions"]
+__all__ = ["ArrayStack", "FrameStack", "Regions", "as_stack", "check_regions", "region_image", "sample_starts"]
 
 #: Rows and columns of each read-out amplifier; together they cover the frame.
 Regions = tuple[tuple[slice, slice], ...]
@@ -195,3 +195,35 @@ def check_regions(regions: Regions | None, shape: tuple[int, int]) -> Regions:
             f"{int((owners > 1).sum())} pixels more than one amplifier: correct the instrument table"
         )
     return regions
+
+
+def sample_starts(shape: tuple[int, int], n_pixels: int, group: int) -> NDArray[np.intp]:
+    """Return the first rows of groups of neighbouring rows, spread evenly over a frame, that hold so many pixels."""
+    ny, nx = shape
+    groups = -(-ny // group)
+    wanted = min(groups, max(1, -(-n_pixels // (group * nx))))
+    return np.linspace(0, groups - 1, wanted).round().astype(np.intp) * group
+
+
+def region_image(values: NDArray[Any], regions: Regions, start: int, stop: int) -> NDArray[Any]:
+    """Return rows ``start:stop`` of images in which each region has one value.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., regions)
+        The value of each region, for one or several images.
+    regions : tuple of (slice, slice)
+        Rows and columns of each read-out amplifier.
+    start, stop : int
+        First row, and the one after the last.
+
+    Returns
+    -------
+    ndarray, shape (..., stop - start, nx)
+    """
+    nx = max(columns.stop for _, columns in regions)
+    image = np.empty((*values.shape[:-1], stop - start, nx), values.dtype)
+    for region, (rows, columns) in enumerate(regions):
+        inside = slice(max(rows.start - start, 0), max(rows.stop - start, 0))
+        image[..., inside, columns] = values[..., region, None, None]
+    return image

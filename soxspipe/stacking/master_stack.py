@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InputError, TooFewFramesError
-from .frame_stack import Regions
 
-__all__ = ["SAME_EXPOSURE", "ArrayMasters", "Line", "MasterStack", "check_exposures", "differ", "fit_line", "spread"]
+__all__ = ["SAME_EXPOSURE", "ArrayMasters", "Line", "MasterStack", "check_exposures", "differ", "fit_line"]
 
 #: Exposures that differ by no more than this fraction give no rate.
 SAME_EXPOSURE = 0.01
@@ -145,12 +144,3 @@ def fit_line(time: _Floats, values: _Floats, weights: _Floats) -> Line:
         residual=residual,
         chi2=(weights * residual**2).sum(axis=0),
     )
-
-
-def spread(values: NDArray[Any], regions: Regions, start: int, stop: int, nx: int) -> NDArray[Any]:
-    """Return rows ``start:stop`` of images in which each region has one value, from the last axis of ``values``."""
-    image = np.empty((*values.shape[:-1], stop - start, nx), values.dtype)
-    for region, (rows, columns) in enumerate(regions):
-        inside = slice(max(rows.start - start, 0), max(rows.stop - start, 0))
-        image[..., inside, columns] = values[..., region, None, None]
-    return image

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
-from ..parallel import map_bands, row_bands
-from .frame_stack import FrameStack, Regions, as_stack
-from .parameters import StackParameters
+from .frame_stack import FrameStack, Regions, as_stack, region_image, sample_starts
+from .parameters import StackParameters, with_keywords
 from .robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments, nan_medians
 
 if TYPE_CHECKING:
@@ -94,18 +93,13 @@ class NoiseModel:
         -------
         ndarray of float32, shape (nx,)
         """
-        row = np.empty(max(columns.stop for _, columns in self.regions), np.float32)
-        for (rows, columns), value in zip(self.regions, values, strict=True):
-            if rows.start <= y < rows.stop:
-                row[columns] = value
+        row: NDArray[np.float32] = region_image(values.astype(np.float32), self.regions, y, y + 1)[0]
         return row
 
 
 def measure_noise(
     frames: FrameStack | Sequence[CCDData | NDArray[Any]],
     parameters: StackParameters | None = None,
-    *,
-    workers: int = 1,
     **keywords: Any,
 ) -> NoiseModel:
     """Measure level, read noise and offsets of the frames of a set.
@@ -116,8 +110,6 @@ def measure_noise(
         At least two frames of the same exposure.
     parameters : StackParameters, optional
         Of these ``frame_clipping_sigma`` and ``clipping_iteration_count`` count: the clip of the frames' scatter.
-    workers : int
-        Threads; the result does not depend on their number.
     **keywords
         Values of ``parameters``; and of frames in memory ``regions``, ``shot_scale`` and ``step_e``, see `FrameStack`.
 
@@ -144,13 +136,12 @@ def measure_noise(
     image, which is a third of the pixels of three frames (docs/method, section 2).
     """
     stack = as_stack(frames, keywords)
-    given = StackParameters.of(**keywords)
-    parameters = given if parameters is None else parameters.updated(given)
+    parameters = with_keywords(StackParameters, parameters, keywords)
     n_frames = len(stack.names)
     if n_frames < 2:
         raise TooFewFramesError(f"{n_frames} frame to measure noise from, expected at least 2")
     sample = _Sample.of(stack)
-    statistics = map_bands(lambda i, _: measure_frame(sample, i, parameters), row_bands([(0, n_frames)], 1), workers)
+    statistics = [measure_frame(sample, i, parameters) for i in range(n_frames)]
     _check_digests(stack.names, [frame.digest for frame in statistics])
     offsets = np.array([frame.offsets for frame in statistics])
     for name, finite in zip(stack.names, np.isfinite(offsets).all(axis=1), strict=True):
@@ -181,7 +172,7 @@ class _Sample:
     stack: FrameStack
     rows: NDArray[np.intp]
     #: Region of each pixel.
-    labels: NDArray[np.intp]
+    labels: NDArray[np.uint16]
     #: Median image, electron.
     reference: NDArray[np.float32]
     #: Indices of the good pixels of each region.
@@ -195,8 +186,10 @@ class _Sample:
     def of(cls, stack: FrameStack) -> _Sample:
         """Choose the pixels of the sample."""
         last = len(stack.names) - 1
-        rows = _sample_rows(stack.shape)
-        labels = _sample_labels(stack.regions, rows, stack.shape[1])
+        ny = stack.shape[0]
+        rows = (sample_starts(stack.shape, SAMPLE_PIXELS, SAMPLE_ROWS)[:, None] + np.arange(SAMPLE_ROWS)).ravel()
+        rows = rows[rows < ny]
+        labels = region_image(np.arange(len(stack.regions), dtype=np.uint16), stack.regions, 0, ny)[rows].ravel()
         images = [_read_rows(stack, i, rows) for i in _spread(0, last, REFERENCE_FRAMES)]
         reference = nan_medians(np.stack(images, axis=-1))
         good = _good_pixels(stack, reference, labels, rows)
@@ -246,49 +239,31 @@ def _check_digests(names: tuple[str, ...], digests: list[bytes]) -> None:
 
 def _check_scatter(names: tuple[str, ...], scatter_e: NDArray[np.float64]) -> None:
     """Refuse frames that are constant, saturated, or scatter differently from most."""
-    constant = np.flatnonzero(scatter_e == 0)
-    if constant.size:
-        raise FrameError(
-            f"{names[i]}: its pixels do not scatter, expected read noise: it is dead or saturated: leave it out"
-            for i in constant
-        )
-    if len(names) == 2 and scatter_e.max() > SCATTER_RATIO * scatter_e.min():  # there is no majority
-        raise FrameError(
-            f"{names[0]} and {names[1]}: their pixels scatter by {scatter_e[0]:.3g} and {scatter_e[1]:.3g} electron: "
-            "one of them is dead, saturated or no dark of this set"
-        )
     typical = float(np.median(scatter_e))
-    odd = np.flatnonzero((scatter_e < typical / SCATTER_RATIO) | (scatter_e > typical * SCATTER_RATIO))
-    if odd.size:
-        raise FrameError(
-            f"{names[i]}: its pixels scatter by {scatter_e[i]:.3g} electron, expected about {typical:.3g} as in most "
-            "frames: it is dead, saturated or no dark of this set: leave it out"
-            for i in odd
-        )
+    lines = [
+        f"{name}: its pixels do not scatter, expected read noise: it is dead or saturated: leave it out"
+        for name, scatter in zip(names, scatter_e, strict=True)
+        if scatter == 0
+    ]
+    if not lines and len(names) == 2 and scatter_e.max() > SCATTER_RATIO * scatter_e.min():  # there is no majority
+        one, other = scatter_e
+        lines = [
+            f"{names[0]} and {names[1]}: their pixels scatter by {one:.3g} and {other:.3g} electron: one of them is "
+            "dead, saturated or no dark of this set"
+        ]
+    lines = lines or [
+        f"{name}: its pixels scatter by {scatter:.3g} electron, expected about {typical:.3g} as in most frames: it is "
+        "dead, saturated or no dark of this set: leave it out"
+        for name, scatter in zip(names, scatter_e, strict=True)
+        if not typical / SCATTER_RATIO <= scatter <= typical * SCATTER_RATIO
+    ]
+    if lines:
+        raise FrameError(lines)
 
 
 def _spread(first: int, last: int, n: int) -> list[int]:
     """Return at most n numbers, spread evenly over a range."""
     return np.unique(np.linspace(first, last, n).round().astype(int)).tolist()
-
-
-def _sample_rows(shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Return the rows of the sample: groups of neighbours, spread evenly over the frame; all of a small frame."""
-    ny, nx = shape
-    groups = -(-ny // SAMPLE_ROWS)
-    wanted = min(groups, max(1, -(-SAMPLE_PIXELS // (SAMPLE_ROWS * nx))))
-    first = np.linspace(0, groups - 1, wanted).round().astype(int) * SAMPLE_ROWS
-    rows = (first[:, None] + np.arange(SAMPLE_ROWS)).ravel()
-    return rows[rows < ny]
-
-
-def _sample_labels(regions: Regions, rows: NDArray[np.intp], nx: int) -> NDArray[np.intp]:
-    """Return the region of each pixel of the sample, flat."""
-    labels = np.empty((rows.size, nx), np.intp)
-    for label, (region_rows, columns) in enumerate(regions):
-        inside = (rows >= region_rows.start) & (rows < region_rows.stop)
-        labels[inside, columns] = label
-    return labels.ravel()
 
 
 def _read_rows(stack: FrameStack, frame: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -301,7 +276,7 @@ def _read_rows(stack: FrameStack, frame: int, rows: NDArray[np.intp]) -> NDArray
 
 
 def _good_pixels(
-    stack: FrameStack, reference: NDArray[np.float32], labels: NDArray[np.intp], rows: NDArray[np.intp]
+    stack: FrameStack, reference: NDArray[np.float32], labels: NDArray[np.uint16], rows: NDArray[np.intp]
 ) -> list[NDArray[np.intp]]:
     """Return the pixels of each region that do not stand out of the median image.
 

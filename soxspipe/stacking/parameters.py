@@ -5,11 +5,14 @@ The sections of the settings file are these models, and the keyword arguments of
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from ..checked_model import CheckedModel, setting
 
-__all__ = ["DarkRateParameters", "NoiseMapParameters", "StackParameters"]
+__all__ = ["DarkRateParameters", "NoiseMapParameters", "StackParameters", "with_keywords"]
+
+_ModelT = TypeVar("_ModelT", bound=CheckedModel)
 
 
 class StackParameters(CheckedModel):
@@ -58,3 +61,31 @@ class DarkRateParameters(CheckedModel):
     nonlinear_sigma: float = setting(
         5.0, "non-linear: chi-square p-value below the one-sided limit of this many sigmas", "sigma", gt=0
     )
+
+
+def with_keywords(model: type[_ModelT], given: _ModelT | None, keywords: Mapping[str, Any]) -> _ModelT:
+    """Return the parameters of a function, of which keyword arguments replace single values.
+
+    Parameters
+    ----------
+    model : type of CheckedModel
+        Class of the parameters.
+    given : CheckedModel, optional
+        Parameters; default: those of the class.
+    keywords : mapping of str to object
+        Values by name.
+
+    Returns
+    -------
+    CheckedModel
+
+    Raises
+    ------
+    TypeError
+        When the parameters are of another class.
+    SettingsError
+        When a keyword is unknown or out of range.
+    """
+    if given is not None and not isinstance(given, model):
+        raise TypeError(f"expected {model.__name__} or keyword arguments, found {type(given).__name__}")
+    return (given or model()).updated(model.of(**keywords))

@@ -137,5 +137,6 @@ def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
     if step <= 0.0:
         return median
     below = int(np.count_nonzero(values < median - 0.5 * step))
-    equal = int(np.count_nonzero(np.abs(values - median) <= 0.5 * step))
+    distance = values - median
+    equal = int(np.count_nonzero(np.abs(distance, out=distance) <= 0.5 * step))
     return median + step * ((0.5 * values.size - below) / equal - 0.5) if equal else median

@@ -1,4 +1,4 @@
-"""Clips along the stack: screens that find the clipping candidates, and the exact clips of these."""
+"""Clips along the stack: a screen that finds the clipping candidates, and the exact clips of these."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClipResult", "clip_by_noise", "clip_by_scatter", "screen_by_median", "screen_by_noise", "screen_by_scatter"]
+__all__ = ["ClipResult", "clip_by_noise", "clip_by_scatter", "clipping_candidates"]
 
-#: Samples sorted at once, so that they stay in the cache.
-TILE_SAMPLES = 2**17
 #: Samples that agree with each other and outvote a lower one: two cosmic rays rarely agree, three never do.
 OUTVOTE = 3
 
@@ -31,15 +29,16 @@ class ClipResult:
     ambiguous: NDArray[np.bool_]
 
 
-def screen_by_noise(
+def clipping_candidates(
     low: NDArray[np.float32],
     high: NDArray[np.float32],
     mean: NDArray[np.float32],
     std: NDArray[np.float32],
     read_noise_e: NDArray[np.float32],
+    scale: str,
     sigma: float,
 ) -> NDArray[np.bool_]:
-    """Find the pixels in which `clip_by_noise` can reject a sample.
+    """Find the pixels in which a clip can reject a sample.
 
     Parameters
     ----------
@@ -47,75 +46,29 @@ def screen_by_noise(
         Smallest and largest sample, mean and standard deviation (ddof 0) of each pixel.
     read_noise_e : ndarray of float32, electron
         Lower limit of the noise of a single sample.
+    scale : {'noise-model', 'std', 'mad'}
+        Unit of one sigma.
     sigma : float
         Clip.
 
     Returns
     -------
     ndarray of bool
-        True for clipping candidates, among them all pixels with NaN.
+        True for clipping candidates, among them all pixels with NaN. The scale 'mad' makes every pixel one.
 
     Notes
     -----
     Median and mean of a sample differ by no more than its standard deviation. So a pixel whose extremes are closer to
-    the mean than ``sigma * noise - std`` cannot lose a sample, and no sorting is needed.
+    the mean than ``sigma * noise - std`` cannot lose a sample, and no sorting is needed. The factors below leave room
+    for rounding.
     """
-    reach = np.float32(sigma * (1.0 - 1e-5)) * read_noise_e - std
+    if scale == "mad":
+        return np.ones(mean.shape, bool)
+    if scale == "std":
+        reach = np.float32((sigma - 1.0) * (1.0 - 1e-4)) * std
+    else:
+        reach = np.float32(sigma * (1.0 - 1e-5)) * read_noise_e - std
     return ~((high - mean <= reach) & (mean - low <= reach))
-
-
-def screen_by_scatter(
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
-    mean: NDArray[np.float32],
-    std: NDArray[np.float32],
-    sigma: float,
-) -> NDArray[np.bool_]:
-    """Find the pixels in which a clip by the samples' own standard deviation can reject a sample."""
-    reach = np.float32((sigma - 1.0) * (1.0 - 1e-4)) * std
-    return ~((high - mean <= reach) & (mean - low <= reach)) & ~(high == low)
-
-
-def screen_by_median(
-    samples: NDArray[np.float32],
-    read_noise_e: NDArray[np.float32],
-    sigma: float,
-    shot_scale: float = 1.0,
-    nearest: float = np.inf,
-) -> NDArray[np.bool_]:
-    """Find the pixels in which `clip_by_noise` rejects a sample, by their median.
-
-    Parameters
-    ----------
-    samples : ndarray of float32, shape (frames, pixels), electron
-        Samples of each pixel.
-    read_noise_e : ndarray of float32, shape (pixels,), electron
-        Noise of a single sample.
-    sigma : float
-        Clip.
-    shot_scale : float
-        Variance per electron of signal.
-    nearest : float
-        Pixels with a sample further from zero than this stay candidates, electron.
-
-    Returns
-    -------
-    ndarray of bool, shape (pixels,)
-        True for pixels that stay candidates, among them all with NaN.
-    """
-    n, pixels = samples.shape
-    candidates = np.empty(pixels, bool)
-    tile = max(1, TILE_SAMPLES // n)
-    for start in range(0, pixels, tile):
-        part = slice(start, start + tile)
-        ordered = np.sort(np.ascontiguousarray(samples[:, part].T), axis=1)  # NaN come last
-        low, high = ordered[:, 0], ordered[:, -1]
-        median = np.float32(0.5) * (ordered[:, (n - 1) // 2] + ordered[:, n // 2])
-        variance = np.square(read_noise_e[part]) + shot_scale * np.maximum(median, 0)
-        reach = np.float32(sigma * (1.0 - 1e-5)) * np.sqrt(variance)
-        within = (high - median <= reach) & (median - low <= reach) & (high <= nearest) & (low >= -nearest)
-        candidates[part] = ~within
-    return candidates
 
 
 def clip_by_noise(

@@ -4,7 +4,7 @@ import pytest
 from soxspipe.quality.dark_rate import dark_rate_quality
 from soxspipe.quality.definitions import DEFINITIONS
 from soxspipe.quality.table import QualityTable
-from soxspipe.stacking.fit_dark_rate import DarkRate, LevelFit
+from soxspipe.stacking import DarkRate, LevelFit
 
 
 def table_of(rate, error=1e-3, level_error=0.01, masters=3, chi2=0.455, level_chi2=1.0, limit=0.05):

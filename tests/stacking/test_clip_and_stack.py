@@ -1,13 +1,18 @@
+import threading
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy import units
 from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
+from ccdproc import Combiner
 
 from soxspipe.exceptions import InputError, TooFewFramesError
-from soxspipe.stacking import ArrayStack, NoiseModel, clip_and_stack
+from soxspipe.stacking import ArrayStack, NoiseModel, clip_and_stack, create_noise_map
 from soxspipe.stacking.band_combiner import mean_of, std_of
-from soxspipe.stacking.noise_model import clipped_moments
+from soxspipe.stacking.parameters import StackParameters
+from soxspipe.stacking.robust import clipped_moments
 
 
 def model_of(shape, n_frames, read_noise_e=10.0, level_e=0.0):
@@ -67,10 +72,8 @@ def test_errors_are_right_and_hot_pixels_keep_their_value():
 def test_neither_the_height_of_the_bands_nor_the_number_of_workers_matters(scale, monkeypatch):
     frames, _, _ = noisy_frames()
     whole = clip_and_stack(frames, scale=scale, band_rows=256)
-    most = len(frames)
-    for band_rows, workers, few in ((1, 1, 2**11), (7, 2, 5), (100, 3, 100), (None, 2, 3)):
-        # so many pixels are clipped together
-        monkeypatch.setattr("soxspipe.stacking.band_combiner.FEW_SAMPLES", few * most)
+    for band_rows, workers, clipped_at_once in ((1, 1, 2**11), (7, 2, 5), (100, 3, 100), (None, 2, 3)):
+        monkeypatch.setattr("soxspipe.stacking.band_combiner.CLIP_SAMPLES", clipped_at_once * len(frames))
         banded = clip_and_stack(frames, scale=scale, band_rows=band_rows, workers=workers)
         for name in ("noise", "outlier_free_noise", "count", "ambiguous"):
             np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
@@ -158,15 +161,80 @@ def test_refusals():
         clip_and_stack([frames[0], frames[1][:100]])
     with pytest.raises(InputError, match="is in 'adu', expected electron"):
         clip_and_stack([CCDData(frame, unit="adu") for frame in frames])
-    with pytest.raises(InputError, match="noise-model, std, mad"):
+    with pytest.raises(InputError, match="stacked_clipping_scale is 'iqr', expected one of noise-model, std, mad"):
         clip_and_stack(frames, scale="iqr")
+    with pytest.raises(InputError, match="stacked_clipping_sigma is -1"):
+        clip_and_stack(frames, stacked_clipping_sigma=-1)
+    with pytest.raises(InputError, match="unknown key 'sigma'"):
+        clip_and_stack(frames, sigma=5.0)
+    with pytest.raises(TypeError, match="expected StackParameters or keyword arguments, found float"):
+        clip_and_stack(frames, 5.0)
 
 
-@pytest.mark.parametrize("kind", [np.asarray, np.ma.masked_array])
-def test_averages_for_the_combiner_take_plain_and_masked_arrays(kind):
-    frames = np.random.default_rng(5).normal(100.0, 3.0, (7, 4, 5)).astype(np.float32)
-    samples = kind(frames)
-    mean, std = mean_of(samples), std_of(samples)
-    assert type(mean) is type(std) is np.ndarray
-    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-6)
+def test_keywords_and_parameters_are_the_same():
+    frames, _, _ = noisy_frames(shape=(64, 64))
+    parameters = StackParameters(stacked_clipping_sigma=3.0, stacked_clipping_iterations=2)
+    by_parameters = clip_and_stack(frames, parameters)
+    by_keywords = clip_and_stack(frames, stacked_clipping_sigma=3, stacked_clipping_iterations=np.int64(2))
+    assert by_parameters.n_rejected == by_keywords.n_rejected > clip_and_stack(frames).n_rejected
+    assert clip_and_stack(frames, parameters, stacked_clipping_sigma=5.0).n_rejected < by_parameters.n_rejected
+    assert parameters.stacked_clipping_sigma == 3.0
+
+
+def test_a_stack_describes_itself():
+    frames, _, _ = noisy_frames(n_frames=3, shape=(64, 64))
+    common_error = np.full((64, 64), 3.0, np.float32)
+    halves = ((slice(0, 64), slice(0, 20)), (slice(0, 64), slice(20, 64)))
+    described = {"regions": halves, "shot_scale": 0.5, "column_parity": True, "common_error": common_error}
+    stack = ArrayStack.of(frames, **described)
+    for result in (clip_and_stack(stack), clip_and_stack(frames, **described)):
+        assert result.noise_model.regions == halves
+        assert result.noise_model.shot_scale == 0.5
+        assert result.common_error is common_error
+        assert np.ptp(result.background.columns_e) > 0
+
+    fields = {name: getattr(stack, name) for name in ("names", "shape", "step_e", "read", *described)}
+    frames_on_disk = SimpleNamespace(**fields)
+    np.testing.assert_array_equal(clip_and_stack(frames_on_disk).master.data, result.master.data)
+    with pytest.raises(InputError, match="the frames have their own shot_scale: leave the keyword out"):
+        clip_and_stack(frames_on_disk, shot_scale=1.0)
+
+
+def test_arrays_are_not_changed():
+    frames, _, _ = noisy_frames(n_frames=3, shape=(64, 64))  # read-only
+    common_error = np.ones((64, 64), np.float32)
+    common_error.setflags(write=False)
+    stack = clip_and_stack(frames, common_error=common_error)
+    for image in (stack.master.data, stack.master.uncertainty.array, stack.count, stack.noise):
+        image.setflags(write=False)
+    create_noise_map(stack)
+
+
+@pytest.mark.parametrize("n_frames", [2, 3, 10])
+def test_mean_and_standard_deviation_are_those_of_the_combiner(n_frames):
+    """To the last bit, as clipped pixels are combined by it."""
+    frames = np.random.default_rng(5).normal(3.0, 30.0, (n_frames, 40, 50)).astype(np.float32)
+    ccds = [CCDData(frame, unit=units.electron, mask=np.zeros(frame.shape, bool)) for frame in frames]
+    combined = Combiner(ccds, dtype=np.float32).average_combine()
+    mean = mean_of(frames)
+    np.testing.assert_array_equal(mean, combined.data)
+    std = combined.uncertainty.array * np.sqrt(np.float32(n_frames))
+    np.testing.assert_array_equal(std_of(frames, mean), std)
     np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-4)
+
+
+def test_an_exception_of_a_frame_is_raised_and_no_thread_is_left():
+    frames, _, _ = noisy_frames(n_frames=3, shape=(256, 256))
+    stack = ArrayStack.of(frames)
+
+    def read(frame, start, stop, out):
+        if start >= 100:
+            raise InputError(f"row {start} cannot be read")
+        stack.read(frame, start, stop, out)
+
+    fields = ("names", "shape", "regions", "step_e", "shot_scale", "column_parity", "common_error")
+    failing = SimpleNamespace(**{name: getattr(stack, name) for name in fields}, read=read)
+    before = threading.active_count()
+    with pytest.raises(InputError, match="cannot be read"):
+        clip_and_stack(failing, noise_model=model_of((256, 256), 3), band_rows=20, workers=2)
+    assert threading.active_count() == before

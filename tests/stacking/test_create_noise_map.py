@@ -4,6 +4,7 @@ import pytest
 from soxspipe.exceptions import InputError
 from soxspipe.pixel_codes import PixelCode
 from soxspipe.stacking import clip_and_stack, create_noise_map, measure_background
+from soxspipe.stacking.parameters import NoiseMapParameters
 
 SHAPE = (512, 512)
 AMPLIFIERS = tuple((slice(0, 512), slice(x, x + 64)) for x in range(0, 512, 64))
@@ -31,18 +32,6 @@ def stack_of(n_frames=5, excess=None, glow=True, telegraph=None, seed=1, rows=2.
             frame += np.where(rng.random(SHAPE) < 0.4, telegraph, 0)
         frames.append(frame.astype(np.float32))
     return clip_and_stack(frames, regions=AMPLIFIERS, column_parity=True)
-
-
-def map_of(stack, **more):
-    return create_noise_map(
-        stack.master,
-        background_limited_error=stack.background_limited_error,
-        count=stack.count,
-        outlier_free_noise=stack.outlier_free_noise,
-        n_frames=stack.n_frames,
-        background=stack.background,
-        **more,
-    )
 
 
 def test_background_follows_channels_parity_and_glow():
@@ -75,7 +64,7 @@ def test_the_background_is_the_same_however_much_of_it_is_drawn():
 
 
 def test_no_false_codes_in_glow_and_structure():
-    result = map_of(stack_of())
+    result = create_noise_map(stack_of())
     assert result.residual_width == pytest.approx(1, abs=0.03)
     assert np.count_nonzero(result.codes) <= 2
 
@@ -89,7 +78,7 @@ def test_injected_hot_and_cold_pixels_are_found():
     cold = rng.integers(0, 512, (2, 50))
     excess[tuple(cold)] = -150
     stack = stack_of(excess=excess)
-    codes = map_of(stack).codes
+    codes = create_noise_map(stack).codes
     sigmas = excess / stack.master.uncertainty.array
     for low, completeness in ((12, 1.0), (8, 0.98)):
         assert ((codes[sigmas > low] & PixelCode.HOT.value) > 0).mean() >= completeness
@@ -102,7 +91,7 @@ def test_bad_columns_and_rows_and_blocks_do_not_hide():
     excess[:, 300] = excess[200] = 8 * 12 / np.sqrt(5)
     for side in range(2, 10):
         excess[30 + 50 * (side - 2) :, 100:][:side, :side] = 8 * 12 / np.sqrt(5)
-    codes = map_of(stack_of(excess=excess)).codes
+    codes = create_noise_map(stack_of(excess=excess)).codes
     assert (codes[:, 300] & PixelCode.HOT.value > 0).mean() > 0.9
     assert (codes[200] & PixelCode.HOT.value > 0).mean() > 0.9
     for side in range(2, 10):
@@ -114,7 +103,7 @@ def test_bad_columns_and_rows_and_blocks_do_not_hide():
 def test_telegraph_pixels_are_noisy_and_cosmic_rays_are_not():
     rng = np.random.default_rng(4)
     telegraph = np.where(rng.random(SHAPE) < 2e-3, 150.0, 0)
-    result = map_of(stack_of(n_frames=10, telegraph=telegraph, glow=False))
+    result = create_noise_map(stack_of(n_frames=10, telegraph=telegraph, glow=False))
     found = result.codes & PixelCode.NOISY.value > 0
     assert result.noisy_tested
     assert found[telegraph > 0].mean() > 0.9
@@ -122,7 +111,7 @@ def test_telegraph_pixels_are_noisy_and_cosmic_rays_are_not():
 
 
 def test_too_few_frames_are_not_tested_for_noise():
-    result = map_of(stack_of(n_frames=4))
+    result = create_noise_map(stack_of(n_frames=4))
     assert not result.noisy_tested
     assert result.count(PixelCode.NOISY.value) == 0
 
@@ -131,17 +120,43 @@ def test_callable_on_plain_arrays():
     rng = np.random.default_rng(5)
     image = rng.normal(100, 2, (128, 128))
     image[40, 50] += 30
-    result = create_noise_map(image, np.full(image.shape, 2.0, np.float32))
+    result = create_noise_map(image, error=np.full(image.shape, 2.0, np.float32))
     assert result.codes[40, 50] == PixelCode.HOT.value
     assert result.count(PixelCode.HOT.value) == 1
     with pytest.raises(InputError, match="no error plane"):
         create_noise_map(image)
 
 
+def test_a_stack_and_its_images_give_the_same_map():
+    stack = stack_of(n_frames=5)
+    names = ("background_limited_error", "common_error", "count", "outlier_free_noise", "n_frames", "background")
+    images = {name: getattr(stack, name) for name in names}
+    whole, alone = create_noise_map(stack), create_noise_map(stack.master, **images)
+    np.testing.assert_array_equal(alone.codes, whole.codes)
+    assert (alone.residual_width, alone.noisy_tested) == (whole.residual_width, True)
+    error = np.asarray(stack.master.uncertainty.array)
+    plain = create_noise_map(stack.master.data, error=error, **images)
+    np.testing.assert_array_equal(plain.codes, whole.codes)
+
+
+def test_limits_and_keywords_are_the_same():
+    stack = stack_of(n_frames=3)
+    limits = NoiseMapParameters(hot_pixel_sigma=3.0, background_box=16)
+    by_limits, by_keywords = create_noise_map(stack, limits), create_noise_map(stack, hot_pixel_sigma=3)
+    np.testing.assert_array_equal(by_limits.codes, by_keywords.codes)
+    assert by_limits.count(PixelCode.HOT) > create_noise_map(stack, limits, hot_pixel_sigma=5.0).count(PixelCode.HOT)
+    with pytest.raises(InputError, match="background_box is 2, expected a whole number from 4 to 64"):
+        create_noise_map(stack, background_box=2)
+    with pytest.raises(InputError, match="unknown key 'error'"):
+        create_noise_map(stack, error=stack.noise)
+    with pytest.raises(TypeError, match="expected NoiseMapParameters or keyword arguments, found ndarray"):
+        create_noise_map(stack.master, stack.noise)
+
+
 def test_further_codes_add_to_those_of_the_map():
     image = np.random.default_rng(3).normal(0, 1, (64, 64)).astype(np.float32)
     image[5, 6] = 50
-    plain = create_noise_map(image, np.ones_like(image))
+    plain = create_noise_map(image, error=np.ones_like(image))
     nowhere, there = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
     there[5, 6:8] = True
     more = plain.with_codes({1 << 30: there, 65536: nowhere})
@@ -160,7 +175,7 @@ def test_a_large_defect_does_not_condemn_its_neighbours(place, size, excess):
     inside = np.zeros(SHAPE, bool)
     inside[place[0] : place[0] + size, place[1] : place[1] + size] = True
     image[inside] += excess
-    codes = create_noise_map(image, np.full(SHAPE, 2.5, np.float32)).codes
+    codes = create_noise_map(image, error=np.full(SHAPE, 2.5, np.float32)).codes
     assert (codes[inside] & PixelCode.HOT.value > 0).mean() > 0.8
     assert np.count_nonzero(codes[~inside]) <= 2
 
@@ -194,7 +209,7 @@ def test_bad_lines_at_the_edge_of_an_amplifier_do_not_move_it(bad, excess, turne
         image, inside = np.ascontiguousarray(image.T), inside.T
         regions = tuple((columns, rows) for rows, columns in AMPLIFIERS)
     error = np.full(SHAPE, 2.5, np.float32)
-    codes = create_noise_map(image, error, regions=regions, column_parity=not turned).codes
+    codes = create_noise_map(image, error=error, regions=regions, column_parity=not turned).codes
     assert np.count_nonzero(codes[~inside]) <= 6
     assert (codes[inside] & (PixelCode.HOT.value | PixelCode.COLD.value) > 0).mean() > (
         0.9 if abs(excess) > 20 else 0.5

@@ -4,7 +4,8 @@ from scipy.stats import chi2, norm
 
 from soxspipe.exceptions import InputError, TooFewFramesError, TooFewPixelsError
 from soxspipe.pixel_codes import PixelCode
-from soxspipe.stacking.fit_dark_rate import ArrayMasters, chi2_quantile, fit_dark_rate, fit_levels
+from soxspipe.stacking import ArrayMasters, fit_dark_rate, fit_levels
+from soxspipe.stacking.fit_dark_rate import chi2_quantile
 
 NAN = np.nan
 

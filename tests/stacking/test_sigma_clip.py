@@ -3,13 +3,7 @@ import pytest
 from astropy.stats import sigma_clip
 from astropy.utils.exceptions import AstropyUserWarning
 
-from soxspipe.stacking.sigma_clip import (
-    clip_by_noise,
-    clip_by_scatter,
-    screen_by_median,
-    screen_by_noise,
-    screen_by_scatter,
-)
+from soxspipe.stacking.sigma_clip import clip_by_noise, clip_by_scatter, clipping_candidates
 
 
 def clip(*samples, read_noise_e=10.0, iterations=5, **more):
@@ -47,10 +41,10 @@ def test_pixel_without_data_keeps_nothing():
     assert clip(np.nan, np.nan, np.nan) == ([], False)
 
 
-def test_doubtful_sample_that_agrees_comes_back():
-    doubtful = np.array([[False], [False], [True]])
-    assert clip(0, 1, 20, doubtful=doubtful) == ([0, 1, 20], False)
-    assert clip(0, 1, 200, doubtful=doubtful) == ([0, 1], False)
+def test_a_flagged_sample_that_agrees_is_kept():
+    flagged = np.array([[False], [False], [True]])
+    assert clip(0, 1, 20, flagged=flagged) == ([0, 1, 20], False)
+    assert clip(0, 1, 200, flagged=flagged) == ([0, 1], False)
 
 
 def test_iterations_are_counted():
@@ -63,36 +57,27 @@ def test_iterations_are_counted():
 
 
 @pytest.mark.parametrize("n_frames", [2, 3, 5, 10, 25])
-def test_screen_never_misses_a_pixel_that_loses_a_sample(n_frames):
+def test_pixels_that_lose_a_sample_are_clipping_candidates(n_frames):
     rng = np.random.default_rng(n_frames)
     samples = rng.normal(0, 10, (n_frames, 40000)).astype(np.float32)
     samples[rng.random(samples.shape) < 0.02] += 60 if n_frames > 2 else 110  # many close to the limit
     samples[:, :4000] += rng.exponential(3000, 4000).astype(np.float32)
     noise = np.full(40000, 10, np.float32)
-    rejected = clip_by_noise(samples, noise, 5.0, 5).rejected.any(axis=0)
-    low, high, mean, std = samples.min(0), samples.max(0), samples.mean(0), samples.std(0)
-    screened = screen_by_noise(low, high, mean, std, noise, 5.0)
-    assert rejected.sum() > 100
-    assert not (rejected & ~screened).any()
+    statistics = samples.min(0), samples.max(0), samples.mean(0), samples.std(0), noise
+    by_noise = clip_by_noise(samples, noise, 5.0, 5)
+    candidates = clipping_candidates(*statistics, "noise-model", 5.0)
+    assert by_noise.rejected.any(axis=0).sum() > 100
+    assert not ((by_noise.rejected.any(axis=0) | by_noise.ambiguous) & ~candidates).any()
+    assert n_frames == 25 or candidates.mean() < 0.5
     by_scatter = clip_by_scatter(samples, "std", 3.0, 5).rejected.any(axis=0)
-    assert not (by_scatter & ~screen_by_scatter(low, high, mean, std, 3.0)).any()
+    assert not (by_scatter & ~clipping_candidates(*statistics, "std", 3.0)).any()
+    assert clipping_candidates(*statistics, "mad", 5.0).all()
 
 
-@pytest.mark.parametrize("sigma", [2.5, 3.0, 5.0])
-@pytest.mark.parametrize("n_frames", [2, 3, 10, 25])
-def test_the_median_leaves_those_pixels_that_lose_a_sample(n_frames, sigma):
-    rng = np.random.default_rng(n_frames)
-    samples = rng.normal(0, 10, (n_frames, 20000)).astype(np.float32)
-    samples[rng.random(samples.shape) < 0.01] += 100
-    samples[rng.random(samples.shape) < 0.001] = np.nan
-    noise = rng.uniform(8, 12, 20000).astype(np.float32)
-    result = clip_by_noise(samples, noise, sigma, 5)
-    touched = result.rejected.any(axis=0) | result.ambiguous
-    left = screen_by_median(samples, noise, sigma)
-    np.testing.assert_array_equal(left, touched)
-    assert 0 < left.sum() < left.size
-    far = (np.abs(samples) > 20).any(axis=0)
-    np.testing.assert_array_equal(screen_by_median(samples, noise, sigma, nearest=20.0), touched | far)
+@pytest.mark.parametrize("scale", ["noise-model", "std", "mad"])
+def test_pixels_with_missing_samples_are_clipping_candidates(scale):
+    missing = np.full(3, np.nan, np.float32)
+    assert clipping_candidates(missing, missing, missing, missing, np.ones(3, np.float32), scale, 5.0).all()
 
 
 @pytest.mark.parametrize("n_frames", [3, 5, 10])
@@ -124,3 +109,11 @@ def test_scatter_clip_equals_astropy(scale, sigma):
         ).mask
     assert expected.sum() > 1000
     np.testing.assert_array_equal(clip_by_scatter(samples, scale, sigma, 5).rejected, expected)
+
+
+@pytest.mark.parametrize("scale", ["std", "mad"])
+def test_scatter_clip_of_pixels_without_data_rejects_all_samples(scale):
+    nothing = np.full((4, 3), np.nan, np.float32)
+    assert clip_by_scatter(nothing, scale, 5.0, 5).rejected.all()
+    samples = np.where(np.arange(3) == 1, np.float32(np.nan), np.arange(4, dtype=np.float32)[:, None])
+    np.testing.assert_array_equal(clip_by_scatter(samples, scale, 5.0, 5).rejected, np.isnan(samples))
