@@ -34,7 +34,7 @@ STAGES = (
     (BACKGROUND, "soxspipe.stacking.background", "measure_background"),
     ("bad pixels", "soxspipe.stacking", "create_noise_map"),
     (FIGURES, "soxspipe.quality.dark", "dark_quality"),
-    (WRITING, "soxspipe.products.dark_files", "dark_files"),
+    (WRITING, "soxspipe.products.master_files", "master_file"),
     (WRITING, "soxspipe.products.product_files", "Product.add_fits"),
     (WRITING, "soxspipe.products.product_files", "Product.add_json"),
     (WRITING, "soxspipe.products.product_files", "Product.add_text"),

@@ -69,7 +69,10 @@ def _rerun(command: str, options: dict[str, Any], output: str, workers: int, ter
 
     raw = None if options["--raw"] is None else path_argument(options["--raw"], "--raw")
     product, progress = path_argument(options["--rerun"], "--rerun"), terminal.progress(command)
-    again = rerun(product, raw, output, overwrite=options["--overwrite"], workers=workers, progress=progress)
+    recipe = RECIPES[command][0].partition(":")[2]
+    again = rerun(
+        product, raw, output, recipe=recipe, overwrite=options["--overwrite"], workers=workers, progress=progress
+    )
     record = finished(again.product).record()
     if options["--json"]:
         comparison = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..exceptions import CommandLineError
@@ -13,85 +14,15 @@ from ..version import __version__
 
 __all__ = ["COMMANDS", "RECIPES", "USAGE", "USAGE_LINES", "UsageError", "parse", "path_argument", "workers_argument"]
 
-USAGE = """\
-soxspipe: from raw darks of SOXS and X-shooter to master darks that can be trusted.
-
-Usage:
-  soxspipe mdark <inputFrames>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
-                                  [--workers=N] [-q | -v...]
-  soxspipe mdark --rerun=PRODUCT [--raw=DIR] [--output=DIR] [--overwrite] [--json]
-                                 [--workers=N] [-q | -v...]
-  soxspipe dark-current <master>... [--output=DIR] [--settings=FILE] [--overwrite] [--json]
-                                    [--workers=N] [-q | -v...]
-  soxspipe simulate <directory> [--instrument=NAME] [--arm=ARM] [--kind=KIND] [--frames=N]
-                                [--exptime=S] [--ndit=N] [--shape=SIZE] [--binning=SIZE]
-                                [--start=TIME] [--seed=N] [--detector-seed=N] [--overwrite]
-                                [-q | -v...]
-  soxspipe demo [<directory>] [--overwrite] [-q | -v...]
-  soxspipe settings [--output=FILE] [--schema]
-  soxspipe (--help | --version)
-
-Commands:
-  mdark         reduce raw darks to a master dark
-  dark-current  fit the dark rate of every pixel to master darks of different exposures
-  simulate      write seeded raw darks, with a truth file
-  demo          simulate ten NIR darks of SOXS and reduce them
-  settings      print or write the default settings, ready to edit
-
-Arguments:
-  <inputFrames>  set-of-files files (.sof) and directories, each a reduction of its own, or the FITS
-                 files of one reduction
-  <master>       likewise: the master darks of a fit, at least two
-  <directory>    where simulated frames go; for the demo, the product too (soxspipe-demo)
-
-Options:
-  --output=DIR       folder of the products, made when missing (the working directory);
-                     for the command settings, a new file
-  --settings=FILE    settings that differ from the defaults
-  --rerun=PRODUCT    make a master dark again, of what its header names, and say what differs
-  --raw=DIR          where the input of a rerun is looked for, subfolders too; after it beside the
-                     product and in the working directory
-  --overwrite        replace files that are there already
-  --json             print one JSON document: product, files, qc, warnings
-  --schema           of the command settings: the JSON schema of the settings file, for editors
-  --workers=N        threads or processes for the pixels, or of several reductions one for each
-                     (2, where there are two processors)
-  -q, --quiet        errors only
-  -v, --verbose      parameters and a line for each step; -v -v also shows tracebacks
-  -h, --help         print this text
-  --version          print the version
-
-Options of simulate:
-  --instrument=NAME  SOXS or XSHOOTER (SOXS)
-  --arm=ARM          NIR, VIS, UVB or ACQ (NIR)
-  --kind=KIND        DARK or BIAS (DARK)
-  --frames=N         number of frames (10)
-  --exptime=S        exposure time of one integration, second (300)
-  --ndit=N           integrations averaged in a frame, NIR only (1)
-  --shape=SIZE       rows x columns of a raw frame, e.g. 128x128 (the whole detector)
-  --binning=SIZE     binning in y and x, CCDs only, e.g. 2x1 (1x1)
-  --start=TIME       start of the first frame, UTC (2026-03-01T10:00:00)
-  --seed=N           same seed, same pixels (20260301)
-  --detector-seed=N  with another --seed: the same detector at another time (that of --seed)
-
-Exit codes:
-  0    done
-  1    a recipe failed, of several reductions at least one, and the others are finished; or a rerun
-       has other pixels
-  2    the command line, the settings or the input was wrong, or the product is already there
-  129  terminated: its terminal was closed
-  130  interrupted
-  143  terminated
-
-Results go to standard output; log lines, progress and errors to standard error.
-"""
-
+#: The usage text, from which docopt reads the arguments.
+USAGE = Path(__file__).with_name("usage.txt").read_text(encoding="utf-8")
 #: The part of it that shows after an error.
 USAGE_LINES = USAGE.split("\n\n")[1]
 
 #: The module of each command.
 COMMANDS = {
     "mdark": "reduce",
+    "mbias": "reduce",
     "dark-current": "reduce",
     "simulate": "simulate",
     "demo": "simulate",
@@ -101,6 +32,7 @@ COMMANDS = {
 #: Commands that run a recipe: its class, and the argument that holds its input.
 RECIPES = {
     "mdark": ("soxspipe.recipes:soxs_mdark", "<inputFrames>"),
+    "mbias": ("soxspipe.recipes:soxs_mbias", "<inputFrames>"),
     "dark-current": ("soxspipe.recipes:soxs_dark_current", "<master>"),
 }
 

@@ -11,6 +11,7 @@ from ..exceptions import FrameError
 from ..fits_files.images import FitsImage
 from ..fits_files.pixel_reader import PixelReader
 from ..instruments.detectors import Window
+from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from ..stacking.frame_stack import Regions, check_regions
 from ..stacking.robust import clipped_moments
@@ -58,8 +59,8 @@ class PreparedFrames:
     pedestal : str
         What was subtracted: ``'overscan'``, ``'master bias'``, ``'overscan, master bias'`` or ``'nothing'``; in the
         last case the level of the master is pedestal + dark.
-    pedestal_e : ndarray, shape (frames,), electron
-        Level of each frame's overscan columns; NaN where the detector has none.
+    pedestals_e : ndarray, shape (frames,), electron, or None
+        Level of each frame's overscan columns; None where the detector has none.
     bias_has_pedestal : bool
         Whether the mean pedestal is that of the master bias, which was taken at another time.
     static_bad : ndarray of bool, shape (ny, nx), or None
@@ -84,7 +85,7 @@ class PreparedFrames:
         self._bias = self.common_error = self.static_bad = None
         try:
             self._reader.unpack(workers)
-            self.pedestal_e = self._measure_pedestals(frames)
+            self.pedestals_e = self._measure_pedestals(frames)
             if master_bias is not None:
                 self._bias, self.common_error = _read_bias(master_bias, frames)
             if static_map is not None:
@@ -101,23 +102,22 @@ class PreparedFrames:
         A master bias that holds the pedestal itself leaves only the frames' drift to the overscan. One made from
         frames whose overscan was subtracted leaves the whole pedestal to it.
         """
-        has_overscan = bool(np.isfinite(self.pedestal_e).all())
-        if not has_overscan:
+        if self.pedestals_e is None:
             return np.zeros(len(self.names)), "nothing" if self._bias is None else "master bias"
         if self._bias is None:
-            return self.pedestal_e, "overscan"
+            return self.pedestals_e, "overscan"
         bias_level = clipped_moments(self._bias[::4].ravel())[0]
-        self.bias_has_pedestal = abs(bias_level) > 0.5 * abs(float(self.pedestal_e.mean()))
+        self.bias_has_pedestal = abs(bias_level) > 0.5 * abs(float(self.pedestals_e.mean()))
         log.info("the master bias %s the pedestal", "holds" if self.bias_has_pedestal else "does not hold")
-        mean = self.pedestal_e.mean() if self.bias_has_pedestal else 0.0
-        return self.pedestal_e - mean, "overscan, master bias"
+        mean = self.pedestals_e.mean() if self.bias_has_pedestal else 0.0
+        return self.pedestals_e - mean, "overscan, master bias"
 
-    def _measure_pedestals(self, frames: FrameSet) -> NDArray[np.float64]:
-        """Return the clipped mean of each frame's overscan columns, electron."""
+    def _measure_pedestals(self, frames: FrameSet) -> NDArray[np.float64] | None:
+        """Return the clipped mean of each frame's overscan columns, electron; None where there are none."""
         columns = frames.geometry.overscan_columns
-        levels = np.full(len(self.names), np.nan)
         if not columns:
-            return levels
+            return None
+        levels = np.empty(len(self.names))
         ny = frames.geometry.raw_shape[0]
         for i in range(len(levels)):
             pieces = []
@@ -146,6 +146,11 @@ class PreparedFrames:
         if self._bias is not None:
             out -= self._bias[start:stop]
         return saturated
+
+    @property
+    def codes(self) -> dict[PixelCode, NDArray[np.bool_]]:
+        """Pixels of the code that the static bad-pixel map decides."""
+        return {} if self.static_bad is None else {PixelCode.STATIC: self.static_bad}
 
     def close(self) -> None:
         """Close the files."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
 from ..fits_files.checksums import file_md5
@@ -105,6 +109,17 @@ class FrameSet:
     warnings: tuple[str, ...]
 
     @property
+    def times_h(self) -> NDArray[np.float64]:
+        """Start of each frame, hour."""
+        return np.array([24.0 * frame.mjd for frame in self.frames])
+
+    @property
+    def temperatures_k(self) -> NDArray[np.float64]:
+        """Detector temperatures in the headers, kelvin; frames without one are left out."""
+        found = [frame.header.get(self.detector.temperature_keyword or "") for frame in self.frames]
+        return np.array([value for value in found if isinstance(value, (int, float)) and isfinite(value)], float)
+
+    @property
     def tag(self) -> str:
         """Tag of the raw frames with their arm."""
         return f"{self.kind.tag}_{self.arm}"
@@ -178,7 +193,7 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
         """Return the smallest number of frames for the arm of the first."""
         if not callable(self.minimum_frames):
             return self.minimum_frames
-        return self.minimum_frames(frames[0].arm) if frames else 1
+        return self.minimum_frames(frames[0].arm if frames else "")
 
     def verify_checksums(self, frames: Sequence[InputFile]) -> list[InputFile]:
         """Verify check sums, and return the frames with the sum of their data, which reveals copies of an exposure."""

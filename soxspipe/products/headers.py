@@ -60,14 +60,14 @@ def product_stem(origin: Provenance, kind: str) -> str:
     Returns
     -------
     str
-        ``<UTC of first input>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``, without EXPTIME where it differs.
+        ``<UTC of first input>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``, without EXPTIME where it differs or is 0.
     """
     utc = MJD_EPOCH + timedelta(days=origin.begin_mjd)
     utc = (utc + timedelta(milliseconds=500)).replace(microsecond=0)
     mode = origin.read_mode or "X"
     if origin.detector.mode == "binning":
         mode = f"{origin.binning[1]}x{origin.binning[0]}"
-    exposure = [] if origin.exptime_s is None else [f"{_seconds(origin.exptime_s).replace('.', '_')}S"]
+    exposure = [] if not origin.exptime_s else [f"{_seconds(origin.exptime_s).replace('.', '_')}S"]
     words = [f"{utc:%Y%m%dT%H%M%S}", origin.arm, mode, kind, *exposure, origin.instrument.name]
     return "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", word)[:LONGEST_WORD] for word in words)
 

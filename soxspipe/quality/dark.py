@@ -89,7 +89,8 @@ def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext) 
     level = measure_level(stack, good, context)
     return [
         *_levels(stack, good, level, context),
-        *noise_values(stack, noise_map, level),
+        *noise_values(stack, level),
+        measured("PULL STD", noise_map.residual_width),
         *_bias_noise(context),
         *structure_values(stack, good, context),
         _contamination(stack),

@@ -105,15 +105,13 @@ def level_variance(stack: StackResult, n_pixels: int) -> float:
     return max(model.mean_read_noise_e**2 / n_pixels, float(np.var(model.frame_level_e, ddof=1))) / stack.n_frames
 
 
-def noise_values(stack: StackResult, noise_map: NoiseMap, level: Level) -> list[QCValue]:
-    """Measure the noise of single frames and of the master, and test the errors of the master.
+def noise_values(stack: StackResult, level: Level) -> list[QCValue]:
+    """Measure the noise of single frames and of the master.
 
     Parameters
     ----------
     stack : StackResult
         The stacked frames.
-    noise_map : NoiseMap
-        Its width of the normalised residuals.
     level : Level
         The level of the good pixels.
 
@@ -131,7 +129,6 @@ def noise_values(stack: StackResult, noise_map: NoiseMap, level: Level) -> list[
         measured("RON MASTER", master),
         measured("RON MASTER RATIO", master / (read_noise / math.sqrt(n))),
         measured("FPN", math.sqrt(max(total**2 - master**2, 0.0))),
-        measured("PULL STD", noise_map.residual_width),
         *(measured("RON RAW{i}", float(value), number=i) for i, value in enumerate(amplifiers, 1)),
     ]
 

@@ -5,6 +5,7 @@ before; the modules themselves are light and leave ccdproc to the moment of stac
 """
 
 from .soxs_dark_current import soxs_dark_current
+from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark
 
-__all__ = ["soxs_dark_current", "soxs_mdark"]
+__all__ = ["soxs_dark_current", "soxs_mbias", "soxs_mdark"]

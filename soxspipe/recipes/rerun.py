@@ -1,4 +1,4 @@
-"""Repeat a reduction from the header of its product, and say what differs."""
+"""Repeat a reduction from the header of its product, and report what differs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from ..products.provenance import INSTRUMENT_TABLE
 from ..settings import ArmSettings, Settings
 from ..text import escape, format_value
 from ..yaml_files import parse_yaml
-from .base_recipe import Progress, RecipeProduct
+from .base_recipe import BaseRecipe, Progress, RecipeProduct
+from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark
 
 __all__ = ["Rerun", "rerun"]
+
+#: Recipes of raw frames, by their names.
+RAW_RECIPES: dict[str, type[BaseRecipe]] = {recipe.name: recipe for recipe in (soxs_mdark, soxs_mbias)}
 
 
 @dataclass(frozen=True)
@@ -51,25 +55,28 @@ def rerun(
     raw_dir: str | os.PathLike[str] | None = None,
     output_dir: str | os.PathLike[str] = ".",
     *,
+    recipe: str | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Rerun:
-    """Make a master dark again, of the frames, calibrations and parameters that its header names.
+    """Reduce again the frames that the header of a product names, with its calibrations and parameters.
 
     Parameters
     ----------
     product : path-like
-        A master dark that `~soxspipe.recipes.soxs_mdark` made. It is never replaced.
+        A product of `~soxspipe.recipes.soxs_mdark` or `~soxspipe.recipes.soxs_mbias`. It is never replaced.
     raw_dir : path-like, optional
-        Folder whose files, and those of its subfolders, are looked through for the input. After it come the folder of
-        the product and the working directory.
+        Folder in which the input is searched, subfolders too; then the folder of the product and the working directory
+        are searched.
     output_dir : str or path-like
-        Where the new product goes; another folder than that of the old one.
+        Folder of the new product; not that of the old one.
+    recipe : str, optional
+        Name of the recipe that must have made the product; default: the recipe that the header names.
     overwrite : bool
-        Whether a product that is there may be replaced.
+        Whether an existing file may be replaced.
     workers : int, optional
-        Processes that work on the pixels; default: two, where there are two processors.
+        Threads for the pixels; see `~soxspipe.recipes.base_recipe.Recipe`.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
 
@@ -80,48 +87,54 @@ def rerun(
     Raises
     ------
     InputError
-        When the product was not made by the recipe or is damaged, or a file of its input is not found or not the one
-        that was used: a line for each.
+        When the product was not made by the recipe or is damaged, or an input file is not found or has changed: a line
+        for each.
     """
     path = Path(product)
-    units = read_image_hdus(path)
-    header = units[0].header if units else fits.Header()
-    for keyword, expected in ((f"{RECIPE} ID", f"'{soxs_mdark.name}'"), (f"{RECIPE} RAW1 DATASUM", "a sum")):
-        value = header.get(keyword)
-        if value is None or (keyword.endswith("ID") and value != soxs_mdark.name):
-            found = "missing" if value is None else format_value(value)
-            raise FrameError(
-                f"{escape(path)}: {keyword} is {found}, expected {expected}: give a master dark of this program"
-            )
+    images = read_image_hdus(path)
+    header = images[0].header if images else fits.Header()
+    made_by = _recipe_of(header, path, recipe)
     if os.path.realpath(output_dir) == os.path.realpath(path.parent):
         raise CommandLineError(f"{output_dir}: is the folder of the product itself: choose another output folder")
-    sums = ChecksumVerifier(ErrorCollector(), strict=True)
-    sums.verify(units, escape(path))
-    sums.faults.raise_any()  # what was damaged since would pass for a difference
+    errors = ErrorCollector()
+    ChecksumVerifier(errors, strict=True).verify(images, escape(path))
+    errors.raise_any()  # later damage would pass for a difference
     entries = find_inputs(header, path, None if raw_dir is None else Path(raw_dir))
     tables = [entry.path for entry in entries if entry.tag == INSTRUMENT_TABLE]
     frames = [entry for entry in entries if entry.tag != INSTRUMENT_TABLE]
-    settings = _settings(header, path, tables)
-    new = soxs_mdark(
+    settings = _settings_of(header, made_by, path, tables)
+    new = made_by(
         frames, settings, output_dir, overwrite=overwrite, workers=workers, progress=progress
     ).produce_product()
-    planes, keywords = compare_products(units, read_image_hdus(new.path))
-    lines = tuple(f"{escape(name)}: {words or 'the same pixels'}" for name, words in planes.items())
+    planes, keywords = compare_products(images, read_image_hdus(new.path))
+    lines = tuple(f"{escape(name)}: {difference or 'the same pixels'}" for name, difference in planes.items())
     return Rerun(new, not any(planes.values()), lines, keywords)
 
 
-def _settings(header: fits.Header, path: Path, tables: Sequence[Path]) -> Settings:
-    """Return the settings that the parameters in a header stand for."""
+def _recipe_of(header: fits.Header, path: Path, name: str | None) -> type[BaseRecipe]:
+    """Return the recipe that made a product. Raises FrameError when it is another than the given one, or unknown."""
+    names = list(RAW_RECIPES) if name is None else [name]
+    for keyword, expected in ((f"{RECIPE} ID", " or ".join(map(repr, names))), (f"{RECIPE} RAW1 DATASUM", "a sum")):
+        value = header.get(keyword)
+        if value is None or (keyword.endswith("ID") and value not in names):
+            found = "missing" if value is None else format_value(value)
+            raise FrameError(
+                f"{escape(path)}: {keyword} is {found}, expected {expected}: give the main product of such a reduction"
+            )
+    return RAW_RECIPES[str(header[f"{RECIPE} ID"])]
+
+
+def _settings_of(header: fits.Header, recipe: type[BaseRecipe], path: Path, tables: Sequence[Path]) -> Settings:
+    """Return the settings of a product: the parameters of its recipe that its header states, and nothing else."""
     defaults = ArmSettings()
-    sections = {
-        key: name for name in ("soxs_mdark", "create_noise_map") for key in getattr(defaults, name).as_mapping()
-    }
+    sections = {key: name for name in recipe.sections for key in getattr(defaults, name).as_mapping()}
     lines: dict[str, list[str]] = {}
     for keyword in numbered(header, "PARAM"):
         name = str(header[f"{keyword} NAME"])
-        section = sections.get(name, "soxs_mdark").replace("_", "-")  # a name that is unknown is refused there
+        section = sections.get(name, recipe.sections[0]).replace("_", "-")  # which refuses an unknown name
         lines.setdefault(section, []).append(f"  {name}: {header.get(f'{keyword} VALUE')}\n")
     label = f"{escape(path)}: {RECIPE} PARAM"
-    mapping, faults = parse_yaml("".join(f"{section}:\n{''.join(of)}" for section, of in lines.items()), label)
+    text = "".join(f"{section}:\n{''.join(parameters)}" for section, parameters in lines.items())
+    mapping, faults = parse_yaml(text, label)
     instruments = {"instruments": {"table": tables[0].absolute()}} if tables else {}
     return Settings.from_mapping({**mapping, **instruments}, label, None, faults)

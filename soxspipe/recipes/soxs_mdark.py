@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet
-from ..pixel_codes import PixelCode
-from ..products.dark_files import dark_files, dark_frame
+from ..products.master_files import bad_pixel_map, master_file, master_frame
 from ..quality.dark import DarkContext, dark_quality
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
-from ..stacking import StackResult, clip_and_stack, create_noise_map, measure_noise
+from ..stacking import clip_and_stack, create_noise_map, measure_noise
 from .base_recipe import BaseRecipe, RecipeOutput
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["soxs_mdark"]
 
@@ -27,9 +18,8 @@ __all__ = ["soxs_mdark"]
 class soxs_mdark(BaseRecipe):
     """Combine raw darks of one exposure time and read-out into a master dark.
 
-    The frames are verified, trimmed and converted to electrons; rogue samples are clipped and the rest
-    averaged; hot, cold and noisy pixels are recorded. Hot pixels keep their measured value: the master dark
-    is there to remove it from other frames.
+    The frames are verified, trimmed and converted to electron. Outliers are clipped and the rest averaged. Hot, cold
+    and noisy pixels are recorded. Hot pixels keep their measured value: the master dark removes it from other frames.
 
     Parameters
     ----------
@@ -39,12 +29,12 @@ class soxs_mdark(BaseRecipe):
     settings : str, path-like, mapping, Settings or None
         A settings file or its contents; default: the settings that come with soxspipe.
     output_dir : str or path-like
-        Where the products go; made when it does not exist.
+        Folder of the products; made when it does not exist.
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Threads or processes that work on the pixels; default: two on Linux, one where there is one processor or where
-        memory is limited (``ulimit -v``). The pixels do not depend on their number.
+        Threads for the pixels; default: two, one where there is one processor or where memory is limited
+        (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
 
@@ -79,18 +69,17 @@ class soxs_mdark(BaseRecipe):
             )
         noise_map = create_noise_map(stack, limits, workers=self.workers)
         stack = stack.without("outlier_free_noise", "background_limited_error")
-        noise_map = noise_map.with_codes(_other_codes(stack, prepared.static_bad))
+        noise_map = noise_map.with_codes(stack.codes | prepared.codes)
         stack = stack.without("ambiguous", "saturated")
-        frame = dark_frame(stack, noise_map.codes, frames.geometry)
-        files = dark_files(frame, stack, frames, prepared, self.category)
-        metrics = dark_quality(stack, noise_map, _facts(frames, prepared, limits.hot_pixel_sigma))
-        return RecipeOutput(frame, QualityTable(metrics, _ranges(frames, settings)), files)
+        frame = master_frame(stack, noise_map.codes, frames.geometry)
+        files = [master_file(frame, stack, frames, prepared, MASTER_DARK), bad_pixel_map(frame)]
+        qc_values = dark_quality(stack, noise_map, _context(frames, prepared, limits.hot_pixel_sigma))
+        return RecipeOutput(frame, QualityTable(qc_values, _ranges(frames, settings)), files)
 
 
-def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkContext:
-    """Gather what the QC values need to know of the frames."""
+def _context(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkContext:
+    """Return the properties of the frames that their stack does not hold."""
     bin_y, bin_x = frames.binning
-    temperatures = [frame.header.get(frames.detector.temperature_keyword or "") for frame in frames.frames]
     return DarkContext(
         exptime_s=frames.dit_s,
         pedestal_removed=prepared.pedestal != "nothing",
@@ -99,11 +88,9 @@ def _facts(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Dark
         hot_sigma=hot_sigma,
         bias_error=prepared.common_error,
         pedestal_from_bias=prepared.bias_has_pedestal,
-        pedestals_e=prepared.pedestal_e if np.isfinite(prepared.pedestal_e).all() else None,
-        times_h=np.array([24.0 * frame.mjd for frame in frames.frames]),
-        temperatures_k=np.array(
-            [value for value in temperatures if isinstance(value, (int, float)) and isfinite(value)], float
-        ),
+        pedestals_e=prepared.pedestals_e,
+        times_h=frames.times_h,
+        temperatures_k=frames.temperatures_k,
         pixel_area_cm2=bin_y * bin_x * (frames.detector.pixel_size_um * 1e-4) ** 2,
         orient=frames.geometry.to_product,
     )
@@ -117,13 +104,3 @@ def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
         low, high = ranges["DARK CURRENT"]
         ranges["DARK CURRENT"] = (None if low is None else low * binned, None if high is None else high * binned)
     return ranges
-
-
-def _other_codes(stack: StackResult, static_bad: NDArray[np.bool_] | None) -> dict[int, NDArray[np.bool_]]:
-    """Return the pixels that have codes which the noise map does not know."""
-    pixels: dict[int, NDArray[np.bool_]] = {
-        PixelCode.AMBIGUOUS: stack.ambiguous,
-        PixelCode.SATURATED: stack.saturated,
-        PixelCode.NO_DATA: stack.count == 0,
-    }
-    return pixels if static_bad is None else {**pixels, PixelCode.STATIC: static_bad}

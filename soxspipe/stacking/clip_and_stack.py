@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import TooFewFramesError
 from ..parallel import map_bands, row_bands
+from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import Background, measure_background
 from .band_combiner import CombinedFrames, combine_frames
@@ -90,6 +91,15 @@ class StackResult:
     def n_rejected(self) -> int:
         """Samples that the clip rejected."""
         return len(self.rejected)
+
+    @property
+    def codes(self) -> dict[PixelCode, NDArray[np.bool_]]:
+        """Pixels of the codes that the samples themselves decide."""
+        return {
+            PixelCode.AMBIGUOUS: self.ambiguous,
+            PixelCode.SATURATED: self.saturated,
+            PixelCode.NO_DATA: self.count == 0,
+        }
 
     def without(self, *images: str) -> StackResult:
         """Return a copy in which some images are empty, to free their memory.

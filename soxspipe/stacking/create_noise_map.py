@@ -61,7 +61,7 @@ class NoiseMap:
         """The codes of the pixels that have one, wide enough for every code."""
         return self.codes[self.codes != 0].astype(np.int32)
 
-    def with_codes(self, pixels: Mapping[int, NDArray[np.bool_]]) -> NoiseMap:
+    def with_codes(self, pixels: Mapping[PixelCode, NDArray[np.bool_]]) -> NoiseMap:
         """Return a copy with further codes.
 
         Parameters

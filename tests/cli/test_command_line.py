@@ -90,15 +90,15 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no command: expected mdark, dark-current, simulate, demo, settings"),
+        ([], "no command: expected mdark, mbias, dark-current, simulate, demo, settings"),
         (["mdrak", "a.sof"], "unknown command 'mdrak': did you mean 'mdark'?"),
         (["mdark"], "mdark: an argument is missing, or one too many: expected the usage below"),
         (["mdark", "a.sof", "--sttings=x"], "unknown option '--sttings': did you mean '--settings'?"),
         (["mdark", "a.sof", "--settings"], "--settings requires argument"),
         (["mdark", "a.sof", "-q", "-v"], "mdark: an argument is missing, or one too many: expected the usage below"),
         (["mdark", "a.sof", "--arm=NIR"], "mdark: an argument is missing, or one too many: expected the usage below"),
-        (["prep", "\x1b[31m"], "unknown command 'prep': expected mdark, dark-current, simulate, demo, settings"),
-        (["\x1b[31m"], "unknown command '\\x1b[31m': expected mdark, dark-current, simulate, demo, settings"),
+        (["prep", "\x1b[31m"], "unknown command 'prep': expected mdark, mbias, dark-current, simulate, demo, settings"),
+        (["\x1b[31m"], "unknown command '\\x1b[31m': expected mdark, mbias, dark-current, simulate, demo, settings"),
     ],
 )
 def test_bad_usage_is_two_with_the_usage_on_standard_error(arguments, message, capsys):

@@ -1,4 +1,4 @@
-"""How a master dark and its bad-pixel map are laid out as files."""
+"""Layout of a master dark or master bias and of its bad-pixel map as files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from ..inputs.frame_kinds import ProductKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet
 from ..instruments.detectors import Geometry
@@ -17,11 +18,11 @@ from .headers import ProductFile, image_hdu, set_card
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
-__all__ = ["dark_files", "dark_frame"]
+__all__ = ["bad_pixel_map", "master_file", "master_frame"]
 
 
-def dark_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: Geometry) -> CCDData:
-    """Turn a stack to product orientation.
+def master_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: Geometry) -> CCDData:
+    """Return a stack in product orientation.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def dark_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: Ge
     codes : ndarray of int32, shape (ny, nx)
         Pixel codes, raw orientation.
     geometry : Geometry
-        How the pixels lie.
+        Orientation of the product.
 
     Returns
     -------
@@ -49,27 +50,27 @@ def dark_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: Ge
     )
 
 
-def dark_files(
-    frame: CCDData, stack: StackResult, frames: FrameSet, prepared: PreparedFrames, category: str
-) -> list[ProductFile]:
-    """Lay out the FITS files of a master dark: itself and its bad-pixel map.
+def master_file(
+    frame: CCDData, stack: StackResult, frames: FrameSet, prepared: PreparedFrames, product: ProductKind
+) -> ProductFile:
+    """Lay out the FITS file of a master.
 
     Parameters
     ----------
     frame : CCDData
-        The master dark, product orientation.
+        The master, product orientation.
     stack : StackResult
-        The stack that it came from.
+        Its stack.
     frames : FrameSet
         The raw frames.
     prepared : PreparedFrames
-        What was done to them.
-    category : str
-        ``ESO PRO CATG`` of the master dark, without the arm.
+        Their pedestal.
+    product : ProductKind
+        The kind of the master.
 
     Returns
     -------
-    list of ProductFile
+    ProductFile
     """
     turn = frames.geometry.to_product
     planes: dict[str, tuple[NDArray[Any], str]] = {
@@ -79,21 +80,21 @@ def dark_files(
         "NOISE": (turn(stack.noise), "electron"),
         "NCOMBINE": (turn(stack.count), ""),
     }
-    master = fits.HDUList([image_hdu(name, data, unit) for name, (data, unit) in planes.items()])
-    _describe(master[0].header, frames, prepared)
-    return [
-        ProductFile("master dark", ".fits", category, master),
-        ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", fits.HDUList([fits.PrimaryHDU(frame.flags)])),
-    ]
-
-
-def _describe(header: fits.Header, frames: FrameSet, prepared: PreparedFrames) -> None:
-    """Say in the header what the numbers rest on."""
+    hdus = fits.HDUList([image_hdu(name, data, unit) for name, (data, unit) in planes.items()])
+    header = hdus[0].header
     set_card(header, "ESO QC CONAD", frames.conad_e_per_adu, "[electron/ADU] conversion factor used")
     set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
     stated = frames.instrument.value(frames.frames[0].header, "read_noise")
     if isinstance(stated, (int, float)):
         set_card(header, "ESO QC RON HEADER", float(stated), "[electron] read noise that the raw header states")
+    level = frames.kind.noun if prepared.pedestal != "nothing" else f"pedestal + {frames.kind.noun}"
     set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "what was subtracted")
-    set_card(header, "ESO QC LEVEL", "dark" if prepared.pedestal != "nothing" else "pedestal + dark", "of FLUX")
+    set_card(header, "ESO QC LEVEL", level, "of FLUX")
     set_card(header, "ESO QC EXPOSURE", frames.dit_s, "[s] exposure that FLUX belongs to (one DIT)")
+    return ProductFile(product.noun, ".fits", product.category, hdus)
+
+
+def bad_pixel_map(frame: CCDData) -> ProductFile:
+    """Lay out the FITS file of the pixel codes of a master."""
+    hdus = fits.HDUList([fits.PrimaryHDU(frame.flags)])
+    return ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", hdus)

@@ -1,0 +1,96 @@
+"""The master bias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
+from ..inputs.prepare import PreparedFrames
+from ..products.master_files import master_file, master_frame
+from ..quality.bias import BiasContext, bias_quality
+from ..quality.table import QualityTable
+from ..stacking import clip_and_stack, create_noise_map, measure_noise
+from .base_recipe import BaseRecipe, RecipeOutput
+
+if TYPE_CHECKING:
+    from ..inputs.raw_frames import FrameSet
+    from ..settings import ArmSettings
+
+__all__ = ["soxs_mbias"]
+
+#: Reason for which biases of an infrared detector are refused.
+NO_INFRARED_BIAS = (
+    "an infrared detector is read before and after each exposure and has no bias frames: reduce its darks without a "
+    "master bias"
+)
+
+
+class soxs_mbias(BaseRecipe):
+    """Combine raw biases of one read-out mode into a master bias.
+
+    The frames are verified, trimmed and converted to electron, and the level of the overscan is subtracted where the
+    detector has one. Outliers are clipped and the rest averaged. Only CCDs have biases: those of an infrared arm are
+    refused. `~soxspipe.recipes.soxs_mdark` subtracts the product from darks.
+
+    Parameters
+    ----------
+    input_frames : str, path-like or sequence of these
+        A set-of-files file, a directory, or FITS paths: raw biases, and where wanted a static bad-pixel map.
+    settings : str, path-like, mapping, Settings or None
+        A settings file or its contents; default: the settings that come with soxspipe.
+    output_dir : str or path-like
+        Folder of the products; made when it does not exist.
+    overwrite : bool
+        Whether an older product may be replaced.
+    workers : int, optional
+        Threads for the pixels; default: two, one where there is one processor or where memory is limited
+        (``ulimit -v``). The pixels do not depend on their number.
+    progress : callable, optional
+        Called as ``progress(done, total)`` while pixels are processed.
+
+    Examples
+    --------
+    >>> from soxspipe.recipes import soxs_mbias
+    >>> product = soxs_mbias("biases.sof", output_dir="reduced").produce_product()  # doctest: +SKIP
+    >>> product.path, product.frame, product.qc                                     # doctest: +SKIP
+    """
+
+    kind = FrameKind(
+        tag="BIAS",
+        dpr_type="BIAS",
+        noun="bias",
+        exposure="zero",
+        calibrations=(STATIC_MAP,),
+        refused_modes={"read_mode": NO_INFRARED_BIAS},
+    )
+    name = "soxs_mbias"
+    product_word = "MBIAS"
+    category = MASTER_BIAS.category
+    sections = ("soxs_mbias", "create_noise_map")
+    imports = ("ccdproc",)
+
+    def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
+        """Make the master bias from verified frames."""
+        limits = settings.create_noise_map
+        with PreparedFrames(frames, self.workers) as prepared:
+            noise_model = measure_noise(prepared, settings.soxs_mbias)
+            stack = clip_and_stack(
+                prepared,
+                settings.soxs_mbias,
+                noise_model=noise_model,
+                background_box=limits.background_box,
+                workers=self.workers,
+                progress=self.progress,
+            )
+        noise_map = create_noise_map(stack, limits, workers=self.workers)
+        noise_map = noise_map.with_codes(stack.codes | prepared.codes)
+        frame = master_frame(stack, noise_map.codes, frames.geometry)
+        context = BiasContext(
+            pedestals_e=prepared.pedestals_e,
+            step_e=prepared.step_e,
+            times_h=frames.times_h,
+            temperatures_k=frames.temperatures_k,
+            orient=frames.geometry.to_product,
+        )
+        quality = QualityTable(bias_quality(stack, noise_map, context), settings.quality.ranges)
+        return RecipeOutput(frame, quality, [master_file(frame, stack, frames, prepared, MASTER_BIAS)])
