@@ -14,24 +14,27 @@ from .cli import command_line
 from .run_log import log_warning
 from .signals import STOP_SIGNALS, signals_as_exceptions
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 
-def main() -> None:
-    """Run the command line and leave the program with its exit code."""
+def run() -> int:
+    """Set the process up, run the command line and return the exit code; later signals are ignored."""
     # other threads of OpenBLAS double the time to import NumPy, and no matrix here is large
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     home = os.environ.get("HOME", "")
-    if os.path.isdir(home) and not os.access(
-        home, os.X_OK
-    ):  # of another user, as sudo may leave it: astropy would fail
+    if os.path.isdir(home) and not os.access(home, os.X_OK):  # sudo may leave another user's: astropy would fail
         del os.environ["HOME"]
     warnings.showwarning = log_warning
     with signals_as_exceptions():
         code = command_line.main()
     for number in STOP_SIGNALS:  # all is done, and the exit code is known
         signal.signal(number, signal.SIG_IGN)
-    sys.exit(code)
+    return code
+
+
+def main() -> None:
+    """Run the command line and leave the program with its exit code."""
+    sys.exit(run())
 
 
 if __name__ == "__main__":

@@ -84,14 +84,9 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Record a message; the run's log has it whatever the standard logger lets through."""
-        run_log = _current.get()
-        if run_log is not None:
-            record = logging.LogRecord(self.logger.name, level, "", 0, msg, args, None)
-            record.msg, record.args = record.getMessage(), None
-            run_log.add(record)
-            if run_log.heard:
-                return
-        super().log(level, msg, *args, **kwargs | {"stacklevel": kwargs.get("stacklevel", 1) + 1})
+        file, line, function, _ = self.logger.findCaller(stacklevel=2)
+        text = logging.LogRecord("", level, "", 0, msg, args, None).getMessage()
+        relay([logging.LogRecord(self.logger.name, level, file, line, text, None, None, function)])
 
 
 def get_logger(name: str) -> logging.LoggerAdapter[logging.Logger]:

@@ -71,7 +71,7 @@ class Round:
         said.touch()
         pid = os.fork()
         if pid == 0:
-            code: int | str | None = 99
+            code = 99
             try:
                 for signum in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(signum, signal.SIG_DFL)
@@ -82,12 +82,10 @@ class Round:
                 if largest_file is not None:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
                 sys.argv[1:] = ["mdark", str(self.folder / "darks.sof"), f"--output={self.output}", *options]
-                entry.main()
-            except SystemExit as end:
-                code = end.code
+                code = entry.run()
                 sys.stdout.flush()
             finally:
-                os._exit(int(code or 0))
+                os._exit(code)
         return pid, said
 
     def finish(self, pid: int, said: Path) -> Run:

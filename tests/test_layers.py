@@ -164,9 +164,9 @@ def test_what_every_command_imports_is_light(name):
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_are_light(option):
     code = (
-        "import sys, runpy; sys.argv = ['soxspipe', sys.argv[1]]\n"
-        "try: runpy.run_module('soxspipe', run_name='__main__')\n"
-        "finally: print(*sys.modules, file=sys.stderr)"
+        "import sys; sys.argv = ['soxspipe', sys.argv[1]]\n"
+        "from soxspipe.__main__ import run\n"
+        "run(); print(*sys.modules, file=sys.stderr)"
     )
     modules = set(python(code, option)[1].split())
     assert "soxspipe.cli.usage" in modules

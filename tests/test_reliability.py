@@ -598,14 +598,13 @@ def test_missing_home_and_caches_that_cannot_be_written(night, home):
 
 def test_a_home_that_may_not_be_entered(night):
     script = """
-    import os
-    from soxspipe.__main__ import main
+    import os, sys
+    from soxspipe.__main__ import run
     may, home = os.access, os.environ["HOME"]
     os.access = lambda path, mode: path != home and may(path, mode)
-    try:
-        main()
-    finally:
-        print("HOME" in os.environ)
+    code = run()
+    print("HOME" in os.environ)
+    sys.exit(code)
     """
     arguments = ["mdark", "raw/darks.sof", "--output=new"]
     run = process("-c", textwrap.dedent(script), *arguments, env={"HOME": str(Path("raw").absolute())})

@@ -41,7 +41,8 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Write simulated frames; for the demo, reduce them too. Return the exit code."""
-    directory = path_argument(options["<directory>"] or "soxspipe-demo", "directory")
+    given = options["<directory>"]
+    directory = "soxspipe-demo" if given is None else path_argument(given, "directory")
     if command == "simulate":
         _simulate(directory, _parameters(options), options["--overwrite"], terminal)
         return 0

@@ -8,11 +8,14 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..execution.job import JobResult, Progress, failed
 from ..signals import Terminated
 from ..text import escape
+
+if TYPE_CHECKING:
+    from ..execution.job import JobResult
+    from ..recipes.base_recipe import Progress
 
 __all__ = ["Terminal", "write_result"]
 
@@ -66,6 +69,8 @@ class Terminal:
     def show_exception(self, error: BaseException) -> int:
         """Show an exception and return its exit code."""
         if isinstance(error, Exception):
+            from ..execution.job import failed
+
             return self.show_errors(failed(error))
         self._write_marked("error", 31, "terminated" if isinstance(error, Terminated) else "interrupted")
         return error.exit_code if isinstance(error, Terminated) else 128 + signal.SIGINT
@@ -97,18 +102,17 @@ class Terminal:
 
 
 def write_result(text: str) -> None:
-    """Write a result to standard output; file names that are no valid text are written with the bytes they have."""
+    """Write a result to standard output; a file name that is no valid text is written with its bytes."""
     if sys.stdout is None:
         return
     try:
         try:
             sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
         except UnicodeEncodeError:
-            sys.stdout.buffer.write(os.fsencode(text + "\n"))
-            sys.stdout.flush()
+            sys.stdout.buffer.write(os.fsencode(f"{text}\n"))
+        sys.stdout.flush()
     except OSError as error:
-        # when Python ends it writes what is left once more: let that succeed
+        # when Python ends it flushes the stream once more: let that succeed
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # a reader who has read enough is no error

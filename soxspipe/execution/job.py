@@ -6,7 +6,7 @@ import logging
 import pkgutil
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,13 @@ from ..run_log import collect_log
 from ..signals import raise_stop_request
 
 if TYPE_CHECKING:
-    from ..recipes.base_recipe import RecipeProduct
+    from ..recipes.base_recipe import Progress, RecipeProduct
     from ..settings import Settings
 
-__all__ = ["JobResult", "Progress", "ReductionJob", "failed", "finished", "reduce"]
+__all__ = ["JobResult", "ReductionJob", "failed", "finished", "reduce"]
 
 #: Most faults of one error that are reported one by one.
 MOST_FAULTS = 20
-
-#: Called with the work done and the work in all.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

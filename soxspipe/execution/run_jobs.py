@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..exceptions import SoxspipeError
 from ..run_log import relay
-from .job import JobResult, Progress, ReductionJob, failed, reduce
+from .job import JobResult, ReductionJob, failed, reduce
+
+if TYPE_CHECKING:
+    from ..recipes.base_recipe import Progress
 
 __all__ = ["run_jobs"]
 
