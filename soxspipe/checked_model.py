@@ -133,12 +133,26 @@ def check(
     try:
         return model.model_validate(values, by_name=by_name, by_alias=not by_name)
     except ValidationError as error:
-        schema = model.model_json_schema(by_alias=not by_name)
-        order = {key: position for position, key in enumerate(values)} if isinstance(values, dict) else {}
-        faults = error.errors(include_url=False)
-        faults.sort(key=lambda fault: order.get(fault["loc"][:1] and fault["loc"][0], len(order)))
-        lines = [_fault_line(fault, schema, values, where, list(other_keys)) for fault in faults]
-    raise SettingsError(dict.fromkeys(lines))
+        fault = settings_error(error, model, values, where, by_name=by_name, other_keys=other_keys)
+    raise fault
+
+
+def settings_error(
+    error: ValidationError,
+    model: type[BaseModel],
+    values: Any,
+    where: str,
+    *,
+    by_name: bool = False,
+    other_keys: Iterable[str] = (),
+) -> SettingsError:
+    """Return the faults that pydantic found as one error; see `check`."""
+    schema = model.model_json_schema(by_alias=not by_name)
+    order = {key: position for position, key in enumerate(values)} if isinstance(values, dict) else {}
+    faults = error.errors(include_url=False)
+    faults.sort(key=lambda fault: order.get(fault["loc"][:1] and fault["loc"][0], len(order)))
+    lines = [_fault_line(fault, schema, values, where, list(other_keys)) for fault in faults]
+    return SettingsError(dict.fromkeys(lines))
 
 
 def _fault_line(fault: ErrorDetails, schema: Schema, values: Any, where: str, other_keys: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Small raw frames, packed in every way that the reader knows."""
+"""Small raw frames, compressed in every way that the reader knows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def header_of(cards: dict[str, Any]) -> fits.Header:
 
 
 def pack_lzw(data: bytes) -> bytes:
-    """Pack as compress(1) does, with literals only: a clear code now and then keeps all codes at nine bits."""
+    """Pack as compress(1) does, with literals only; clear codes keep all codes at nine bits."""
     bits = []
     for start in range(0, len(data), 248):
         codes = ([256] + [0] * 7 if start else []) + list(data[start : start + 248])
@@ -54,11 +54,11 @@ def pack_lzw(data: bytes) -> bytes:
 
 def pack_tiles(path: Path, **options: Any) -> bytes:
     """Pack the primary image into tiles, as fpack does: its keywords move to an extension."""
-    with fits.open(path, do_not_scale_image_data=True) as units:
-        tiled = fits.CompImageHDU(units[0].data, units[0].header, **options)
+    with fits.open(path, do_not_scale_image_data=True) as hdus:
+        tiled = fits.CompImageHDU(hdus[0].data, hdus[0].header, **options)
         for keyword in ("BZERO", "BSCALE", "BLANK"):
-            if keyword in units[0].header:
-                tiled.header[keyword] = units[0].header[keyword]
+            if keyword in hdus[0].header:
+                tiled.header[keyword] = hdus[0].header[keyword]
         buffer = io.BytesIO()
         fits.HDUList([fits.PrimaryHDU(), tiled]).writeto(buffer)
         return buffer.getvalue()
@@ -66,7 +66,7 @@ def pack_tiles(path: Path, **options: Any) -> bytes:
 
 @pytest.fixture
 def pack() -> Callable[..., Path]:
-    """Return a function that packs a file as ``gz``, ``Z`` or ``fz`` beside it, under another name if wanted."""
+    """Return a function that packs a file as ``gz``, ``Z`` or ``fz`` in its folder, also under another name."""
 
     def packed(path: Path, how: str, name: str | None = None, **options: Any) -> Path:
         if how == "fz":
@@ -82,7 +82,7 @@ def pack() -> Callable[..., Path]:
 
 @pytest.fixture
 def make_frame(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a raw dark: name and pixels go with each other, ``cards`` changes keywords."""
+    """Return a function that writes a raw dark; its name decides its pixels, ``cards`` changes keywords."""
 
     def make(name: str, cards: dict[str, Any] | None = None, arm: str = "NIR", data: Any = None) -> Path:
         number = int.from_bytes(name.encode()[:4], "big")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -228,9 +228,8 @@ def _master_bias(
     """Make a master bias of the same detector: mean and error, electron."""
     dark = scene.simulation
     own = dark.seed if dark.detector_seed is None else dark.detector_seed
-    detector = SimulatedDetector(
-        replace(dark, kind="BIAS", frames=scene.bias_frames, seed=dark.seed + 7919, detector_seed=own, drift_e=0.0)
-    )
+    bias = {"kind": "BIAS", "frames": scene.bias_frames, "seed": dark.seed + 7919, "detector_seed": own, "drift_e": 0.0}
+    detector = SimulatedDetector(DarkSimulation(**dict(dark) | bias))
     conad = detector.physics.conad_e_per_adu
     frames = [detector.frame(i)[inside].astype(np.float32) * np.float32(conad) for i in range(scene.bias_frames)]
     # no clip to speak of: a bias has neither exposure nor cosmic rays, and telegraph pixels are bad anyway
@@ -267,7 +266,7 @@ def scenes(quick: bool) -> list[Scene]:
         # each scene has a seed of its own: with one for all they would share detector and cosmic rays
         simulation = DarkSimulation(seed=SEED + 17 * len(made), frames=frames, **about)
         if "faint" in groups:
-            simulation = replace(simulation, hot_range_e_per_s=_faint_range(simulation))
+            simulation = DarkSimulation(**dict(simulation) | {"hot_range_e_per_s": _faint_range(simulation)})
         made.append(Scene(name.format(frames), simulation, frozenset(groups.split()), **more))
 
     for n in (3, 5, 10) if quick else (3, 5, 10, 25):

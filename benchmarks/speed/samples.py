@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from soxspipe.simulation import DarkSimulation, SimulatedDetector, simulate_darks
+from soxspipe.simulation import DarkSimulation, frame_header, simulate_darks
 
 SEED = 20260301
 #: Simulated frames that the set of a thousand is made from.
@@ -86,12 +86,11 @@ def many(data: Path) -> Sample | None:
         if shutil.disk_usage(folder).free < MANY_BYTES + SPARE_BYTES:
             return None
         print(f"making {MANY} frames", file=sys.stderr, flush=True)
-        detector = SimulatedDetector(simulation)
         rng = np.random.default_rng(SEED)
         for i, path in enumerate(paths):
             image = np.array(fits.getdata(base.frames[i % DISTINCT]), np.uint16)
             image += rng.integers(0, 3, image.shape, np.uint8) * (image < BRIGHTEST)
-            hdu = fits.PrimaryHDU(image, detector.header(i))
+            hdu = fits.PrimaryHDU(image, frame_header(simulation, i))
             hdu.add_checksum()
             hdu.writeto(path, overwrite=True)
     return Sample(str(MANY), paths)

@@ -69,7 +69,7 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
 
 def _simulate(directory: str, parameters: dict[str, Any], overwrite: bool, terminal: Terminal) -> str:
     """Write simulated frames, then the path of their set of files to standard output, and return this path."""
-    from ..simulation.simulate import DarkSimulation, simulate_darks
+    from ..simulation import DarkSimulation, simulate_darks
 
     simulation = DarkSimulation(**parameters)
     _log.info("%s", simulation)

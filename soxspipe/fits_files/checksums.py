@@ -1,4 +1,4 @@
-"""Sums over the bytes of FITS units: whether a file is still what was written."""
+"""Check sums of FITS files: whether a file still is as it was written."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ..exceptions import ErrorCollector, FrameError, InputError
 from ..parallel import map_bands, row_bands
 from ..text import escape
 from .images import FitsImage
-from .streams import Stream, changed, truncated
+from .streams import Stream, truncated
 
-__all__ = ["ChecksumVerifier", "add_up", "data_sum", "file_md5"]
+__all__ = ["ChecksumVerifier", "add_up", "checksum_text", "data_sum", "file_md5"]
 
 _CHUNK = 2**18
 _CARD = re.compile(rb"(CHECKSUM|DATASUM )= *'? *([^'/]*)")
-#: Sum of a unit, header and data, whose CHECKSUM is right: minus zero, of which there are two in this arithmetic.
+#: Sum of an HDU, header and data, with a right CHECKSUM: minus zero of ones' complement.
 _ALL_ONES = 2**32 - 1
 
 
 def add_up(data: bytes, before: int = 0) -> int:
-    """Add up bytes as FITS does: big-endian words of 32 bits in ones' complement.
+    """Return the sum of bytes as FITS defines it: big-endian words of 32 bits in ones' complement.
 
     Parameters
     ----------
     data : bytes
         Whole words.
     before : int
-        Sum of what stands before them.
+        Sum of the bytes before them.
 
     Returns
     -------
@@ -43,25 +43,54 @@ def add_up(data: bytes, before: int = 0) -> int:
     return total
 
 
-def data_sum(unit: FitsImage) -> str:
-    """Return what the data of an image add up to, as DATASUM has it.
+def checksum_text(total: int) -> str:
+    """Return the CHECKSUM of an HDU: with it the HDU adds up to minus zero (FITS standard 4.0, appendix J).
 
-    Of compressed tiles it is the sum of what was packed, where their header has that, as tiles are packed in many ways.
+    Parameters
+    ----------
+    total : int
+        Sum of the HDU while its CHECKSUM is sixteen zeros.
+
+    Returns
+    -------
+    str
+        Sixteen letters and digits.
+    """
+    columns = []
+    for byte in (_ALL_ONES - total).to_bytes(4, "big"):
+        quotient, remainder = divmod(byte, 4)
+        letters = [ord("0") + quotient] * 4
+        letters[0] += remainder
+        while not bytes(letters).isalnum():
+            for first in (0, 2):  # shift a pair away from punctuation, with the same sum
+                if not bytes(letters[first : first + 2]).isalnum():
+                    letters[first] += 1
+                    letters[first + 1] -= 1
+        columns.append(letters)
+    text = "".join(chr(letter) for row in zip(*columns, strict=True) for letter in row)
+    return text[-1] + text[:-1]
+
+
+def data_sum(image: FitsImage) -> str:
+    """Return the sum of the data of an image, as DATASUM has it.
+
+    For compressed tiles it is the sum of the data before compression, where the header has that: the same data can be
+    packed into tiles in many ways.
 
     Raises
     ------
     FrameError
         When the file is truncated or damaged, or has changed since its header was read.
     """
-    return _identity(unit, _wrong_sums([unit])[0])
+    return _data_identity(image, _add_up_file([image])[0])
 
 
-def _identity(unit: FitsImage, found: int) -> str:
-    packed = str(unit.header.get("DATASUM") or "0").strip() if unit.compression == "tiles" else "0"
-    return str(found) if packed == "0" else packed
+def _data_identity(image: FitsImage, datasum: int) -> str:
+    unpacked = str(image.header.get("DATASUM") or "0").strip() if image.compression == "tiles" else "0"
+    return str(datasum) if unpacked == "0" else unpacked
 
 
-def file_md5(units: Sequence[FitsImage]) -> str:
+def file_md5(images: Sequence[FitsImage]) -> str:
     """Return DATAMD5 of a calibration: that of its header, else the MD5 of the data of its images.
 
     Raises
@@ -69,25 +98,25 @@ def file_md5(units: Sequence[FitsImage]) -> str:
     FrameError
         When the file is truncated or damaged, or has changed since its header was read.
     """
-    stated = units[0].header.get("DATAMD5")
+    stated = images[0].header.get("DATAMD5")
     if isinstance(stated, str) and stated.strip():
         return stated.strip()
     digest = hashlib.md5(usedforsecurity=False)
-    _wrong_sums(units, digest.update)
+    _add_up_file(images, digest.update)
     return digest.hexdigest()
 
 
 class ChecksumVerifier:
-    """Compares CHECKSUM and DATASUM of input files with what their bytes add up to.
+    """Compares CHECKSUM and DATASUM of input files with the sums of their bytes.
 
     Parameters
     ----------
     faults : ErrorCollector
-        Takes what is wrong where ``strict``, and files that cannot be read.
+        Takes files that cannot be read, and wrong sums where ``strict``.
     strict : bool
         Whether a wrong sum is a fault; else it is a warning.
     workers : int
-        Threads that add up.
+        Threads.
 
     Attributes
     ----------
@@ -101,14 +130,14 @@ class ChecksumVerifier:
         self.workers = workers
         self.warnings: list[str] = []
 
-    def verify(self, units: Sequence[FitsImage], label: str) -> str:
-        """Check the units of one file that hold the given images, in one pass.
+    def verify(self, images: Sequence[FitsImage], label: str) -> str:
+        """Verify the HDUs of one file that hold the given images, in one pass.
 
-        Of a file that is compressed as a whole these are the unpacked units; of tiles the table that holds them.
+        In a file that is compressed as a whole these are the unpacked HDUs, with tiles the table that holds them.
 
         Parameters
         ----------
-        units : sequence of FitsImage
+        images : sequence of FitsImage
             Images of one file.
         label : str
             Its name, for messages.
@@ -116,52 +145,51 @@ class ChecksumVerifier:
         Returns
         -------
         str
-            See `data_sum`, of the last of these images; empty where the file cannot be read.
+            Sum of the data of the last image, see `data_sum`; empty where the file cannot be read.
         """
-        return self.verify_each([(units, label)])[0]
+        return self.verify_each([(images, label)])[0]
 
     def verify_each(self, files: Sequence[tuple[Sequence[FitsImage], str]]) -> list[str]:
-        """Do the same with several files: give what `verify` is given, and get what it returns, for each."""
+        """Verify several files: arguments and results of `verify` for each."""
 
         def add_up_one(number: int, _: int) -> tuple[int, list[str]] | InputError:
             try:
-                return _wrong_sums(files[number][0])
+                return _add_up_file(files[number][0])
             except InputError as error:
                 return error
 
-        sums = []
-        each = map_bands(add_up_one, row_bands([(0, len(files))], 1), self.workers)
-        for (units, label), result in zip(files, each, strict=True):
+        datasums = []
+        results = map_bands(add_up_one, row_bands([(0, len(files))], 1), self.workers)
+        for (images, label), result in zip(files, results, strict=True):
             if isinstance(result, InputError):
                 self.faults.take(result)
-                sums.append("")
+                datasums.append("")
                 continue
-            found, words = result
-            if words:
-                line = f"{label}: {', '.join(words)}: damaged or changed: fetch the file again, or renew its check sums"
+            datasum, wrong_sums = result
+            if wrong_sums:
+                remedy = "damaged or changed: fetch the file again, or renew its check sums"
+                line = f"{label}: {', '.join(wrong_sums)}: {remedy}"
                 if self.strict:
                     self.faults.add(FrameError, line)
                 else:
                     self.warnings.append(line)
-            sums.append(_identity(units[-1], found))
-        return sums
+            datasums.append(_data_identity(images[-1], datasum))
+        return datasums
 
 
-def _wrong_sums(units: Sequence[FitsImage], use: Callable[[bytes], object] = len) -> tuple[int, list[str]]:
-    """Add up the data of the last unit, and say of each unit what is wrong with its sums; ``use`` is given all data."""
-    path, found, position = units[0].path, 0, 0
-    words = []
-    with Stream(path) as stream:
-        if stream.fingerprint != units[0].fingerprint:
-            raise changed(path)
-        for hdu, begin, data, end in sorted({span for unit in units for span in unit.spans}):
+def _add_up_file(images: Sequence[FitsImage], use: Callable[[bytes], object] = len) -> tuple[int, list[str]]:
+    """Return the sum of the data of the last image, and a phrase for each wrong sum; ``use`` gets all data."""
+    path, datasum, position = images[0].path, 0, 0
+    wrong_sums = []
+    with Stream(path, images[0].fingerprint) as stream:
+        for hdu, begin, data, end in sorted({span for image in images for span in image.spans}):
             position += stream.skip(begin - position)
             header = stream.read(data - begin)
-            position, found = position + len(header), 0
-            while position < end and (part := stream.read(min(_CHUNK, end - position))):
-                use(part)
-                position += len(part)
-                found = add_up(part[: len(part) // 4 * 4], found)
+            position, datasum = position + len(header), 0
+            while position < end and (chunk := stream.read(min(_CHUNK, end - position))):
+                use(chunk)
+                position += len(chunk)
+                datasum = add_up(chunk[: len(chunk) // 4 * 4], datasum)
             if position < end:
                 raise truncated(path, end, position)
             stated = {
@@ -169,10 +197,11 @@ def _wrong_sums(units: Sequence[FitsImage], use: Callable[[bytes], object] = len
                 for match in _CARD.finditer(header)
                 if match.start() % 80 == 0
             }
-            of_data, of_all = stated.get("DATASUM ", ""), stated.get("CHECKSUM", "")
-            if of_data and of_data != str(found):
-                words.append(f"HDU {hdu} has DATASUM {of_data}, but its data add up to {found}")
-            elif of_all and add_up(header, found) != _ALL_ONES:
-                words.append(f"HDU {hdu} does not match its CHECKSUM" + ", but its data DATASUM" * bool(of_data))
+            stated_datasum, stated_checksum = stated.get("DATASUM ", ""), stated.get("CHECKSUM", "")
+            if stated_datasum and stated_datasum != str(datasum):
+                wrong_sums.append(f"HDU {hdu} has DATASUM {stated_datasum}, but its data add up to {datasum}")
+            elif stated_checksum and add_up(header, datasum) != _ALL_ONES:
+                data_are_right = ", but its data DATASUM" if stated_datasum else ""
+                wrong_sums.append(f"HDU {hdu} does not match its CHECKSUM{data_are_right}")
         stream.check_end()
-    return found, words
+    return datasum, wrong_sums

@@ -1,13 +1,13 @@
-"""Headers of FITS units: read with a limit, mended where they are odd, checked before they are believed."""
+"""Headers of FITS files: read with a limit, odd cards repaired, numbers checked before they are used.
+
+astropy warns of odd cards, and warnings can be silenced only for a whole process. So each card is brought into a form
+that astropy reads without a warning before it sees the header.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
 import re
-import threading
-import warnings
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
@@ -30,108 +30,94 @@ __all__ = [
     "read_header",
     "require_count",
     "scaling",
-    "suppress_fits_warnings",
+    "split_cards",
 ]
 
 BLOCK, CARD = 2880, 80
 #: More header than this in one file is refused; a raw frame has 30 kB.
 HEADER_LIMIT = 4 * 2**20
-#: Cards of one header that may be odd or continued; each costs up to a millisecond.
+#: Most odd or continued cards of one header; astropy needs up to a millisecond for each.
 ODD_LIMIT = 2000
-#: Samples as FITS stores them, by BITPIX.
+#: Types of stored samples by BITPIX.
 STORED: dict[int, np.dtype[Any]] = {
-    8: np.dtype("u1"),
-    16: np.dtype(">i2"),
-    32: np.dtype(">i4"),
-    64: np.dtype(">i8"),
-    -32: np.dtype(">f4"),
-    -64: np.dtype(">f8"),
+    bitpix: np.dtype(code)
+    for bitpix, code in {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}.items()
 }
 _MOST_AXES = 9
 
 _ASCII = bytes(code if 32 <= code < 127 else ord("?") for code in range(256))
-#: Cards that astropy reads without a word; others are looked at one by one.
+_TEXT = r"'(?P<text>(?:[^']|'')*)'"
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[DE][+-]?[0-9]+)?"
+#: Cards that astropy reads without a warning.
 _PLAIN_CARD = re.compile(
     r"(?:COMMENT |HISTORY | {8}).{72}"
     r"|(?!CONTINUE)(?:(?=[A-Z0-9_-]+ *=)[A-Z0-9_ -]{8}= |HIERARCH (?= *[A-Z0-9_-])[A-Z0-9_ -]+=)"
-    r" *(?:'(?:[^']|'')*'|[+-]?[0-9]+(?:\.[0-9]*)?(?:E[+-]?[0-9]+)?|[TF])? *(?:/.*)?"
+    rf" *(?:{_TEXT}|{_NUMBER}|[TF])? *(?:/.*)?"
 )
-#: Keywords of a tile-compressed image that tell of the table which holds it.
+_CONTINUATION = re.compile(rf"CONTINUE  {_TEXT} *(?:/.*)?")
+_ASSIGNMENT = re.compile(r" *(?P<hierarch>HIERARCH )?(?P<keyword>[A-Z0-9_ -]+)=(?P<rest>.*)", re.IGNORECASE)
+#: A card with those that continue it.
+_WHOLE_CARD = re.compile(r".{80}(?:CONTINUE.{72})*")
+
+#: Keywords of a tile-compressed image that describe the table, not the image.
 _TABLE_KEYWORD = re.compile(
     r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|T(?:FIELDS|HEAP)|T(?:TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|DIM)\d+"
     r"|CHECKSUM|DATASUM|Z(?:IMAGE|SIMPLE|TENSION|EXTEND|BLOCKED|[PG]COUNT|HECKSUM|CMPTYPE|QUANTIZ|DITHER0|MASKCMP)"
     r"|ZBLANK|Z(?:NAME|VAL|TILE)\d+"
 )
 _IMAGE_KEYWORD = re.compile(r"Z(BITPIX|NAXIS\d*|DATASUM)")
+_DEFAULT_NAME = re.compile(r"EXTNAME = *'COMPRESSED_IMAGE *'.*")
 _PRIMARY_KEYWORD = re.compile(r"SIMPLE|BITPIX|NAXIS|EXTEND|EXTNAME|CHECKSUM|DATASUM|COMMENT|HISTORY|")
-
-#: What astropy raises at a card that is none.
-_ODD = (fits.VerifyError, ValueError, TypeError, AttributeError, IndexError)
-
-# catching warnings changes the whole process: one thread at a time
-_quiet_lock = threading.RLock()
-
-
-@contextlib.contextmanager
-def suppress_fits_warnings() -> Iterator[None]:
-    """Keep what astropy has to say of odd headers and files from the user; they were checked here."""
-    with _quiet_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @functools.lru_cache(maxsize=32)
 def parse(cards: str) -> fits.Header:
     """Parse the text of a header; the result is shared by all callers and must not be changed."""
-    with suppress_fits_warnings():
-        return fits.Header.fromstring(cards)
+    return fits.Header.fromstring(cards)
 
 
-def _mended(image: str) -> str:
-    """Turn an odd card into what astropy reads in silence: as it repairs it, else a text, else a comment."""
-    with contextlib.suppress(*_ODD):
-        card = fits.Card.fromstring(image)
-        if "=" in image and card.keyword not in ("COMMENT", "HISTORY", ""):
-            value = " ".join(image[8:].split("=", 1)[-1].split())
-            for repair in (lambda: card.image, lambda: fits.Card(card.keyword, value).image):
-                with contextlib.suppress(*_ODD):
-                    if _reads_silently(repaired := str(repair())):
-                        return repaired
-    text = image.rstrip()
+def split_cards(cards: str) -> Iterator[tuple[str, str]]:
+    """Yield keyword and text of each card, together with the cards that continue it."""
+    for card in _WHOLE_CARD.findall(cards):
+        is_hierarch = card.startswith("HIERARCH ")
+        yield card[9:].partition("=")[0].strip() if is_hierarch else card[:8].rstrip(), card
+
+
+def _repair(card: str) -> str:
+    """Return an odd card as a plain one: its value as a number or text, else the card as comments."""
+    if match := _ASSIGNMENT.fullmatch(card):
+        keyword = " ".join(match["keyword"].upper().split())
+        value, rest = match["rest"].partition("/")[0].strip().upper(), match["rest"].strip()
+        if not re.fullmatch(_NUMBER, value):
+            quoted = re.match(r"'((?:[^']|'')*)", rest)
+            text = quoted[1] if quoted else rest.replace("'", "''")
+            value = f"'{text}'"
+        name = f"HIERARCH {keyword} " if match["hierarch"] or len(keyword) > 8 else f"{keyword:8}"
+        repaired = f"{f'{name}= {value}':80}"
+        is_card = len(repaired) == CARD and keyword not in ("CONTINUE", "COMMENT", "HISTORY", "HIERARCH")
+        if is_card and _PLAIN_CARD.fullmatch(repaired):
+            return repaired
+    text = card.rstrip()
     return "".join(f"COMMENT {text[start : start + 72]:72}" for start in range(0, len(text), 72))
 
 
-def _reads_silently(image: str) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            card = fits.Card.fromstring(image)
-            # a keyword with a star or a question mark would be a search when it is looked up
-            usual = re.fullmatch(r"(?!.*\.\.)[A-Za-z0-9_ +/.-]+", card.keyword) is not None
-            return usual and (card.value, card.comment) is not None and str(copy.copy(card)) == image
-        except (Warning, *_ODD):
-            return False
-
-
 def _clean(block: bytes, path: Path) -> str:
-    """Header text in which astropy finds nothing to complain about."""
+    """Return the text of a header with plain cards only."""
     text = block.translate(_ASCII).decode("ascii")
-    images = [text[start : start + CARD] for start in range(0, len(text), CARD)]
-    odd = sum(not _PLAIN_CARD.fullmatch(image) for image in images)
-    if not odd:
-        return text
+    cards, odd, is_continued = [], 0, False
+    for start in range(0, len(text), CARD):
+        card = text[start : start + CARD]
+        match = _PLAIN_CARD.fullmatch(card)
+        odd += match is None
+        if match is None and is_continued:
+            match = _CONTINUATION.fullmatch(card)
+        is_continued = match is not None and (match["text"] or "").rstrip().endswith("&")
+        cards.append(card if match else _repair(card))
     if odd > ODD_LIMIT:
         raise FrameError(
             f"{escape(path)}: {odd} odd or continued cards in its header, expected at most {ODD_LIMIT}: leave it out"
         )
-    cards: list[str] = []
-    for image in images:
-        if image.startswith("CONTINUE") and cards:
-            cards[-1] += image
-        else:
-            cards.append(image)
-    with suppress_fits_warnings():
-        return "".join(card if _PLAIN_CARD.fullmatch(card) else _mended(card) for card in cards)
+    return "".join(cards)
 
 
 def read_header(stream: Stream, first: bool, budget: int) -> tuple[str, int] | None:
@@ -140,27 +126,27 @@ def read_header(stream: Stream, first: bool, budget: int) -> tuple[str, int] | N
     Parameters
     ----------
     stream : Stream
-        The file, at the begin of a unit.
+        The file, at the start of an HDU.
     first : bool
-        Whether it is the primary's header.
+        Whether it is the header of the primary HDU.
     budget : int
         Bytes of header that may still be read from this file.
 
     Returns
     -------
     tuple of (str, int) or None
-        Text of its cards and its length in the file; None where no unit begins here.
+        Text of its cards and its length in the file; None where no HDU starts here.
 
     Raises
     ------
     FrameError
         When the header has no end, or one beyond the budget.
     """
-    begin = b"SIMPLE  =" if first else b"XTENSION="
+    start_of_header = b"SIMPLE  =" if first else b"XTENSION="
     blocks: list[bytes] = []
     while True:
         block = stream.read(BLOCK)
-        if not blocks and not block.startswith(begin):
+        if not blocks and not block.startswith(start_of_header):
             return None
         length = BLOCK * (len(blocks) + 1)
         if length > budget:
@@ -180,33 +166,37 @@ def read_header(stream: Stream, first: bool, budget: int) -> tuple[str, int] | N
         blocks.append(block)
 
 
+def _damaged(path: Path, keyword: str, value: Any, expected: str) -> FrameError:
+    found = "missing" if value is None else f"'{escape(value)}'"
+    return FrameError(f"{escape(path)}: {keyword} is {found}, expected {expected}: damaged, fetch it again")
+
+
 def require_count(header: fits.Header, keyword: str, path: Path, default: int | None = None) -> int:
-    """Look up a number that must be whole and not negative; raises FrameError."""
+    """Return a header's value that must be a whole number, not negative; raises FrameError."""
     value = header.get(keyword, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        found = "missing" if value is None else f"'{escape(value)}'"
-        raise FrameError(f"{escape(path)}: {keyword} is {found}, expected a whole number: damaged, fetch it again")
+        raise _damaged(path, keyword, value, "a whole number")
     return value
 
 
 def image_layout(header: fits.Header, path: Path, prefix: str = "") -> tuple[int, list[int]]:
-    """Look up how the samples of a unit are laid out.
+    """Return type and axes of the samples of an HDU.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
-        Header of the unit.
+        Header of the HDU.
     path : pathlib.Path
         Its file, for messages.
     prefix : str
-        ``'Z'`` for the image that a table holds in compressed tiles.
+        ``'Z'`` for the image in a table of compressed tiles.
 
     Returns
     -------
     bitpix : int
         Type of a sample.
     axes : list of int
-        Lengths of the axes, the fastest first. They may be absurd: compare them with the file's size.
+        Lengths of the axes, the fastest first. They may be absurd: compare them with the size of the file.
 
     Raises
     ------
@@ -215,11 +205,7 @@ def image_layout(header: fits.Header, path: Path, prefix: str = "") -> tuple[int
     """
     bitpix = header.get(f"{prefix}BITPIX")
     if isinstance(bitpix, (bool, float)) or bitpix not in STORED:
-        found = "missing" if bitpix is None else f"'{escape(bitpix)}'"
-        raise FrameError(
-            f"{escape(path)}: {prefix}BITPIX is {found}, expected one of "
-            f"{', '.join(map(str, STORED))}: damaged, fetch it again"
-        )
+        raise _damaged(path, f"{prefix}BITPIX", bitpix, f"one of {', '.join(map(str, STORED))}")
     count = require_count(header, f"{prefix}NAXIS", path)
     if count > _MOST_AXES:
         raise FrameError(f"{escape(path)}: {prefix}NAXIS is {count}, expected 2: not a frame, leave it out")
@@ -227,46 +213,45 @@ def image_layout(header: fits.Header, path: Path, prefix: str = "") -> tuple[int
 
 
 def scaling(header: fits.Header, path: Path) -> tuple[float, float]:
-    """Look up BSCALE and BZERO; raises FrameError where they are no numbers."""
+    """Return BSCALE and BZERO; raises FrameError where they are not numbers."""
     values = []
     for keyword, default in (("BSCALE", 1.0), ("BZERO", 0.0)):
         value: Any = header.get(keyword)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
-            raise FrameError(
-                f"{escape(path)}: {keyword} is '{escape(value)}', expected a number: damaged, fetch it again"
-            )
+            raise _damaged(path, keyword, value, "a number")
         values.append(float(value))
     return values[0], values[1]
 
 
-def merge_headers(header: fits.Header, primary: fits.Header | None, tiles: bool) -> str:
-    """Make the text of an image's header from what its file scatters over two.
+def merge_headers(cards: str, primary: str | None, tiles: bool) -> str:
+    """Return the header of an image, which a file may have in two HDUs.
 
     Parameters
     ----------
-    header : astropy.io.fits.Header
-        Header of the unit.
-    primary : astropy.io.fits.Header or None
-        Header of a primary unit without pixels, whose keywords hold for the image too.
+    cards : str
+        Text of the header of the HDU.
+    primary : str or None
+        Text of the header of a primary HDU without pixels: its keywords hold for the image too.
     tiles : bool
-        Whether the unit is a table that holds the image in compressed tiles: then the table's own keywords are
-        left out and those of the image get their names back.
+        Whether the HDU is a table of compressed tiles: then the keywords of the table are left out, and those of the
+        image get their names back.
 
     Returns
     -------
     str
         Text of the cards.
     """
-    with suppress_fits_warnings():
-        image = fits.Header([("SIMPLE", True)]) if tiles else header.copy()
-        for card in header.cards if tiles else ():
-            if renamed := _IMAGE_KEYWORD.fullmatch(card.keyword):
-                image.append((renamed[1], card.value, card.comment), end=True)
-            elif not _TABLE_KEYWORD.fullmatch(card.keyword) and card.value != "COMPRESSED_IMAGE":
-                image.append(card, end=True)
-        known = set(image)
-        for card in primary.cards if primary is not None else ():
-            if card.keyword not in known and not _PRIMARY_KEYWORD.fullmatch(card.keyword):
-                image.append(card, end=True)
-        return str(image.tostring(endcard=False, padding=False))
+    merged = [f"{'SIMPLE  =':10}{'T':>20}{'':50}"] if tiles else []
+    known = set()
+    for keyword, card in split_cards(cards):
+        if tiles and (renamed := _IMAGE_KEYWORD.fullmatch(keyword)):
+            keyword, card = renamed[1], f"{renamed[1]:8}{card[8:]}"
+        elif tiles and (_TABLE_KEYWORD.fullmatch(keyword) or _DEFAULT_NAME.fullmatch(card)):
+            continue
+        merged.append(card)
+        known.add(keyword)
+    for keyword, card in split_cards(primary or ""):
+        if keyword not in known and not _PRIMARY_KEYWORD.fullmatch(keyword):
+            merged.append(card)
+    return "".join(merged)

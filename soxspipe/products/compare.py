@@ -1,4 +1,4 @@
-"""How two products differ: in pixels, keywords and parameters."""
+"""Differences between two products: pixels, keywords and parameters."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .find_inputs import RECIPE, numbered
 
 __all__ = ["compare_products"]
 
-#: What differs between any two reductions, or tells of pixels that are compared themselves.
-_OF_A_FILE = re.compile(rf"DATE|PIPEFILE|DATAMD5|CHECKSUM|DATASUM|COMMENT|HISTORY|{RECIPE} PARAM.*|")
+#: Keywords that differ between any two reductions, or depend on the pixels, which are compared themselves.
+_NOT_COMPARED = re.compile(rf"DATE|PIPEFILE|DATAMD5|CHECKSUM|DATASUM|COMMENT|HISTORY|{RECIPE} PARAM.*|")
 
 
 def compare_products(old: Sequence[FitsImage], new: Sequence[FitsImage]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -26,12 +26,12 @@ def compare_products(old: Sequence[FitsImage], new: Sequence[FitsImage]) -> tupl
     Parameters
     ----------
     old, new : sequence of FitsImage
-        Their planes.
+        Planes of the products.
 
     Returns
     -------
     planes : dict of str to str
-        For each plane how its pixels differ; empty where they do not.
+        The difference of each plane in words; empty where its pixels are the same.
     keywords : tuple of str
         A line for each keyword of the first header, and for each parameter, that differs.
 
@@ -40,40 +40,41 @@ def compare_products(old: Sequence[FitsImage], new: Sequence[FitsImage]) -> tupl
     FrameError
         When a file is damaged.
     """
-    before, after = _facts(old[0].header), _facts(new[0].header)
+    before, after = _compared_values(old[0].header), _compared_values(new[0].header)
     keywords = tuple(
         f"{keyword}: {escape(before.get(keyword, 'missing'))}, now {escape(after.get(keyword, 'missing'))}"
         for keyword in dict.fromkeys([*before, *after])
         if before.get(keyword) != after.get(keyword)
     )
-    olds, news = ({unit.extname: unit for unit in units} for units in (old, new))
-    return {name: _plane(olds.get(name), news.get(name)) for name in dict.fromkeys([*olds, *news])}, keywords
+    old_planes, new_planes = ({image.extname: image for image in images} for images in (old, new))
+    names = dict.fromkeys([*old_planes, *new_planes])
+    return {name: _difference(old_planes.get(name), new_planes.get(name)) for name in names}, keywords
 
 
-def _facts(header: fits.Header) -> dict[str, Any]:
-    """Return what two products may differ in, by keyword; parameters by their names."""
-    facts = {keyword: header[keyword] for keyword in header if not _OF_A_FILE.fullmatch(keyword)}
+def _compared_values(header: fits.Header) -> dict[str, Any]:
+    """Return the values to compare by keyword, parameters by their names."""
+    values = {keyword: header[keyword] for keyword in header if not _NOT_COMPARED.fullmatch(keyword)}
     for keyword in numbered(header, "PARAM"):
-        facts[f"parameter {header[f'{keyword} NAME']}"] = header.get(f"{keyword} VALUE")
-    return facts
+        values[f"parameter {header[f'{keyword} NAME']}"] = header.get(f"{keyword} VALUE")
+    return values
 
 
-def _plane(old: FitsImage | None, new: FitsImage | None) -> str:
-    """Say how the pixels of two planes differ; nothing where they do not."""
+def _difference(old: FitsImage | None, new: FitsImage | None) -> str:
+    """Return the difference of two planes in words; empty where their pixels are the same."""
     if old is None or new is None:
         return f"is only in the {'new' if old is None else 'old'} product"
     if (old.shape, old.dtype) != (new.shape, new.dtype):
-        found, now = ("{2} of {1} x {0}".format(*unit.shape, unit.dtype) for unit in (old, new))
-        return f"{found}, now {now}"
+        before, now = (f"{image.dtype} of {image.shape[1]} x {image.shape[0]}" for image in (old, new))
+        return f"{before}, now {now}"
     with PixelReader([old, new]) as reader:
         first, second = (reader.read_rows(index, 0, old.shape[0]) for index in (0, 1))
-    differs = (first != second) & ~((first != first) & (second != second))
+    differs = (first != second) & ~(np.isnan(first) & np.isnan(second))
     if not differs.any():
         return ""
-    largest = np.abs(second[differs].astype(float) - first[differs].astype(float))
+    differences = np.abs(second[differs].astype(float) - first[differs].astype(float))
     unit = str(new.header.get("BUNIT") or "").strip()
-    lost = np.count_nonzero(np.isnan(largest))
+    one_sided = np.count_nonzero(np.isnan(differences))
     words = f"{np.count_nonzero(differs)} of {differs.size} pixels differ"
-    if lost < largest.size:
-        words += f", by at most {np.nanmax(largest):g} {unit}".rstrip()
-    return words + (f", {lost} have a value in one of them alone" if lost else "")
+    if one_sided < differences.size:
+        words += f", by at most {np.nanmax(differences):g} {unit}".rstrip()
+    return words + (f", {one_sided} have a value in one of them alone" if one_sided else "")

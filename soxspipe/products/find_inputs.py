@@ -1,9 +1,8 @@
-"""What a product was made of: the input that its header tells of, found again."""
+"""The input files of a product, found again by what its header holds."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -22,13 +21,13 @@ from .provenance import INSTRUMENT_TABLE, text_md5
 
 __all__ = ["RECIPE", "find_inputs", "numbered"]
 
-#: What the keywords that tell how a product was made begin with.
+#: Beginning of the keywords that record how a product was made.
 RECIPE = "ESO PRO REC1"
-_PACKED = re.compile(r"\.(gz|z|fz)$", re.IGNORECASE)
+_COMPRESSED = re.compile(r"\.(gz|z|fz)$", re.IGNORECASE)
 
 
 def numbered(header: fits.Header, kind: str) -> Iterator[str]:
-    """Yield the beginnings of numbered keywords, e.g. ``ESO PRO REC1 RAW1``, as far as there are any."""
+    """Yield the beginnings of numbered keywords that a header has, e.g. ``ESO PRO REC1 RAW1``."""
     number = 1
     while f"{RECIPE} {kind}{number} NAME" in header:
         yield f"{RECIPE} {kind}{number}"
@@ -36,8 +35,8 @@ def numbered(header: fits.Header, kind: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """An input file, as the header of a product tells of it."""
+class _InputRecord:
+    """An input file in the header of a product: its name without the ending of a compressed file, and its sum."""
 
     where: str
     name: str
@@ -49,41 +48,41 @@ class _Wanted:
         return self.where.startswith("RAW")
 
     def content_of(self, path: Path) -> str:
-        """Tell a file's content as the header does."""
+        """Return the sum of a file, as the header has it."""
         if self.is_raw:
             return data_sum(read_first_image(path))
         if self.category == INSTRUMENT_TABLE:
             return text_md5(path)
-        return file_md5(read_image_hdus(path) or [read_first_image(path)])  # which refuses a file without an image
+        return file_md5(read_image_hdus(path) or [read_first_image(path)])  # refuses a file without an image
 
 
-def _wanted(header: fits.Header) -> list[_Wanted]:
-    """List the input files that a header names, without what packed them."""
+def _records(header: fits.Header) -> list[_InputRecord]:
+    """Return the input files in a header."""
     return [
-        _Wanted(
+        _InputRecord(
             keyword.removeprefix(f"{RECIPE} "),
-            _PACKED.sub("", str(header[f"{keyword} NAME"])),
+            _COMPRESSED.sub("", str(header[f"{keyword} NAME"])),
             str(header.get(f"{keyword} CATG")),
-            str(header.get(f"{keyword} {content}")),
+            str(header.get(f"{keyword} {sum_keyword}")),
         )
-        for kind, content in (("RAW", "DATASUM"), ("CAL", "DATAMD5"))
+        for kind, sum_keyword in (("RAW", "DATASUM"), ("CAL", "DATAMD5"))
         for keyword in numbered(header, kind)
     ]
 
 
 def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[SofEntry]:
-    """Find the files that a product was made of, by their names and contents.
+    """Find the input files of a product, by their names and contents.
 
-    A raw frame that has another name now is found by its content alone, where its header tells that.
+    A renamed raw frame is found by its content alone, where its header has DATASUM.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
         Header of the product.
     path : pathlib.Path
-        The product, beside which they may lie, as they may in the working directory.
+        The product. Its folder is searched, and the working directory.
     raw_dir : pathlib.Path or None
-        A folder to look through before, with all below it.
+        A folder to search before, with its subfolders.
 
     Returns
     -------
@@ -93,56 +92,57 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
     Raises
     ------
     InputError
-        With a line for each that is not there, or not what it was.
+        With a line for each file that is not found, or has other contents.
     """
     if raw_dir is not None and not raw_dir.is_dir():
         raise CommandLineError(f"{escape(raw_dir)}: is no folder, expected one that holds the input of {path.name}")
-    wanted = _wanted(header)
-    names = {file.name for file in wanted}
     folders = sorted(Path(folder) for folder, _, _ in os.walk(raw_dir)) if raw_dir is not None else []
-    places = [*folders, path.parent, Path()]
-    found: dict[str, list[Path]] = {}
-    for place in places:
-        for entry in sorted(os.listdir(place)):
-            name = _PACKED.sub("", card_text(os.fsencode(entry).decode("utf-8", "replace")))
-            if name in names:
-                found.setdefault(name, []).append(place / entry)
-    searched = " or ".join([*[escape(raw_dir)] * (raw_dir is not None), "the folders of product and work"])
-    stated: dict[str, list[Path]] = {}
-
-    def renamed(file: _Wanted) -> Iterator[Path]:
-        if file.is_raw:
-            if not stated:
-                stated.update(_by_content(places))
-            yield from stated.get(file.content, ())
-
+    files = [folder / name for folder in [*folders, path.parent, Path()] for name in sorted(os.listdir(folder))]
+    searched = "the folders of product and work"
+    if raw_dir is not None:
+        searched = f"{escape(raw_dir)} or {searched}"
+    by_name: dict[str, list[Path]] = {}
+    for file in files:
+        name = card_text(os.fsencode(file.name).decode("utf-8", "replace"))
+        by_name.setdefault(_COMPRESSED.sub("", name), []).append(file)
+    by_datasum: dict[str, list[Path]] = {}
     faults = ErrorCollector()
     entries: list[SofEntry] = []
-    for file in wanted:
-        others: list[str] = []
-        for candidate in itertools.chain(found.get(file.name, ()), renamed(file)):
-            try:
-                content = file.content_of(candidate)
-            except InputError as error:
-                others += error.faults
-                continue
-            if content == file.content:
-                entries.append(SofEntry(candidate, file.category, f"{file.where} of {escape(path.name)}"))
-                break
-            others.append(f"{escape(candidate)} holds other data ({content}, expected {file.content})")
+    for record in _records(header):
+        found, reasons = _find(record, by_name.get(record.name, []))
+        if found is None and record.is_raw:
+            by_datasum = by_datasum or _by_datasum(files)
+            found, more_reasons = _find(record, by_datasum.get(record.content, []))
+            reasons += more_reasons
+        if found is not None:
+            entries.append(SofEntry(found, record.category, f"{record.where} of {escape(path.name)}"))
         else:
-            reason = "; ".join(dict.fromkeys(others)) or f"is not in {searched}"
-            faults.add(FrameError, f"{file.where} {escape(file.name)}: {reason}: give its folder with --raw")
+            reason = "; ".join(dict.fromkeys(reasons)) or f"is not in {searched}"
+            faults.add(FrameError, f"{record.where} {escape(record.name)}: {reason}: give its folder with --raw")
     faults.raise_any()
     return entries
 
 
-def _by_content(places: Sequence[Path]) -> dict[str, list[Path]]:
-    """List frames by what their headers say that their data add up to."""
-    found: dict[str, list[Path]] = {}
-    for path in (
-        place / entry for place in places for entry in sorted(os.listdir(place)) if FITS_NAME.fullmatch(entry)
-    ):
-        with contextlib.suppress(InputError):
-            found.setdefault(str(read_first_image(path).header.get("DATASUM")), []).append(path)
-    return found
+def _find(record: _InputRecord, candidates: Sequence[Path]) -> tuple[Path | None, list[str]]:
+    """Return the first candidate with the recorded content, and what the candidates before it are."""
+    reasons: list[str] = []
+    for candidate in candidates:
+        try:
+            content = record.content_of(candidate)
+        except InputError as error:
+            reasons += error.faults
+            continue
+        if content == record.content:
+            return candidate, reasons
+        reasons.append(f"{escape(candidate)} holds other data ({content}, expected {record.content})")
+    return None, reasons
+
+
+def _by_datasum(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return frames by the DATASUM of their headers."""
+    by_datasum: dict[str, list[Path]] = {}
+    for path in files:
+        if FITS_NAME.fullmatch(path.name):
+            with contextlib.suppress(InputError):
+                by_datasum.setdefault(str(read_first_image(path).header.get("DATASUM")), []).append(path)
+    return by_datasum

@@ -27,11 +27,11 @@ def master_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: 
     Parameters
     ----------
     stack : StackResult
-        The stack, raw orientation.
+        Stack in raw orientation.
     codes : ndarray of int32, shape (ny, nx)
-        Pixel codes, raw orientation.
+        Pixel codes in raw orientation.
     geometry : Geometry
-        Orientation of the product.
+        Orientation of the pixels.
 
     Returns
     -------
@@ -53,32 +53,32 @@ def master_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: 
 def master_file(
     frame: CCDData, stack: StackResult, frames: FrameSet, prepared: PreparedFrames, product: ProductKind
 ) -> ProductFile:
-    """Lay out the FITS file of a master.
+    """Return the FITS file of a master.
 
     Parameters
     ----------
     frame : CCDData
-        The master, product orientation.
+        Master in product orientation.
     stack : StackResult
         Its stack.
     frames : FrameSet
-        The raw frames.
+        Its raw frames.
     prepared : PreparedFrames
-        Their pedestal.
+        The same frames, with the subtracted pedestal.
     product : ProductKind
-        The kind of the master.
+        Kind of the master.
 
     Returns
     -------
     ProductFile
     """
-    turn = frames.geometry.to_product
+    to_product = frames.geometry.to_product
     planes: dict[str, tuple[NDArray[Any], str]] = {
         "FLUX": (frame.data, "electron"),
         "QUAL": (frame.flags, ""),
         "ERRS": (frame.uncertainty.array, "electron"),
-        "NOISE": (turn(stack.noise), "electron"),
-        "NCOMBINE": (turn(stack.count), ""),
+        "NOISE": (to_product(stack.noise), "electron"),
+        "NCOMBINE": (to_product(stack.count), ""),
     }
     hdus = fits.HDUList([image_hdu(name, data, unit) for name, (data, unit) in planes.items()])
     header = hdus[0].header
@@ -95,6 +95,6 @@ def master_file(
 
 
 def bad_pixel_map(frame: CCDData) -> ProductFile:
-    """Lay out the FITS file of the pixel codes of a master."""
+    """Return the FITS file of the pixel codes of a master."""
     hdus = fits.HDUList([fits.PrimaryHDU(frame.flags)])
     return ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", hdus)

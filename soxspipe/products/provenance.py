@@ -1,4 +1,4 @@
-"""What a product was made from, as its name and header tell it."""
+"""Provenance of a product: its input, for its name and header."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ INSTRUMENT_TABLE = "INSTRUMENT_TABLE"
 
 
 def text_md5(path: Path) -> str:
-    """Return the MD5 of a file of text; raises SettingsError where it cannot be read."""
+    """Return the MD5 of a text file; raises SettingsError where it cannot be read."""
     return hashlib.md5(read_yaml_text(path).encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a product was made from.
+    """Provenance of a product.
 
     Attributes
     ----------
     instrument : Instrument
-        Its instrument.
+        Instrument.
     detector : Detector
-        Its detector.
+        Detector.
     binning : tuple of int
-        In y and x.
+        Binning in y and x.
     read_mode : str or None
         Read-out mode.
     names : tuple of str
-        Names of the input files, by time.
+        Names of the input files in order of time.
     category : str
         Their ``ESO PRO CATG``, or tag.
     header : astropy.io.fits.Header
-        Header of the first.
+        Header of the first input file.
     ancestor : str
         Name in the archive, or of the file, of the first raw frame.
     technique : str
@@ -55,9 +55,9 @@ class Provenance:
     exptime_s : float or None
         Exposure time of all raw frames, second; None where they differ in it.
     calibrations : tuple of CalibrationFile
-        Calibrations that were used.
+        Used calibrations.
     datasums : tuple of str
-        What the data of each raw frame add up to, as DATASUM has it; none of other input.
+        Sum of the data of each raw frame, as DATASUM has it; empty for other input.
     """
 
     instrument: Instrument
@@ -76,7 +76,7 @@ class Provenance:
     datasums: tuple[str, ...] = ()
 
     def with_table(self, path: Path) -> Provenance:
-        """Return a copy that tells of an instrument table too; raises SettingsError where it cannot be read."""
+        """Return a copy with an instrument table; raises SettingsError where it cannot be read."""
         table = CalibrationFile(path, path.name, INSTRUMENT_TABLE, {}, text_md5(path), "the settings")
         return replace(self, calibrations=(*self.calibrations, table))
 

@@ -207,7 +207,7 @@ class Recipe(ABC, Generic[InputsT]):
                     if file is output.files[0]:
                         add_qc(header, output.qc)
                     file.hdus[0].header.extend(header, end=True)
-                product.add_fits(output.files, self.workers)
+                product.add_fits(output.files)
                 output.frame.header = output.files[0].hdus[0].header
                 product.add_json(
                     "qc",

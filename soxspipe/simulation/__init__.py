@@ -1,6 +1,8 @@
-"""Seeded detectors and raw frames, with their truth."""
+"""Simulated detectors and raw frames with seeds, and their truth."""
 
+from .detector import SimulatedDetector
+from .headers import frame_header
 from .parameters import KINDS, DarkSimulation
-from .simulate import SimulatedDarks, SimulatedDetector, simulate_darks
+from .simulate import SimulatedDarks, simulate_darks
 
-__all__ = ["KINDS", "DarkSimulation", "SimulatedDarks", "SimulatedDetector", "simulate_darks"]
+__all__ = ["KINDS", "DarkSimulation", "SimulatedDarks", "SimulatedDetector", "frame_header", "simulate_darks"]

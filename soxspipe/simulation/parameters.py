@@ -1,24 +1,24 @@
-"""What to simulate: the parameters of `soxspipe.simulation`, checked, and what is realistic for each arm."""
+"""Parameters of `soxspipe.simulation`, checked, and the realistic values for each arm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from numbers import Integral, Real
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, ValidationError, field_validator
+
+from ..checked_model import CheckedModel, settings_error
 from ..exceptions import SettingsError
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, shipped_instruments
 
 __all__ = ["KINDS", "DarkSimulation"]
 
-
-# What the instrument tables do not say. Shares of bad pixels as in X-shooter's static maps. The cosmic rays hit
+# What the instrument tables do not hold. Fractions of bad pixels as in X-shooter's static maps. The cosmic rays hit
 # 3e-4 of the NIR pixels in 300 s and 3e-3 of the VIS pixels in an hour (docs/method), and leave the charge of a
-# muon in HgCdTe and in silicon of the depth given.
+# muon in HgCdTe and in silicon of the given depth.
 _INFRARED = {
     "pedestal_e": 460.0, "read_noise_spread": 0.05, "channel_e": 12.0, "column_e": 4.0, "row_noise_e": 2.0,
     "glow_e": 40.0, "drift_e": 5.0, "hot_fraction": 4e-3, "cold_fraction": 5e-4, "dead_fraction": 5e-4,
@@ -36,19 +36,24 @@ _STRUCTURE = ("channel_e", "column_e", "row_noise_e", "glow_e")
 _DARK_CURRENT = {"UVB": 6e-5, "VIS": 3e-4, "NIR": 6e-3}
 #: Kinds of frames.
 KINDS = ("DARK", "BIAS")
-_CHOICES = {"kind": KINDS, "cosmic_shape": ("tracks", "pixels")}
-# smallest and largest value of a number, of both in a pair; of numbers not named here 0 and 1e6
-_LIMITS: dict[str, tuple[float, float]] = {
-    "frames": (1, 9999), "ndit": (1, 9999), "shape": (32, 16384), "binning": (1, 8), "seed": (0, 2**63),
-    "detector_seed": (0, 2**63), "pedestal_e": (1, 1e6), "conad_e_per_adu": (1e-3, 1e3),
-    "read_noise_spread": (0, 1), "hot_fraction": (0, 0.2), "cold_fraction": (0, 0.2), "dead_fraction": (0, 0.2),
-    "telegraph_fraction": (0, 0.2), "telegraph_duty": (0, 1), "hot_range_e_per_s": (1e-9, 1e9),
-    "cosmic_range_e": (1e-3, 1e9), "hot_blocks": (0, 1000), "bad_columns": (0, 1000), "cosmic_rays_per_cm2_s": (0, 100),
-}  # fmt: skip
+
+Count = Annotated[int, Field(ge=1, le=9999)]
+Seed = Annotated[int, Field(ge=0, le=2**63)]
+Side = Annotated[int, Field(ge=32, le=16384)]
+BinningFactor = Annotated[int, Field(ge=1, le=8)]
+Clusters = Annotated[int, Field(ge=0, le=1000)]
+Number = Annotated[float, Field(ge=0, le=1e6)]
+Fraction = Annotated[float, Field(ge=0, le=0.2)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=1e-9, le=1e9)]
+Charge = Annotated[float, Field(ge=1e-3, le=1e9)]
 
 
-@dataclass(frozen=True)
-class DarkSimulation:
+def _pair(default: tuple[Any, Any] | None, numbers: str) -> Any:
+    return Field(default, strict=False, json_schema_extra={"expected": f"a pair of {numbers}"})
+
+
+class DarkSimulation(CheckedModel):
     """What to simulate; None stands for the realistic value of the arm.
 
     Raises
@@ -59,48 +64,64 @@ class DarkSimulation:
 
     instrument: str = "SOXS"  #: SOXS or XSHOOTER.
     arm: str = "NIR"  #: NIR, VIS or ACQ of SOXS; UVB, VIS or NIR of X-shooter.
-    kind: str = "DARK"  #: DARK, or BIAS (not NIR): no exposure at all, whatever `exptime_s`.
-    frames: int = 10  #: Number of frames.
-    exptime_s: float = 300.0  #: Exposure time of one integration (DIT), second.
-    ndit: int = 1  #: Integrations that a frame is the average of; 1 but for NIR.
-    shape: tuple[int, int] | None = None  #: Rows and columns of a raw frame as read; None: the detector's.
-    binning: tuple[int, int] = (1, 1)  #: In y and x, not for NIR; a pixel gathers the dark of all it bins.
+    kind: Literal["DARK", "BIAS"] = "DARK"  #: DARK, or BIAS (not NIR): no exposure at all, with any `exptime_s`.
+    frames: Count = 10  #: Number of frames.
+    exptime_s: Number = 300.0  #: Exposure time of one integration (DIT), second.
+    ndit: Count = 1  #: Integrations that a frame is the average of; only NIR has more than 1.
+    #: Rows and columns of a raw frame; None: those of the detector.
+    shape: tuple[Side, Side] | None = _pair(None, "whole numbers from 32 to 16384")
+    #: In y and x, not for NIR; dark current adds up.
+    binning: tuple[BinningFactor, BinningFactor] = _pair((1, 1), "whole numbers from 1 to 8")
     start: str = "2026-03-01T10:00:00.000"  #: Start of the first frame, UTC, ISO 8601.
-    seed: int = 20260301  #: Seed of the frames: same simulation, same bytes.
-    detector_seed: int | None = None  #: Seed of the detector: fixed pattern, bad pixels; None is `seed`.
-    structure: bool = True  #: False: no channels, columns, row noise, glow, save those given a value.
-    pedestal_e: float | None = None  #: Bias level, electron.
-    read_noise_e: float | None = None  #: Read noise of one integration, electron.
-    read_noise_spread: float | None = None  #: Relative scatter of the read noise between pixels.
-    dark_current_e_per_s: float | None = None  #: Dark current of an unbinned pixel, electron/s.
-    channel_e: float | None = None  #: Scatter of the pedestals of amplifiers, electron.
-    column_e: float | None = None  #: Scatter of an amplifier's columns (H2RG: odd, even), electron.
-    row_noise_e: float | None = None  #: Noise that a row's pixels share, 1/f from row to row, electron.
-    glow_e: float | None = None  #: Amplifier light in the brightest corner, electron per DIT at any DIT.
-    drift_e: float | None = None  #: Scatter of the levels of whole frames, electron.
-    hot_fraction: float | None = None  #: Share of pixels whose excess grows with time.
-    cold_fraction: float | None = None  #: Share of pixels that lie below their neighbours.
-    dead_fraction: float | None = None  #: Share of pixels that are blind, at a low level of their own.
-    telegraph_fraction: float | None = None  #: Share of pixels that switch between two levels.
-    telegraph_duty: tuple[float, float] = (0.2, 0.8)  #: Range of the share of time that they spend on the upper one.
+    seed: Seed = 20260301  #: Seed of the frames: the same simulation gives the same bytes.
+    detector_seed: Seed | None = None  #: Seed of the detector (fixed pattern, bad pixels); None is `seed`.
+    structure: bool = True  #: False: no channels, columns, row noise or glow, except those with a value.
+    pedestal_e: Annotated[float, Field(ge=1, le=1e6)] | None = None  #: Bias level, electron.
+    read_noise_e: Number | None = None  #: Read noise of one integration, electron.
+    read_noise_spread: Probability | None = None  #: Relative scatter of the read noise between pixels.
+    dark_current_e_per_s: Number | None = None  #: Dark current of an unbinned pixel, electron/s.
+    channel_e: Number | None = None  #: Scatter of the pedestals of amplifiers, electron.
+    column_e: Number | None = None  #: Scatter of the columns of an amplifier (H2RG: odd, even), electron.
+    row_noise_e: Number | None = None  #: Noise common to the pixels of a row, 1/f from row to row, electron.
+    glow_e: Number | None = None  #: Amplifier glow in the brightest corner, electron per DIT of any length.
+    drift_e: Number | None = None  #: Scatter of the levels of frames, electron.
+    hot_fraction: Fraction | None = None  #: Fraction of pixels with an excess that grows with time.
+    cold_fraction: Fraction | None = None  #: Fraction of pixels below their neighbours.
+    dead_fraction: Fraction | None = None  #: Fraction of pixels without response, at a low level.
+    telegraph_fraction: Fraction | None = None  #: Fraction of pixels that switch between two levels.
+    #: Range of the time fraction on the upper level.
+    telegraph_duty: tuple[Probability, Probability] = _pair((0.2, 0.8), "numbers from 0 to 1")
     #: Range of the log-uniform excess of hot pixels, electron/s. None: from three sigma of a ten-frame master
     #: to the ceiling of the converter in one DIT; give a range to see one detector at several DITs.
-    hot_range_e_per_s: tuple[float, float] | None = None
-    hot_blocks: int = 0  #: Clusters of 9 x 9 pixels to make hot, each with one excess of that range.
-    bad_columns: int = 0  #: Columns to make hot, each with one excess of that range.
-    cosmic_rays_per_cm2_s: float | None = None  #: Rate of cosmic rays, 1/(cm2 s).
-    cosmic_shape: str = "tracks"  #: tracks, or pixels: a ray leaves all its charge in one pixel.
-    cosmic_range_e: tuple[float, float] | None = None  #: Range of a log-uniform charge for pixels, electron.
-    conad_e_per_adu: float | None = None  #: Conversion factor, electron/ADU.
+    hot_range_e_per_s: tuple[Rate, Rate] | None = _pair(None, "numbers from 1e-9 to 1e9")
+    hot_blocks: Clusters = 0  #: Hot clusters of 9 x 9 pixels, each with one excess of that range.
+    bad_columns: Clusters = 0  #: Hot columns, each with one excess of that range.
+    #: Rate of cosmic rays, 1/(cm2 s).
+    cosmic_rays_per_cm2_s: Annotated[float, Field(ge=0, le=100)] | None = None
+    cosmic_shape: Literal["tracks", "pixels"] = "tracks"  #: tracks, or pixels: all charge of a ray in one pixel.
+    #: Range of a log-uniform charge for pixels, electron.
+    cosmic_range_e: tuple[Charge, Charge] | None = _pair(None, "numbers from 1e-3 to 1e9")
+    #: Conversion factor, electron/ADU.
+    conad_e_per_adu: Annotated[float, Field(ge=1e-3, le=1e3)] | None = None
     quantise: bool = True  #: False: float32 ADU, neither rounded nor clipped.
 
-    def __post_init__(self) -> None:
-        faults = [fault for field in fields(self) if (fault := _fault(field, getattr(self, field.name)))]
-        if faults or (faults := list(self._misfits())):
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise settings_error(error, type(self), values, "simulation", by_name=True) from None
+        if faults := list(self._misfits()):
             raise SettingsError(f"simulation: {fault}" for fault in faults)
 
+    @field_validator("telegraph_duty", "hot_range_e_per_s", "cosmic_range_e")
+    @classmethod
+    def _is_ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError("a pair of numbers, the smaller one first")
+        return value
+
     def _misfits(self) -> Iterator[str]:
-        """Yield what does not fit the arm, once each parameter is sound by itself."""
+        """Yield the parameters that do not fit the arm, once each parameter is valid by itself."""
         arms = [(table.name, arm) for table in shipped_instruments() for arm in table.detectors]
         if (self.instrument, self.arm) not in arms:
             known = ", ".join(" ".join(pair) for pair in arms)
@@ -112,7 +133,7 @@ class DarkSimulation:
             yield f"start is {self.start!r}, expected a date and time such as 2026-03-01T10:00:00.000"
         if self.is_ccd and self.ndit != 1:
             yield f"ndit is {self.ndit}, expected 1: only NIR frames are averages"
-        if not self.is_ccd and (self.kind == "BIAS" or tuple(self.binning) != (1, 1)):
+        if not self.is_ccd and (self.kind == "BIAS" or self.binning != (1, 1)):
             yield "NIR has neither bias frames nor binning, expected kind DARK and binning (1, 1)"
         physics = self.physics()
         if physics.pedestal_e >= physics.ceiling_adu * physics.conad_e_per_adu:
@@ -134,7 +155,7 @@ class DarkSimulation:
         return self.detector.mode == "binning"
 
     def physics(self) -> SimpleNamespace:
-        """Settle every value of the detector: the one given, else the realistic one.
+        """Return every value of the detector: the given one, else the realistic one.
 
         Returns
         -------
@@ -150,7 +171,7 @@ class DarkSimulation:
             "read_noise_e": detector.read_noise_e,
             "dark_current_e_per_s": _DARK_CURRENT[self.arm] if dark_current is None else dark_current,
             "conad_e_per_adu": detector.conad_e_per_adu,
-            "exposure_s": 0.0 if self.kind == "BIAS" else float(self.exptime_s),
+            "exposure_s": 0.0 if self.kind == "BIAS" else self.exptime_s,
             "ceiling_adu": 65535.0 if saturation is None else saturation,
         }
         given = {name: value for name in values if (value := getattr(self, name, None)) is not None}
@@ -169,29 +190,3 @@ class DarkSimulation:
         """Return the archive's name for a frame, with another sign for its colons."""
         stamp = self.start_of(index).isoformat(timespec="milliseconds").replace(":", colon)
         return f"{'SOXS' if self.instrument == 'SOXS' else 'XSHOO'}.{stamp}.fits"
-
-
-def _fault(field: Field[Any], value: Any) -> str | None:
-    """Say what is wrong with a parameter by itself; the annotation of its field says what it must be."""
-    name, kind = field.name, str(field.type)
-    if value is None and "None" in kind:
-        return None
-    if kind == "bool":
-        return None if isinstance(value, bool) else f"{name} is {value!r}, expected True or False"
-    if kind == "str":
-        choices = _CHOICES.get(name, ("a text",))
-        good = isinstance(value, str) and (name not in _CHOICES or value in choices)
-        return None if good else f"{name} is {value!r}, expected {' or '.join(choices)}"
-    low, high = _LIMITS.get(name, (0, 1e6))
-    pair, whole = "tuple" in kind, "int" in kind
-    number: Any = Integral if whole else Real
-    numbers: tuple[Any, ...] = tuple(value) if pair and isinstance(value, tuple | list) else (value,)
-    sound = all(isinstance(n, number) and type(n) is not bool and low <= n <= high for n in numbers)
-    if (
-        sound
-        and len(numbers) == 1 + pair
-        and not (name.endswith(("range_e", "range_e_per_s", "duty")) and numbers[0] > numbers[1])
-    ):
-        return None
-    words = f"{'a pair of' if pair else 'a'} {'whole ' * whole}number{'s' * pair}"
-    return f"{name} is {value!r}, expected {words} from {low:g} to {high:g}"

@@ -527,7 +527,7 @@ def test_settings_writes_a_new_file_only(here, capsys):
     assert command_line.main(["settings", "--output=new/my.yaml"]) == 2
     assert capsys.readouterr() == (
         "",
-        "soxspipe: error: new/my.yaml: is already there: choose another name or remove it\n",
+        "soxspipe: error: new/my.yaml: exists already and was left alone: choose another name or remove it\n",
     )
     assert Path("new/my.yaml").read_text() == "mine"
 

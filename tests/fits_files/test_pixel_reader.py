@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import os
@@ -13,9 +12,10 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import FrameError, ProductError
-from soxspipe.fits_files import images as units_module
+from soxspipe.fits_files import images as images_module
 from soxspipe.fits_files import pixel_reader as reader_module
-from soxspipe.fits_files.pixel_reader import FitsImage, PixelReader, read_first_image, read_image_hdus, same_pixels
+from soxspipe.fits_files.images import FitsImage, read_first_image, read_image_hdus
+from soxspipe.fits_files.pixel_reader import PixelReader, same_pixels
 from soxspipe.parallel import map_bands, row_bands
 from soxspipe.text import escape
 
@@ -35,9 +35,9 @@ def padded(data: bytes) -> bytes:
     return data + b"\0" * (-len(data) % 2880)
 
 
-def whole(unit: FitsImage) -> np.ndarray:
-    with PixelReader([unit]) as reader:
-        return reader.read_rows(0, 0, unit.shape[0])
+def pixels_of(image: FitsImage) -> np.ndarray:
+    with PixelReader([image]) as reader:
+        return reader.read_rows(0, 0, image.shape[0])
 
 
 # ---- what samples mean
@@ -67,25 +67,23 @@ def whole(unit: FitsImage) -> np.ndarray:
 def test_samples_are_read_as_fits_means_them(tmp_path, bitpix, more, stored, expected, dtype):
     path = tmp_path / "a.fits"
     path.write_bytes(block(primary(bitpix, (3, 2), *more)) + padded(bytes.fromhex(stored)))
-    unit = read_first_image(path)
-    assert (unit.hdu, unit.shape, unit.bitpix, unit.offset, unit.compression) == (0, (2, 3), bitpix, 2880, "")
-    assert unit.dtype == np.dtype(dtype)
-    values = whole(unit)
+    image = read_first_image(path)
+    assert (image.hdu, image.shape, image.bitpix, image.offset, image.compression) == (0, (2, 3), bitpix, 2880, "")
+    assert image.dtype == np.dtype(dtype)
+    values = pixels_of(image)
     assert values.dtype == np.dtype(dtype)
     assert values.dtype.isnative
     assert values.flags.writeable
     np.testing.assert_array_equal(values, np.array(expected, dtype).reshape(2, 3))
 
 
-def test_bands_and_columns_are_parts_of_the_whole(make_frame):
+def test_bands_are_parts_of_the_image(make_frame):
     path = make_frame("a.fits")
     expected = fits.getdata(path)
     with PixelReader([read_first_image(path)]) as reader:
         bands = [reader.read_rows(0, start, min(start + 7, 40)) for start in range(0, 40, 7)]
         np.testing.assert_array_equal(np.concatenate(bands), expected)
-        columns = reader.read_rows(0, 3, 9, slice(5, 20))
-        np.testing.assert_array_equal(columns, expected[3:9, 5:20])
-        assert columns.dtype == np.uint16
+        assert bands[0].dtype == np.uint16
         assert reader.read_rows(0, 5, 5).shape == (0, 48)
         with pytest.raises(ValueError, match=r"rows 30:41 of .*a\.fits, which has 40"):
             reader.read_rows(0, 30, 41)
@@ -105,15 +103,15 @@ def test_bands_and_columns_are_parts_of_the_whole(make_frame):
         ("fz", "b.fits", "tiles"),
     ],
 )
-def test_compression_is_told_by_content_and_leaves_the_file_alone(make_frame, pack, how, name, kind):
+def test_the_content_decides_on_the_compression_and_the_file_stays_as_it_is(make_frame, pack, how, name, kind):
     plain = make_frame("a.fits", {"ESO INS TEMP217 VAL": 40.1})
     path = pack(plain, how, name)
     before = path.read_bytes(), path.stat().st_mtime_ns
-    unit = read_first_image(path)
-    assert (unit.compression, unit.shape, unit.dtype) == (kind, (40, 48), np.uint16)
+    image = read_first_image(path)
+    assert (image.compression, image.shape, image.dtype) == (kind, (40, 48), np.uint16)
     for keyword in ("INSTRUME", "EXPTIME", "ESO SEQ ARM", "ESO INS TEMP217 VAL", "NAXIS1", "BITPIX", "BZERO"):
-        assert unit.header[keyword] == fits.getval(plain, keyword)
-    with PixelReader([unit]) as reader:
+        assert image.header[keyword] == fits.getval(plain, keyword)
+    with PixelReader([image]) as reader:
         np.testing.assert_array_equal(reader.read_rows(0, 11, 29), fits.getdata(plain)[11:29])
         np.testing.assert_array_equal(reader.read_rows(0, 0, 40), fits.getdata(plain))
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
@@ -130,19 +128,19 @@ def test_compression_is_told_by_content_and_leaves_the_file_alone(make_frame, pa
 )
 def test_tiles_of_any_kind_and_shape(make_frame, pack, options, monkeypatch):
     plain = make_frame("a.fits")
-    np.testing.assert_array_equal(whole(read_first_image(pack(plain, "fz", **options))), fits.getdata(plain))
+    np.testing.assert_array_equal(pixels_of(read_first_image(pack(plain, "fz", **options))), fits.getdata(plain))
 
 
 def test_tiles_of_floats_and_of_integers_with_blanks(tmp_path, make_frame, pack):
     floats = np.random.default_rng(1).normal(0, 5, (40, 48)).astype(np.float32)
     path = pack(make_frame("f.fits", data=floats), "fz", compression_type="GZIP_1", quantize_level=0)
-    np.testing.assert_array_equal(whole(read_first_image(path)), floats)
+    np.testing.assert_array_equal(pixels_of(read_first_image(path)), floats)
 
     header = fits.Header({"BLANK": -32768})
     blanks = np.arange(40 * 48, dtype=np.int16).reshape(40, 48)
     blanks[3, 4] = -32768
     fits.PrimaryHDU(blanks, header).writeto(tmp_path / "i.fits")
-    values = whole(read_first_image(pack(tmp_path / "i.fits", "fz")))
+    values = pixels_of(read_first_image(pack(tmp_path / "i.fits", "fz")))
     assert values.dtype == np.float32
     assert np.isnan(values[3, 4])
     assert np.isnan(values).sum() == 1
@@ -159,23 +157,23 @@ def test_primary_keywords_hold_for_an_image_in_an_extension(tmp_path):
     fits.HDUList([first, image]).writeto(tmp_path / "a.fits")
     fits.HDUList([first, fits.CompImageHDU(data, image.header)]).writeto(tmp_path / "b.fits")
     for name in ("a.fits", "b.fits"):
-        unit = read_first_image(tmp_path / name)
-        assert (unit.hdu, unit.extname) == (1, "CHIP")
-        assert (unit.header["INSTRUME"], unit.header["ESO SEQ ARM"], unit.header["EXPTIME"]) == ("SOXS", "NIR", 2.0)
-        np.testing.assert_array_equal(whole(unit), data)
+        image = read_first_image(tmp_path / name)
+        assert (image.hdu, image.extname) == (1, "CHIP")
+        assert (image.header["INSTRUME"], image.header["ESO SEQ ARM"], image.header["EXPTIME"]) == ("SOXS", "NIR", 2.0)
+        np.testing.assert_array_equal(pixels_of(image), data)
 
 
-def test_units_of_a_product(tmp_path, pack):
+def test_images_of_a_product(tmp_path, pack):
     planes = [fits.PrimaryHDU(np.ones((4, 5), np.float32), fits.Header({"EXTNAME": "FLUX", "BUNIT": "electron"}))]
     planes += [fits.ImageHDU(np.full((4, 5), 7, np.int32), name="QUAL"), fits.BinTableHDU(name="TABLE")]
     planes += [fits.ImageHDU(np.full((4, 5), 0.5, np.float32), name="ERRS"), fits.ImageHDU(np.ones((2, 2, 2)))]
     path = tmp_path / "a.fits"
     fits.HDUList(planes).writeto(path)
     for file in (path, pack(path, "gz"), pack(path, "Z")):
-        units = read_image_hdus(file)
-        assert [(unit.hdu, unit.extname) for unit in units] == [(0, "FLUX"), (1, "QUAL"), (3, "ERRS")]
-        assert "BUNIT" not in units[1].header
-        with PixelReader(units) as reader:
+        images = read_image_hdus(file)
+        assert [(image.hdu, image.extname) for image in images] == [(0, "FLUX"), (1, "QUAL"), (3, "ERRS")]
+        assert "BUNIT" not in images[1].header
+        with PixelReader(images) as reader:
             values = [reader.read_rows(i, 1, 3) for i in (2, 0, 1)]
         assert [(value.dtype, value[0, 0]) for value in values] == [("f4", 0.5), ("f4", 1.0), ("i4", 7)]
         assert len(read_image_hdus(file, limit=1)) == 1
@@ -183,17 +181,15 @@ def test_units_of_a_product(tmp_path, pack):
 
 def test_compressed_frames_are_unpacked_once_into_one_nameless_file(make_frame, pack, tmp_path, monkeypatch):
     plain = [make_frame(f"{name}.fits") for name in "abc"]
-    units = [read_first_image(pack(path, how)) for path, how in zip(plain, ("gz", "Z", "fz"), strict=True)]
+    images = [read_first_image(pack(path, how)) for path, how in zip(plain, ("gz", "Z", "fz"), strict=True)]
     folder = tmp_path / "temporary"
     folder.mkdir()
     unpacked = []
-    for name in ("_unpack_stream", "_unpack_tiles"):
+    for name in ("_unpacked_stream", "unpacked_tiles"):
         original = getattr(reader_module, name)
-        monkeypatch.setattr(
-            reader_module, name, lambda unit, write, do=original: (unpacked.append(unit.path), do(unit, write))
-        )
+        monkeypatch.setattr(reader_module, name, lambda image, do=original: unpacked.append(image.path) or do(image))
     descriptors = len(os.listdir("/dev/fd"))
-    with PixelReader(units, temporary_folder=folder) as reader:
+    with PixelReader(images, temporary_folder=folder) as reader:
         for start in range(0, 40, 5):
             for i, path in enumerate(plain):
                 np.testing.assert_array_equal(
@@ -201,7 +197,7 @@ def test_compressed_frames_are_unpacked_once_into_one_nameless_file(make_frame, 
                 )
         assert list(folder.iterdir()) == []
         assert len(os.listdir("/dev/fd")) == descriptors + 1
-    assert sorted(unpacked) == sorted(unit.path for unit in units)
+    assert sorted(unpacked) == sorted(image.path for image in images)
     assert len(os.listdir("/dev/fd")) == descriptors
 
 
@@ -220,18 +216,17 @@ def test_five_hundred_frames_with_64_descriptors(make_frame):
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_threads_share_a_reader(make_frame, pack, monkeypatch):
-    monkeypatch.setattr(reader_module, "_most_open", lambda: 2)
+def test_threads_share_a_reader(make_frame, pack):
     plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdefgh")]
-    units = [read_first_image(pack(path, "gz") if i % 3 else path) for i, path in enumerate(plain)]
+    images = [read_first_image(pack(path, "gz") if i % 3 else path) for i, path in enumerate(plain)]
 
     def read(seed: int, _: int) -> set[tuple[int, int]]:
         random = np.random.default_rng(seed)
         pairs = [(int(random.integers(8)), int(random.integers(39))) for _ in range(100)]
         return {(i, int(value)) for i, start in pairs for value in np.unique(reader.read_rows(i, start, start + 2))}
 
-    with PixelReader(units) as reader:
-        reader.read_rows(1, 0, 1)  # unpacked here; the others by whichever thread reads them first
+    with PixelReader(images) as reader:
+        reader.read_rows(1, 0, 1)  # unpacked here; the others by the thread that reads them first
         seen = map_bands(read, [(seed, seed + 1) for seed in range(12)], 3)
         np.testing.assert_array_equal(reader.read_rows(1, 3, 5), fits.getdata(plain[1])[3:5])
     assert set().union(*seen) == {(i, i) for i in range(8)}
@@ -239,7 +234,7 @@ def test_threads_share_a_reader(make_frame, pack, monkeypatch):
 
 def test_several_threads_unpack_each_image_once(make_frame, pack, tmp_path, monkeypatch):
     plain = [make_frame(f"{name}.fits", data=np.full((40, 30), i, np.int16)) for i, name in enumerate("abcdef")]
-    units = [
+    images = [
         read_first_image(pack(path, how)) for path, how in zip(plain[:5], ("gz", "Z", "fz", "gz", "fz"), strict=True)
     ]
     done = tmp_path / "done"
@@ -251,7 +246,7 @@ def test_several_threads_unpack_each_image_once(make_frame, pack, tmp_path, monk
         unpack(self, index)
 
     monkeypatch.setattr(PixelReader, "_unpack", unpacking)
-    with PixelReader([*units, read_first_image(plain[5])]) as reader:
+    with PixelReader([*images, read_first_image(plain[5])]) as reader:
         reader.read_rows(3, 0, 1)
         reader.unpack(3)
         levels = map_bands(lambda i, _: reader.read_rows(i, 0, 40).mean(), row_bands([(0, 6)], 1), 3)
@@ -259,11 +254,11 @@ def test_several_threads_unpack_each_image_once(make_frame, pack, tmp_path, monk
     assert sorted(done.read_text().split()) == list("01234")
 
 
-def test_a_unit_can_be_sent_to_another_process(make_frame):
-    unit = read_first_image(make_frame("a.fits"))
-    copy = pickle.loads(pickle.dumps(unit))
-    assert copy == unit
-    np.testing.assert_array_equal(whole(copy), whole(unit))
+def test_an_image_can_be_sent_to_another_process(make_frame):
+    image = read_first_image(make_frame("a.fits"))
+    copy = pickle.loads(pickle.dumps(image))
+    assert copy == image
+    np.testing.assert_array_equal(pixels_of(copy), pixels_of(image))
     assert copy.header["ESO SEQ ARM"] == "NIR"
 
 
@@ -300,7 +295,7 @@ def image_of(bitpix, axes, *more):
         (block(primary(8, ())), "holds no two-dimensional image"),
         (block(primary(16, (3, 2), *["HISTORY"] * 100_000)), "more than 4194304 bytes of header"),
         (block(primary(16, (3, 2), *["A = x"] * 2500)) + b"\0" * 2880, "2500 odd or continued cards in its header"),
-        (block(primary(8, ())) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 300, "more than 256 units"),
+        (block(primary(8, ())) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 300, "more than 256 HDUs"),
         (gzip.compress(image_of(16, (10**6, 10**6))), "promises 2000000004480 bytes of pixels, expected at most"),
     ],
 )
@@ -315,7 +310,7 @@ def test_refused_by_the_header(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
-def test_bytes_that_are_missing_are_told(make_frame):
+def test_missing_bytes_are_counted(make_frame):
     path = make_frame("a.fits")
     size = path.stat().st_size
     for missing in (1, 500, 3000):
@@ -324,7 +319,7 @@ def test_bytes_that_are_missing_are_told(make_frame):
             read_first_image(path)
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+def test_files_that_are_not_regular_are_refused_at_once(tmp_path):
     (tmp_path / "x.fits").mkdir()
     os.mkfifo(tmp_path / "y.fits")
     (tmp_path / "l.fits").symlink_to("nowhere")
@@ -379,7 +374,26 @@ def test_a_bomb_in_a_tile_is_not_unpacked(make_frame, pack, monkeypatch, kind, m
     path.write_bytes(bomb_in_a_tile(path.read_bytes(), member * members))
     monkeypatch.setattr(gzip, "decompress", lambda _: pytest.fail("unpacked"))
     with pytest.raises(FrameError, match=r"damaged \(a tile of 1920 pixels unpacks to \d+ bytes or more\)"):
-        whole(read_first_image(path))
+        pixels_of(read_first_image(path))
+
+
+def test_a_tile_that_would_overflow_the_memory_of_the_decoder_is_refused(make_frame, pack):
+    path = pack(make_frame("a.fits"), "fz", compression_type="HCOMPRESS_1", tile_shape=(40, 48))
+    tiled = path.read_bytes()
+    at = tiled.index(b"\xdd\x99") + 2
+    path.write_bytes(tiled[:at] + (4000).to_bytes(4, "big") + tiled[at + 4 :])
+    with pytest.raises(FrameError, match=r"damaged \(a tile of 1920 pixels unpacks to 4000 x 4[08]\)"):
+        pixels_of(read_first_image(path))
+
+
+@pytest.mark.parametrize("rows", [0, -1])
+def test_tiles_without_rows_are_refused(make_frame, pack, rows):
+    path = pack(make_frame("a.fits"), "fz")
+    tiled = path.read_bytes()
+    at = tiled.index(b"ZTILE2  =")
+    path.write_bytes(tiled[:at] + f"ZTILE2  = {rows:>20}".encode() + tiled[at + 30 :])
+    with pytest.raises(FrameError, match=r"damaged \(tiles have the shape"):
+        pixels_of(read_first_image(path))
 
 
 # ---- files that are refused when their pixels are read
@@ -393,8 +407,8 @@ def test_truncated_or_damaged_under_compression(make_frame, pack, how):
     cut = {"gz": len(packed) // 2, "Z": len(packed) // 2}.get(how)
     content = packed[:cut] if cut else packed[:9000] + bytes(200) + packed[9200:]
     path.write_bytes(content)
-    unit = read_first_image(path)
-    with pytest.raises(FrameError) as caught, PixelReader([unit]) as reader:
+    image = read_first_image(path)
+    with pytest.raises(FrameError) as caught, PixelReader([image]) as reader:
         reader.read_rows(0, 0, 1)
     assert str(path) in str(caught.value)
     assert ("are missing" if cut else "damaged") in str(caught.value)
@@ -405,7 +419,7 @@ def test_the_last_bytes_count_too(make_frame, pack, how):
     path = pack(make_frame("a.fits"), how)
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(FrameError, match=r"a\.fits\.(gz|Z): (damaged or cut off at its end|truncated)"):
-        whole(read_first_image(path))
+        pixels_of(read_first_image(path))
 
 
 def test_a_wrong_check_sum_of_gzip_is_noticed(make_frame, pack):
@@ -414,7 +428,7 @@ def test_a_wrong_check_sum_of_gzip_is_noticed(make_frame, pack):
     content[-7] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(FrameError, match=r"a\.fits\.gz: damaged \(CRC check failed"):
-        whole(read_first_image(path))
+        pixels_of(read_first_image(path))
 
 
 def test_without_the_program_gzip(make_frame, pack, monkeypatch, tmp_path):
@@ -430,13 +444,13 @@ def test_without_the_program_gzip(make_frame, pack, monkeypatch, tmp_path):
 def test_a_file_that_changes_is_refused(make_frame, pack, how):
     path = make_frame("a.fits")
     path = path if how == "plain" else pack(path, how)
-    unit = read_first_image(path)
-    with PixelReader([unit]) as reader:
+    image = read_first_image(path)
+    with PixelReader([image]) as reader:
         os.utime(path, ns=(1, 1))
         with pytest.raises(FrameError, match=f"{path.name}: changed while it was read: start again"):
             reader.read_rows(0, 0, 1)
     path.unlink()
-    with PixelReader([unit]) as reader, pytest.raises(FrameError, match="cannot be read"):
+    with PixelReader([image]) as reader, pytest.raises(FrameError, match="cannot be read"):
         reader.read_rows(0, 0, 1)
 
 
@@ -450,36 +464,37 @@ def test_a_file_that_shrinks_while_it_is_open_is_refused(make_frame):
 
 
 @pytest.mark.parametrize("how", ["gz", "fz"])
-def test_no_room_to_unpack_is_the_machines_fault(make_frame, pack, tmp_path, monkeypatch, how):
-    unit = read_first_image(pack(make_frame("a.fits"), how))
+def test_no_room_to_unpack_is_the_fault_of_the_machine(make_frame, pack, tmp_path, how):
+    image = read_first_image(pack(make_frame("a.fits"), how))
 
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "pwrite", full)
-    with PixelReader([unit], temporary_folder=tmp_path) as reader, pytest.raises(ProductError) as caught:
-        reader.read_rows(0, 0, 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with PixelReader([image], temporary_folder=tmp_path) as reader, pytest.raises(ProductError) as caught:
+            reader.read_rows(0, 0, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.exit_code == 1
-    assert str(caught.value).startswith(f"{tmp_path}: cannot unpack a.fits.{how} there (No space left on device; ")
-    with PixelReader([unit], temporary_folder=tmp_path / "none") as reader, pytest.raises(ProductError, match="none: "):
+    assert str(caught.value).startswith(f"{tmp_path}: cannot unpack a.fits.{how} there (File too large; it needs 3840 ")
+    with (
+        PixelReader([image], temporary_folder=tmp_path / "none") as reader,
+        pytest.raises(ProductError, match="none: "),
+    ):
         reader.read_rows(0, 0, 1)
 
 
-def test_a_bomb_is_unpacked_no_further_than_it_promised(tmp_path, monkeypatch):
+def test_a_bomb_is_unpacked_no_further_than_it_promised(tmp_path):
     path = tmp_path / "a.fits.gz"
     path.write_bytes(gzip.compress(image_of(16, (3, 2)) + b"\0" * 5_000_000))
-    written = []
     with PixelReader([read_first_image(path)]) as reader:
-        pwrite = os.pwrite
-        monkeypatch.setattr(os, "pwrite", lambda *a: written.append(len(a[1])) or pwrite(*a))
         reader.read_rows(0, 0, 2)
-    assert sum(written) == 12
+        assert os.fstat(reader._unpacked_file.fileno()).st_size == 12
 
 
 # ---- headers
 
 
-def test_odd_headers_are_survived_in_silence(tmp_path):
+def test_odd_cards_are_read_without_a_warning(tmp_path):
     cards = [
         "OBJECT  = '<script>alert(1)</script>'",
         "LONG    = 'one &'",
@@ -516,16 +531,16 @@ def test_odd_headers_are_survived_in_silence(tmp_path):
     assert header["LATIN"] == "caf?"
     assert header["EXPTIME"] == 300.0
     assert "no card at all, but words" in str(header["COMMENT"])
-    # everything in it can be looked up, copied and written without a warning
+    # without a warning (they are errors here) everything in it can be looked up, copied and written
     copy = header.copy()
     assert [copy[card.keyword] for card in copy.cards if card.keyword].count(6) == 0
     assert fits.Header.fromstring(copy.tostring()) == copy
 
 
-def test_a_header_is_shared_while_it_is_in_use_and_light_otherwise(make_frame):
-    unit = read_first_image(make_frame("a.fits"))
-    assert unit.header is unit.header
-    assert isinstance(unit.cards, str)
+def test_a_header_is_parsed_once_and_stored_as_text(make_frame):
+    image = read_first_image(make_frame("a.fits"))
+    assert image.header is image.header
+    assert isinstance(image.cards, str)
 
 
 def test_a_frame_with_ten_thousand_plain_cards(tmp_path):
@@ -535,8 +550,8 @@ def test_a_frame_with_ten_thousand_plain_cards(tmp_path):
     assert read_first_image(path).header["ESO A9999"] == 9999
 
 
-def test_limits_are_for_a_file_not_a_unit(tmp_path, monkeypatch):
-    monkeypatch.setattr(units_module, "HEADER_LIMIT", 3 * 2880)
+def test_limits_are_for_a_file_not_an_hdu(tmp_path, monkeypatch):
+    monkeypatch.setattr(images_module, "HEADER_LIMIT", 3 * 2880)
     path = tmp_path / "a.fits"
     path.write_bytes(image_of(16, (3, 2)) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 2)
     assert read_first_image(path).shape == (2, 3)
@@ -545,7 +560,7 @@ def test_limits_are_for_a_file_not_a_unit(tmp_path, monkeypatch):
         read_first_image(path)
 
 
-def test_printable():
+def test_escape():
     assert escape("Größe 光 x.fits") == "Größe 光 x.fits"
     assert escape("a\x1b[31m\n\r\t\x00") == r"a\x1b[31m\n\r\t\x00"
     assert escape("\u202e\udcff\u2028\xa0") == r"\u202e\udcff\u2028\xa0"
@@ -581,7 +596,7 @@ def test_inputs_are_opened_read_only(make_frame, pack, monkeypatch):
         os, "open", lambda path, flag, *a, **k: flags.append((path, flag)) or opened(path, flag, *a, **k)
     )
     for path in paths:
-        whole(read_first_image(path))
+        pixels_of(read_first_image(path))
     assert all(flag & (os.O_WRONLY | os.O_RDWR) == 0 for path, flag in flags if Path(path) in paths)
     assert {Path(path) for path, _ in flags} >= set(paths)
     assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]

@@ -1,7 +1,7 @@
 """Give hostile bytes to a target for some minutes: ``python -m tests.fuzz sof --minutes=10``.
 
-With atheris installed its coverage guides what is tried next; without it inputs are mutated at random. An input
-that breaks a rule, takes more than `SECONDS` or more than `MEGABYTES` ends the run and is kept in the folder
+With atheris installed the coverage of the code guides the mutations; without it they are random. An input
+that breaks a rule, or takes more than `SECONDS` or `MEGABYTES`, ends the run and is kept in the folder
 of the corpus, ``crash-...``.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--corpus", type=Path, default=Path(tempfile.gettempdir(), "soxspipe-fuzz"))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--random", action="store_true", help="do without atheris")
+    parser.add_argument("--random", action="store_true", help="without atheris")
     options = parser.parse_args()
     faulthandler.enable()
     logging.getLogger("soxspipe").addHandler(logging.NullHandler())
@@ -81,7 +81,7 @@ def main() -> None:
         def check(data: bytes) -> None:
             targets.check(options.target, data, Path(folder))
 
-        for data in inputs:  # whatever is imported late is imported now
+        for data in inputs:  # late imports happen now
             check(data)
         if atheris is None or options.random:
             used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -95,7 +95,7 @@ def main() -> None:
             rng = random.Random(seed)
             return mutated(data, rng)[:largest] if rng.random() < 0.5 else atheris.Mutate(data, largest)
 
-        # code that counts its own steps is many times slower
+        # instrumented code is many times slower
         flags = [
             f"-timeout={10 * SECONDS}",
             f"-rss_limit_mb={MEGABYTES}",

@@ -1,4 +1,4 @@
-"""Inputs that are nearly right: what random bytes never reach."""
+"""Valid inputs with faults: random bytes would be refused at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 __all__ = ["mutated"]
 
 CARD, BLOCK = 80, 2880
-#: Keywords that decide how a file is read, or what a frame is taken for.
+#: Keywords that decide how a file is read, or how a frame is classified.
 KEYWORDS = """
 SIMPLE BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 EXTEND XTENSION PCOUNT GCOUNT BSCALE BZERO BLANK EXTNAME TFIELDS TFORM1
 TTYPE1 THEAP ZIMAGE ZCMPTYPE ZBITPIX ZNAXIS ZNAXIS1 ZNAXIS2 ZTILE1 ZTILE2 ZNAME1 ZVAL1 ZQUANTIZ ZSCALE ZZERO ZBLANK

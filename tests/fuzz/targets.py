@@ -1,4 +1,4 @@
-"""What hostile bytes are given to, and what must hold whatever they are."""
+"""Targets for hostile bytes, and the rules that hold for all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from astropy.io import fits
 
 from soxspipe.cli import command_line
 from soxspipe.exceptions import SoxspipeError
-from soxspipe.fits_files.pixel_reader import PixelReader, read_image_hdus
+from soxspipe.fits_files.images import read_image_hdus
+from soxspipe.fits_files.pixel_reader import PixelReader
 from soxspipe.inputs.raw_frames import collect_frames
 from soxspipe.inputs.set_of_files import list_files, parse_sof
 from soxspipe.instruments import keywords
@@ -28,9 +29,9 @@ from tests.raw_frames import CARDS, header_of, pack_lzw
 __all__ = ["TARGETS", "check", "frame", "reduced", "seeds", "tiled"]
 
 SHAPE = 40, 48
-#: No fault that a user is told is longer.
+#: No fault in a message is longer.
 LONGEST_FAULT = 50_000
-#: What stands in seeds where an input might be executed, and shows in an audit where it is.
+#: In seeds where an input might be executed: an audit finds it then.
 CANARY = "c4n4ry"
 
 
@@ -46,8 +47,8 @@ def frame(number: int = 0, **cards: Any) -> bytes:
 
 def tiled(number: int = 0, **options: Any) -> bytes:
     """Return a raw dark in compressed tiles."""
-    with fits.open(io.BytesIO(frame(number)), do_not_scale_image_data=True) as units:
-        image = fits.CompImageHDU(units[0].data, units[0].header, **options)
+    with fits.open(io.BytesIO(frame(number)), do_not_scale_image_data=True) as hdus:
+        image = fits.CompImageHDU(hdus[0].data, hdus[0].header, **options)
         image.header["BZERO"], image.header["BSCALE"] = 32768, 1
         file = io.BytesIO()
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(file)
@@ -64,7 +65,7 @@ def product() -> bytes:
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Let our own errors pass, whose lines must be short, and harmless on a terminal."""
+    """Let errors of soxspipe pass; their lines must be short, and harmless on a terminal."""
     try:
         yield
     except SoxspipeError as error:
@@ -106,7 +107,7 @@ def header(data: bytes, folder: Path) -> None:
 
 
 def packed(data: bytes, folder: Path) -> None:
-    """Unpack a file: the first byte says what is packed around the others."""
+    """Unpack a file: the first byte is the compression of the others."""
     wrap = {ord("g"): gzip.compress, ord("z"): pack_lzw}.get(data[0] if data else 0)
     path = folder / "x.fits.any"
     path.write_bytes(wrap(data[1:]) if wrap and data[1:] else data[1:])
@@ -115,21 +116,21 @@ def packed(data: bytes, folder: Path) -> None:
 
 
 def reduction(data: bytes, folder: Path) -> None:
-    """Reduce a frame among good ones from the command line: a product or a refusal, and nothing else."""
+    """Reduce a frame among good ones from the command line: there must be a product or a refusal."""
     path = folder / "x.fits"
     path.write_bytes(data)
     reduced([*_good(folder), path], folder / "out")
 
 
 def reduced(paths: list[Path], output: Path) -> str:
-    """Reduce frames from the command line, and return what was said."""
-    said, results = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(results), warnings.catch_warnings():
+    """Reduce frames from the command line, and return the messages."""
+    messages, results = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stderr(messages), contextlib.redirect_stdout(results), warnings.catch_warnings():
         warnings.simplefilter("default")  # as the command has it
         # alone: what a forked process found out comes back as a pickle, and input never does
         code = command_line.main(["mdark", *map(str, paths), f"--output={output}", "--overwrite", "--workers=1"])
-    assert code in (0, 2), said.getvalue()
-    assert all(line.isprintable() for line in said.getvalue().splitlines())
+    assert code in (0, 2), messages.getvalue()
+    assert all(line.isprintable() for line in messages.getvalue().splitlines())
     names = sorted(os.listdir(output)) if output.is_dir() else []
     assert not [name for name in names if name.startswith(".")]
     assert bool(results.getvalue()) == (code == 0)
@@ -142,7 +143,7 @@ def reduced(paths: list[Path], output: Path) -> str:
                 assert np.isfinite(hdus[name].data).sum() >= (hdus["QUAL"].data == 0).sum()
     for name in names:
         (output / name).unlink()
-    return said.getvalue()
+    return messages.getvalue()
 
 
 def _good(folder: Path) -> list[Path]:
@@ -154,15 +155,15 @@ def _good(folder: Path) -> list[Path]:
 
 
 def _pixels(path: Path) -> None:
-    units = read_image_hdus(path)
-    assert all(unit.extname.isprintable() for unit in units)
-    with PixelReader(units) as reader:
-        for index, unit in enumerate(units):
-            assert unit.header is not None
-            for start in range(0, unit.shape[0], 16):
-                stop = min(start + 16, unit.shape[0])
+    images = read_image_hdus(path)
+    assert all(image.extname.isprintable() for image in images)
+    with PixelReader(images) as reader:
+        for index, image in enumerate(images):
+            assert image.header is not None
+            for start in range(0, image.shape[0], 16):
+                stop = min(start + 16, image.shape[0])
                 rows = reader.read_rows(index, start, stop)
-                assert (rows.shape, rows.dtype) == ((stop - start, unit.shape[1]), unit.dtype)
+                assert (rows.shape, rows.dtype) == ((stop - start, image.shape[1]), image.dtype)
 
 
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {
@@ -185,9 +186,9 @@ def _forbid(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def check(target: str, data: bytes, folder: Path) -> None:
-    """Give bytes to a target; no program, no network and no interpreter may be reached on the way."""
+    """Give bytes to a target, which may start no program and reach neither network nor interpreter."""
     if not _watch:
-        sys.addaudithook(_forbid)  # there is no way to remove one
+        sys.addaudithook(_forbid)  # an audit hook cannot be removed
     _watch["on"] = True
     try:
         TARGETS[target](data, folder)
@@ -196,7 +197,7 @@ def check(target: str, data: bytes, folder: Path) -> None:
 
 
 def seeds(target: str) -> list[bytes]:
-    """Return inputs to begin with."""
+    """Return the first inputs of a target."""
     tables = [path.read_bytes() for path in sorted(Path(keywords.__file__).parent.glob("*.yaml"))]
     return {
         "sof": [

@@ -1,4 +1,4 @@
-"""Whatever the input: no exception but our own, and nothing that disturbs a terminal or is executed.
+"""For every input: only exceptions of soxspipe, and nothing that disturbs a terminal or is executed.
 
 ``HYPOTHESIS_PROFILE=long pytest tests/fuzz`` tries for minutes, other examples each time.
 """
@@ -23,7 +23,7 @@ from tests.raw_frames import pack_lzw
 from . import targets
 from .mutations import ESO, KEYWORDS, VALUES, mutated
 
-# the same examples in every run, and no time is measured: what fails, fails again
+# the same examples in every run, without a time limit: a failure can be repeated
 settings.register_profile(
     "quick", derandomize=True, database=None, deadline=None, max_examples=40, suppress_health_check=list(HealthCheck)
 )
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
-# ---- anything that is nearly right
+# ---- valid inputs with faults
 
 
 @pytest.mark.parametrize("target", ["sof", "settings", "header", "packed", "reduction"])
@@ -193,7 +193,7 @@ def test_tiles(folder, kind, changed, flips):
     targets.check("packed", b"r" + bytes(content), folder)
 
 
-# ---- bombs: the size that a header promises decides, in little memory
+# ---- bombs: they are refused by the size in their header, in little memory
 
 
 def pixels(axes: tuple[int, int]) -> bytes:
@@ -213,16 +213,16 @@ def test_bombs_are_refused_in_little_memory(tmp_path, how):
             if at > 0:
                 tiled[at : at + 80] = card(name, str(length)).encode()
         path.write_bytes(tiled)
-    elif how == "header":  # a header that never ends, a thousandth of its size on disk
+    elif how == "header":  # a header without an end, a thousandth of its size on disk
         path.write_bytes(gzip.compress(promised[:400] + b"COMMENT ".ljust(80) * 10**6))
-    elif how == "names":  # the name of what was packed, which gzip notes, never ends
+    elif how == "names":  # the name of the packed file in the header of gzip has no end
         path.write_bytes(b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"n" * 10**6)
     else:
         path.write_bytes({"gz": gzip.compress, "Z": pack_lzw}[how](promised + bytes(10**5)))
     code = (
         "import resource, sys\n"
         "from soxspipe.exceptions import FrameError\n"
-        "from soxspipe.fits_files import pixel_reader as reader\n"
+        "from soxspipe.fits_files import images as reader\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = used()\n"
         "try: reader.read_first_image(sys.argv[1])\n"
@@ -232,7 +232,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path, how):
     assert int(run.stdout) < 64 * 1024  # kB; on macOS bytes, which are fewer
 
 
-# ---- what campaigns found, and those who thought like one
+# ---- findings of long runs
 
 
 def frames_of(images, tmp_path, **cards):
@@ -261,15 +261,15 @@ def test_a_card_that_is_called_continue(folder, value, place):
 def test_frames_without_noise(tmp_path):
     rng = np.random.default_rng(1)
     images = [np.where(rng.random((40, 48)) < 0.5, np.nan, 1000).astype(np.float32) for _ in range(4)]
-    said = targets.reduced(frames_of(images, tmp_path), tmp_path / "out")
-    assert said.count("its pixels do not scatter, expected read noise") == 4
+    messages = targets.reduced(frames_of(images, tmp_path), tmp_path / "out")
+    assert messages.count("its pixels do not scatter, expected read noise") == 4
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 def test_more_electrons_than_any_detector_holds(tmp_path, dtype):
     images = np.random.default_rng(1).normal(0, 1e18, (4, 40, 48)).astype(dtype)
-    said = targets.reduced(frames_of(images, tmp_path), tmp_path / "out")
-    assert "good pixels to measure its noise from" in said
+    messages = targets.reduced(frames_of(images, tmp_path), tmp_path / "out")
+    assert "good pixels to measure its noise from" in messages
 
 
 def test_one_sample_beyond_all_numbers(tmp_path):
@@ -280,8 +280,8 @@ def test_one_sample_beyond_all_numbers(tmp_path):
 
 def test_a_word_that_is_too_long_for_a_file_name(tmp_path):
     images = np.random.default_rng(1).normal(1000, 5, (4, 40, 48)).astype(np.float32)
-    said = targets.reduced(frames_of(images, tmp_path, ESO__DET__READ__CURID="../" * 100), tmp_path / "out")
-    assert "error" not in said
+    messages = targets.reduced(frames_of(images, tmp_path, ESO__DET__READ__CURID="../" * 100), tmp_path / "out")
+    assert "error" not in messages
 
 
 def test_a_list_of_many_files_that_are_not_there(folder):

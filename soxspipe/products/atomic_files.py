@@ -1,0 +1,276 @@
+"""Sets of files that appear in a folder together, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from ..exceptions import InputError, ProductError, ProductExistsError
+from ..signals import deferred_signals
+
+__all__ = ["AtomicFiles"]
+
+#: Errors of a name that cannot be that of a folder.
+NO_FOLDER = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+#: Locked by the run that looks for older files, or renames its own.
+FOLDER_LOCK = ".soxspipe-lock.tmp"
+#: Folder with the temporary files of one run, and its journal.
+RUN_FOLDER, JOURNAL = ".soxspipe-run-{}.tmp", "journal"
+REMEDY = "choose another folder, or --overwrite"
+INCOMPLETE = "the set of files is incomplete: the next run into this folder restores the older one"
+
+
+class AtomicFiles:
+    """Files of one run in one folder, a context manager: all of them get their names, or none does.
+
+    The files on disk are always of one run. New files are written to a hidden folder inside the output folder, and
+    synced. `commit` locks the output folder, moves the older files of the set to the hidden folder, renames the new
+    files, and removes the hidden folder. When a step fails, the older files are put back.
+
+    The hidden folder holds a journal with the names. The run keeps a lock on it, which the kernel drops when the
+    process ends. A journal without a lock belongs to a dead run: the next run into the output folder puts the older
+    files of that run back. Where a file system has no locks, hidden folders of other runs are left alone.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Output folder; made when it does not exist.
+    names : sequence of str
+        Names of all files of the set. The first is the main file: it is moved away first and renamed last, so that
+        who sees it sees the others.
+    overwrite : bool
+        Whether older files of these names may be replaced. All of them are, also by a set with fewer files.
+    remedy : str
+        Advice for the message that older files must not be replaced.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be one; a ProductExistsError when a file of the set exists and may not be replaced.
+    ProductError
+        When the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], *, overwrite: bool = False, remedy: str = REMEDY) -> None:
+        self.folder, self.names, self.overwrite = folder, tuple(names), overwrite
+        self._hidden = folder / RUN_FOLDER.format(secrets.token_hex(8))
+        self._journal: IO[bytes] | None = None
+        self._incomplete = False
+        self._new_folders = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+        try:
+            with self._storage_errors():
+                self._make_folder()
+                with self._locked():
+                    self._refuse_older_files(remedy)
+                    self._hidden.mkdir()
+                    self._journal = (self._hidden / JOURNAL).open("xb")
+                    _lock(self._journal, fcntl.LOCK_NB)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> AtomicFiles:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Write a file to the hidden folder, and sync it.
+
+        Parameters
+        ----------
+        name : str
+            One of the names of the set.
+        chunks : iterable of bytes
+            Its content.
+
+        Raises
+        ------
+        ProductError
+            When it cannot be written, or has another size on disk than it should have.
+        """
+        if name not in self.names:
+            raise ValueError(f"{name} is not a file of this set")
+        with self._storage_errors(), (self._hidden / name).open("xb") as file:
+            size = sum(file.write(chunk) for chunk in chunks)
+            file.flush()
+            os.fsync(file.fileno())
+            if os.fstat(file.fileno()).st_size != size:
+                raise OSError(errno.EIO, f"{name} is not as large as the {size} bytes that were written")
+
+    def commit(self) -> None:
+        """Give all files their names; older files of the set are gone then.
+
+        Raises
+        ------
+        ProductError
+            When another run wrote such files in the meantime, or the folder fails. The older files are as they were.
+        """
+        with self._storage_errors(), self._locked(), deferred_signals():
+            has_older = {name: os.path.lexists(self.folder / name) for name in self.names}
+            if any(has_older.values()) and not self.overwrite:
+                path = self.folder / self.names[0]
+                raise ProductError(f"{path}: another run wrote this product in the meantime; it was left alone")
+            renames = {name: older for name, older in has_older.items() if older or (self._hidden / name).exists()}
+            try:
+                self._write_journal(renames)
+                self._rename(renames)
+            except BaseException:
+                self._incomplete = True
+                self._undo(renames, self._hidden)
+                self._incomplete = False
+                raise
+
+    def close(self) -> None:
+        """Remove the hidden folder, and the output folder where it was made and is empty."""
+        if not self._incomplete:
+            shutil.rmtree(self._hidden, ignore_errors=True)
+        if self._journal is not None:
+            self._journal.close()
+        for folder in self._new_folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno not in NO_FOLDER:
+                raise
+            raise InputError(
+                f"{self.folder}: cannot be a folder ({error.strerror}): choose another output folder"
+            ) from error
+        for folder in self._new_folders:
+            with contextlib.suppress(OSError):
+                _sync(folder.parent)
+
+    def _refuse_older_files(self, remedy: str) -> None:
+        for path in (self.folder / name for name in self.names):
+            if path.is_dir():
+                raise ProductExistsError(f"{path}: is a folder, expected room for a file: choose another output folder")
+            if os.path.lexists(path) and not self.overwrite:
+                raise ProductExistsError(f"{path}: exists already and was left alone: {remedy}")
+
+    def _write_journal(self, renames: dict[str, bool]) -> None:
+        assert self._journal is not None
+        self._journal.write(json.dumps(renames).encode())
+        self._journal.flush()
+        os.fsync(self._journal.fileno())
+        self._sync_folders()
+
+    def _rename(self, renames: dict[str, bool]) -> None:
+        for name in renames:
+            if renames[name]:
+                (self.folder / name).replace(self._hidden / f"{name}.older")
+        self._sync_folders()
+        for name in reversed(renames):
+            if (self._hidden / name).exists():
+                (self._hidden / name).replace(self.folder / name)
+        self._sync_folders()
+        (self._hidden / JOURNAL).unlink()  # from here on no run undoes the renames
+        _sync(self._hidden)
+
+    def _undo(self, renames: dict[str, bool], hidden: Path) -> None:
+        """Remove the new files of a run and put the older ones back, the main file last; safe to repeat."""
+        for name, has_older in renames.items():
+            if not has_older and not os.path.lexists(hidden / name):
+                (self.folder / name).unlink(missing_ok=True)
+        for name in reversed(renames):
+            if os.path.lexists(hidden / f"{name}.older"):
+                (hidden / f"{name}.older").replace(self.folder / name)
+        _sync(self.folder)
+        (hidden / JOURNAL).unlink(missing_ok=True)
+        _sync(hidden)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the folder against other runs, and undo the renames of dead runs."""
+        path = self.folder / FOLDER_LOCK
+        while True:
+            with path.open("ab") as file:
+                locked = _lock(file)
+                if not _is_file_at(path, file):  # the run that held the lock has removed it
+                    continue
+                try:
+                    if locked:
+                        self._recover()
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                return
+
+    def _recover(self) -> None:
+        for hidden in list(self.folder.glob(RUN_FOLDER.format("*"))):
+            path, renames = hidden / JOURNAL, dict[str, bool]()
+            mode = "r+b" if os.access(path, os.W_OK) else "rb"
+            with contextlib.suppress(FileNotFoundError), path.open(mode) as journal:
+                if not _lock(journal, fcntl.LOCK_NB):  # its run is alive
+                    continue
+                renames = _read_journal(journal)
+            if renames:
+                self._undo(renames, hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+
+    def _sync_folders(self) -> None:
+        _sync(self._hidden)
+        _sync(self.folder)
+
+    @contextlib.contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        """Turn errors of the file system into one line."""
+        try:
+            yield
+        except OSError as error:
+            state = INCOMPLETE if self._incomplete else "nothing was written; choose another output folder"
+            raise ProductError(f"{self.folder}: {error.strerror or error}: {state}") from error
+
+
+def _read_journal(file: IO[bytes]) -> dict[str, bool]:
+    """Return the renames in a journal; none where it is not whole: then no rename was begun."""
+    try:
+        renames = json.loads(file.read())
+    except (ValueError, RecursionError):
+        return {}
+    is_journal = isinstance(renames, dict) and all(
+        "/" not in name and name.strip(".") and name.isprintable() and isinstance(has_older, bool)
+        for name, has_older in renames.items()
+    )
+    return renames if is_journal else {}
+
+
+def _lock(file: IO[bytes], flags: int = 0) -> bool:
+    """Lock a file until it is closed; return whether that was possible."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | flags)
+    except OSError:
+        return False
+    return True
+
+
+def _is_file_at(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samefile(path, file.fileno())
+    except FileNotFoundError:
+        return False
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk, as far as its file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,69 @@
+"""FITS files as bytes: big-endian pixels, and headers with their check sums."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from ..fits_files.checksums import add_up, checksum_text
+from ..fits_files.headers import BLOCK
+from .headers import set_card
+
+__all__ = ["complete_headers", "fits_chunks"]
+
+#: Rows of an image that are converted at once; their bytes fit the cache of a processor.
+ROWS = 64
+
+
+def complete_headers(hdus: fits.HDUList) -> None:
+    """Enter DATAMD5 into the first header, and CHECKSUM and DATASUM into all.
+
+    Parameters
+    ----------
+    hdus : astropy.io.fits.HDUList
+        Images. DATAMD5 is the MD5 of all data units with their padding, as ESO defines it.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    datasums = []
+    for hdu in hdus:
+        datasum = 0
+        for chunk in _data_chunks(hdu.data):
+            digest.update(chunk)
+            datasum = add_up(chunk, datasum)
+        datasums.append(datasum)
+    set_card(hdus[0].header, "DATAMD5", digest.hexdigest(), "MD5 of all data units")
+    for hdu, datasum in zip(hdus, datasums, strict=True):
+        now = datetime.now().isoformat(timespec="seconds")
+        set_card(hdu.header, "CHECKSUM", "0" * 16, f"HDU checksum updated {now}")
+        set_card(hdu.header, "DATASUM", str(datasum), f"data unit checksum updated {now}")
+        hdu.header["CHECKSUM"] = checksum_text(add_up(_header_bytes(hdu), datasum))
+
+
+def fits_chunks(hdus: fits.HDUList) -> Iterator[bytes]:
+    """Yield the bytes of a FITS file of images with complete headers."""
+    for hdu in hdus:
+        yield _header_bytes(hdu)
+        yield from _data_chunks(hdu.data)
+
+
+def _header_bytes(hdu: fits.PrimaryHDU | fits.ImageHDU) -> bytes:
+    return bytes(hdu.header.tostring(), "ascii")
+
+
+def _data_chunks(pixels: NDArray[Any] | None) -> Iterator[bytes]:
+    """Yield the bytes of a data unit with its padding, in pieces of whole 32-bit words."""
+    if pixels is None:
+        return
+    half_range = 1 << (8 * pixels.dtype.itemsize - 1)
+    is_shifted = pixels.dtype.kind == "u" and pixels.dtype.itemsize > 1  # FITS has no unsigned integers of that size
+    for start in range(0, len(pixels), ROWS):
+        rows = pixels[start : start + ROWS]
+        if is_shifted:
+            rows = rows ^ pixels.dtype.type(half_range)
+        padding = bytes(-pixels.nbytes % BLOCK) if start + ROWS >= len(pixels) else b""
+        yield rows.astype(pixels.dtype.newbyteorder(">")).tobytes() + padding
