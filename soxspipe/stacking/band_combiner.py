@@ -26,11 +26,14 @@ __all__ = ["CombinedFrames", "combine_frames", "mean_of", "std_of"]
 BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
 #: Rows between those in which the halves of the stack are compared.
 HALVES_STRIDE = 8
-#: Samples of clipping candidates that are clipped at once.
-CLIP_SAMPLES = 2**19
+#: Samples of clipping candidates that are clipped at once, and of other pixels for their standard deviation.
+CLIP_SAMPLES = STD_SAMPLES = 2**19
 #: Rejected samples of a pixel that are closer to each other than this, in sigmas, are a second level of the pixel.
 AGREE_SIGMA = 2.0
 
+
+#: Rejected samples (frame and pixel), and the number of those without data.
+_Clipped = tuple[NDArray[np.int32], int]
 
 _IMAGES = {
     "above_level": np.float32, "noise": np.float32, "outlier_free_noise": np.float32, "count": np.uint16,
@@ -79,7 +82,7 @@ def combine_frames(
     n_frames = len(stack.names)
     band_rows = min(band_rows or _band_rows(n_frames * nx), ny)
     bands = list(row_bands(model.spans(), band_rows))
-    combiner = _BandCombiner(stack, model, parameters)
+    combiner = _BandCombiner(stack, model, parameters, workers)
     # A second worker reads the next band while one is combined. Two threads that both make the short calls for single
     # frames would only wait for each other.
     buffers = [np.empty((n_frames, band_rows, nx), np.float32) for _ in range(min(workers, 2))]
@@ -89,20 +92,20 @@ def combine_frames(
         return buffers[i % len(buffers)][:, : stop - start]
 
     combiner.read(samples_of(0), *bands[0])
-    rejected = []
+    clipped: list[_Clipped] = []
     for i, (start, stop) in enumerate(bands):
         works: list[Callable[[], Any]] = [partial(combiner.combine, samples_of(i), start, stop)]
         if i + 1 < len(bands):
             works.append(partial(combiner.read, samples_of(i + 1), *bands[i + 1]))
-        rejected.append(run_concurrently(works, workers)[0])
+        clipped += run_concurrently(works, workers)[0]
         if progress is not None:
             progress(stop, ny)
     without_rejection = combiner.images["count"][::HALVES_STRIDE] == n_frames
     return CombinedFrames(
         **combiner.images,
         half_difference=combiner.half_difference[without_rejection],
-        rejected=np.concatenate(rejected),
-        n_invalid=combiner.n_invalid,
+        rejected=np.concatenate([np.empty((0, 2), np.int32), *(rejected for rejected, _ in clipped)]),
+        n_invalid=sum(n_invalid for _, n_invalid in clipped),
     )
 
 
@@ -114,17 +117,17 @@ def _band_rows(row_samples: int) -> int:
 class _BandCombiner:
     """Combines bands of rows; its images are complete when all bands are done."""
 
-    def __init__(self, stack: FrameStack, model: NoiseModel, parameters: StackParameters) -> None:
+    def __init__(self, stack: FrameStack, model: NoiseModel, parameters: StackParameters, workers: int) -> None:
         from astropy import units
         from astropy.nddata import CCDData
 
         self.stack = stack
         self.model = model
         self.parameters = parameters
+        self.workers = workers
         (ny, nx), self._n_frames = stack.shape, len(stack.names)
         self.images: dict[str, NDArray[Any]] = {name: np.zeros((ny, nx), dtype) for name, dtype in _IMAGES.items()}
         self.half_difference = np.empty((-(-ny // HALVES_STRIDE), nx), np.float32)
-        self.n_invalid = 0
         self._frames = [CCDData(np.empty((1, 1), np.float32), unit=units.electron) for _ in stack.names]
         self._levels = {
             first: np.array([model.row(model.level_e + offsets, first) for offsets in model.offsets_e])
@@ -146,19 +149,21 @@ class _BandCombiner:
             frame -= levels[i]
         self.images["saturated"][start:stop] = 2 * saturated >= self._n_frames
 
-    def combine(self, samples: NDArray[np.float32], start: int, stop: int) -> NDArray[np.int32]:
-        """Combine a band in which every column has one amplifier, and return the samples that the clip rejected."""
+    def combine(self, samples: NDArray[np.float32], start: int, stop: int) -> list[_Clipped]:
+        """Combine a band in which every column has one amplifier."""
         nx = samples.shape[2]
-        rejected = [np.empty((0, 2), np.int32)]
         read_noise = self.model.row(self.model.read_noise_e, start)
-        most = max(CLIP_SAMPLES // self._n_frames, 1)
         with np.errstate(divide="ignore", invalid="ignore"):  # NaN in pixels without a sample
             pixels = np.flatnonzero(self._combine_all(samples, read_noise, start, stop))
-            for first in range(0, pixels.size, most):
-                part = pixels[first : first + most]
-                values = np.take(samples.reshape(self._n_frames, -1), part, axis=1)
-                rejected.append(self._clip_candidates(values, start * nx + part, read_noise[part % nx]))
-        return np.concatenate(rejected)
+
+        def clip(part: NDArray[np.intp]) -> _Clipped:
+            values = np.take(samples.reshape(self._n_frames, -1), part, axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return self._clip_candidates(values, start * nx + part, read_noise[part % nx])
+
+        most = max(CLIP_SAMPLES // self._n_frames, 1)
+        parts = [pixels[first : first + most] for first in range(0, pixels.size, most)]
+        return run_concurrently([partial(clip, part) for part in parts], self.workers)
 
     def _combine_all(
         self, samples: NDArray[np.float32], read_noise: NDArray[np.float32], start: int, stop: int
@@ -185,8 +190,8 @@ class _BandCombiner:
 
     def _clip_candidates(
         self, samples: NDArray[np.float32], index: NDArray[np.intp], read_noise: NDArray[np.float32]
-    ) -> NDArray[np.int32]:
-        """Clip candidates exactly, replace their values in the images, and return the samples that it rejected."""
+    ) -> _Clipped:
+        """Clip candidates exactly, and replace their values in the images."""
         result = self._clip_exactly(samples, read_noise)
         # the others are combined already, unless their samples are so bright that the noise needs double precision
         bright = (np.abs(samples) > self._reach.min()).any(axis=0)
@@ -205,8 +210,7 @@ class _BandCombiner:
             self.images[name].reshape(-1)[index] = value
         invalid = ~np.isfinite(samples)
         pixel, frame = np.nonzero((result.rejected & ~invalid).T)
-        self.n_invalid += int(invalid.sum())
-        return np.stack([frame, index[pixel]], axis=1).astype(np.int32)
+        return np.stack([frame, index[pixel]], axis=1).astype(np.int32), int(invalid.sum())
 
     def _clip_exactly(self, samples: NDArray[np.float32], read_noise: NDArray[np.float32]) -> ClipResult:
         """Clip samples of shape (frames, pixels); those that few frames flag take no part in the first median."""
@@ -270,11 +274,13 @@ def std_of(samples: NDArray[np.float32] | np.ma.MaskedArray, axis: int = 0) -> N
     """Return the standard deviation (ddof 0) of all samples along the first axis; see `mean_of`."""
     values = np.ma.getdata(samples)
     mean = mean_of(values, axis)
-    squares, difference = np.empty_like(mean), np.empty((len(values), mean.shape[1]), np.float32)
-    for row in range(len(mean)):  # which stays in the cache
-        np.subtract(values[:, row], mean[row], out=difference)
+    squares = np.empty_like(mean)
+    height = max(STD_SAMPLES // values[:, 0].size, 1)
+    for start in range(0, len(mean), height):  # which stay in the cache
+        rows = slice(start, start + height)
+        difference = values[:, rows] - mean[rows]
         np.square(difference, out=difference)
-        np.add.reduce(difference, axis=0, out=squares[row])
+        np.add.reduce(difference, axis=0, out=squares[rows])
     squares /= np.float32(len(values))
     return np.sqrt(squares, out=squares)
 

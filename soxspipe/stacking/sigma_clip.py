@@ -195,11 +195,12 @@ def clip_by_scatter(
 
 def _median(samples: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the median of the kept samples of each pixel, NaN where none is kept."""
-    ordered = np.sort(np.where(kept, samples, np.float32(np.inf)), axis=0)
+    # NumPy sorts contiguous samples several times faster
+    ordered = np.sort(np.ascontiguousarray(np.where(kept, samples, np.float32(np.inf)).T), axis=1)
     count = kept.sum(axis=0)
     middle = np.maximum((count - 1) // 2, 0), np.minimum(count // 2, len(samples) - 1)
-    columns = np.arange(samples.shape[1])
-    median = np.float32(0.5) * (ordered[middle[0], columns] + ordered[middle[1], columns])
+    pixel = np.arange(samples.shape[1])
+    median = np.float32(0.5) * (ordered[pixel, middle[0]] + ordered[pixel, middle[1]])
     return np.where(count > 0, median, np.float32(np.nan))
 
 
