@@ -1,1 +1,1 @@
-"""Measurements of the package that take too long for tests."""
+"""Measurements of accuracy and speed that take too long for tests."""

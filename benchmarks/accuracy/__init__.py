@@ -1,1 +1,1 @@
-"""Master darks of simulated detectors against the truth; run it with ``python -m benchmarks.accuracy``."""
+"""Compare master darks of simulated detectors with the truth: ``python -m benchmarks.accuracy``."""

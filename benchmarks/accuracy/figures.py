@@ -1,4 +1,4 @@
-"""The pictures of the documentation."""
+"""The figures of the documentation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from .measures import AMPLITUDE_EDGES, PULL_EDGES, Measures
-from .numbers import HIT_SIGMA
+from .numbers import OUTLIER_SIGMA
 from .promises import Results
 
-#: Colours that differ in lightness too, so that they can be told apart in grey and by colour-blind readers.
+#: Colours that differ in lightness too, for grey prints and colour-blind readers.
 OURS, OTHER, THIRD, THEORY = "#1b4f9c", "#d95f02", "#7a9a01", "#888888"
-#: Sets that the first two pictures show.
+#: Scenes of the first two figures.
 COMPLETENESS_SCENE, PULL_SCENE = "NIR, N=5, faint hot", "NIR, N=5"
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Draw all pictures; return where they are."""
+    """Draw all figures and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {
         "accuracy_completeness.png": _completeness(results),
@@ -29,7 +29,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     }
     for name, figure in made.items():
         FigureCanvasAgg(figure)
-        # without the version of the program the same numbers give the same bytes
+        # without the version of matplotlib the same numbers give the same bytes
         figure.savefig(folder / name, dpi=110, metadata={"Software": None})
     return [folder / name for name in made]
 
@@ -39,7 +39,7 @@ def _rows(results: Results, scene: str) -> dict[str, Measures]:
 
 
 def _completeness(results: Results) -> Figure:
-    """Share of the hot pixels found against their amplitude."""
+    """Draw the share of hot pixels found against their amplitude."""
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
     centres = 0.5 * (AMPLITUDE_EDGES[1:] + AMPLITUDE_EDGES[:-1])
@@ -48,13 +48,13 @@ def _completeness(results: Results) -> Figure:
         ("soxspipe", OURS, "o", "soxspipe: local level, 5 errors"),
         ("ccdproc", OTHER, "s", "global median + 5 MAD"),
     )
-    for by, colour, mark, label in lines:
+    for by, colour, marker, label in lines:
         found, hot = rows[by].found_histogram, np.maximum(rows[by].hot_histogram, 1)
         share = found / hot
         error = np.sqrt(np.maximum(share * (1 - share), 0.25 / hot) / hot)
         false = rows[by].per_million(rows[by].false_hot)
         axes.errorbar(
-            centres, share, error, color=colour, marker=mark, markersize=4.5, linewidth=1.4,
+            centres, share, error, color=colour, marker=marker, markersize=4.5, linewidth=1.4,
             label=f"{label} ({false:.0f} false per million)",
         )  # fmt: skip
     fine = np.linspace(AMPLITUDE_EDGES[0], AMPLITUDE_EDGES[-1], 200)
@@ -72,7 +72,7 @@ def _completeness(results: Results) -> Figure:
 
 
 def _pulls(results: Results) -> Figure:
-    """Distribution of (value - truth) / error."""
+    """Draw the distribution of (value - truth) / error."""
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
     width = PULL_EDGES[1] - PULL_EDGES[0]
@@ -99,7 +99,7 @@ def _pulls(results: Results) -> Figure:
 
 
 def _clipping(results: Results) -> Figure:
-    """Share of single hits that each clip rejects."""
+    """Draw the share of single outliers that each clip rejects."""
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
     panels = figure.subplots(1, len(results.clipping), sharey=True)
     lines = (
@@ -109,8 +109,8 @@ def _clipping(results: Results) -> Figure:
     )
     for axes, (n, curves) in zip(panels, results.clipping.items(), strict=True):
         for scale, colour, style, label in lines:
-            axes.plot(HIT_SIGMA, curves[scale], color=colour, linestyle=style, linewidth=1.7, label=label)
-        axes.set(title=f"{n} frames", xlabel="height of the hit, read noises", xlim=(2, 20), ylim=(-0.03, 1.03))
+            axes.plot(OUTLIER_SIGMA, curves[scale], color=colour, linestyle=style, linewidth=1.7, label=label)
+        axes.set(title=f"{n} frames", xlabel="amplitude of the outlier, read noises", xlim=(2, 20), ylim=(-0.03, 1.03))
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("share rejected, clip at 5 sigma")
     panels[-1].legend(loc="center right", framealpha=1, fontsize="small")

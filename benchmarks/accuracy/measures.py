@@ -1,4 +1,4 @@
-"""One line of the table: a master dark against the truth."""
+"""Compare a master dark with the truth."""
 
 from __future__ import annotations
 
@@ -16,56 +16,59 @@ from .scenes import Darks, Truth
 
 #: Share of a Gaussian beyond three sigmas.
 BEYOND_THREE = 0.0026998
-#: Amplitudes of hot pixels, sigmas of the master, between which completeness is told.
+#: Ranges of the amplitudes of hot pixels for their completeness, sigmas of the master.
 AMPLITUDES = ((4.0, 5.0), (5.0, 6.0), (6.0, 8.0), (8.0, 12.0), (12.0, math.inf))
-#: A sample above this share of the converter's range may be cut off: no hot value is taken from it.
+#: Most signal of a hot pixel whose value counts, electron: brighter ones may saturate.
 BRIGHTEST_E = 3e4
-#: Steps of the telegraph pixels that are judged, read noises.
+#: Steps of the telegraph pixels that count, read noises.
 TELEGRAPH_STEP = (8.0, 15.0)
-#: Share of the true sigma below which an error is none: all samples of the pixel were the same number.
+#: Share of the true sigma below which an error counts as zero: all samples of the pixel are the same number.
 NO_ERROR = 0.01
-#: Bins of the two histograms that the figures are drawn from.
+#: Bins of the histograms in the figures.
 PULL_EDGES = np.linspace(-8.0, 8.0, 161)
 AMPLITUDE_EDGES = np.arange(3.0, 16.01, 0.5)
 
 
 @dataclass
 class Measures:
-    """What a reduction of a scene comes to; shares and ratios are plain numbers.
+    """The accuracy of one reduction of a scene; shares and ratios have no unit.
 
     Attributes
     ----------
     scene, by : str
-        Which scene, reduced by what.
+        Name of the scene, and of the program.
     bias_e : float
-        Mean of value - truth over good pixels that are called good, electron.
+        Mean of value - truth over good pixels without a code, electron.
     residual : float
         Standard deviation of value - truth over that of a perfect mean of all samples.
     pull_std, pull_tail : float
-        Standard deviation of (value - truth) / error; share of it beyond 3 over that of a Gaussian.
+        Standard deviation of (value - truth) / error, and its share beyond 3 over that of a Gaussian.
     no_error : int
-        Good pixels whose error is zero: they have no pull.
+        Number of good pixels whose error is zero: they have no pull.
     pixels : int
-        Good pixels, that is without a defect in truth.
+        Number of good pixels. They have no defect in the simulation.
     hit_pixels, hits_in_value, hits_left : int
-        Good pixels that a cosmic ray hit; those of them that stand more than 5 sigmas of a perfect mean of the
-        samples that they kept above the truth; and those of these that are called good.
+        Number of good pixels with a cosmic ray; of those more than 5 sigmas above the truth; and of the latter
+        without a code. The sigma is that of a perfect mean of the samples that were kept.
     completeness : list of (int, int)
-        Hot pixels found and in all, by amplitude in sigmas of the master.
+        Number of hot pixels found, and of all, for each range of amplitudes.
     hot_ratio : float
         Median of measured over true excess of hot pixels above 12 sigmas.
     false_hot, false_all : int
-        Good pixels with the code hot, and with any code; those that two cosmic rays or more hit are not among
-        them.
+        Number of good pixels with the code hot, and with any code. Pixels with two or more cosmic rays do not count.
     double_hits : int
-        Good pixels with a code that two cosmic rays or more hit.
+        Number of good pixels with a code and two or more cosmic rays.
     telegraph, telegraph_fair : (int, int)
-        Telegraph pixels with steps of 8 to 15 read noises found and in all; the same for those that show each
-        state at least twice.
+        Number of telegraph pixels with steps of 8 to 15 read noises found, and of all; the same for those that show
+        each state at least twice.
     blocks, columns : list of float
-        Share of the pixels of each injected block and column that have a code.
+        Share of the pixels with a code, for each injected block and column.
+    seconds : float
+        Time of the reduction.
     qc : dict
-        QC values by name, and what they should be.
+        Measured and true QC values by name.
+    pull_histogram, found_histogram, hot_histogram : ndarray of int
+        Number of pulls, and by amplitude of hot pixels found and of all hot pixels.
     """
 
     scene: str
@@ -95,27 +98,27 @@ class Measures:
     hot_histogram: NDArray[np.intp] = field(repr=False)
 
     def per_million(self, number: int) -> float:
-        """Return a number of good pixels as one of a million."""
+        """Return a number of good pixels per million good pixels."""
         return 1e6 * number / self.pixels
 
 
 def measure(darks: Darks, reduction: Reduction) -> Measures:
-    """Compare a master dark with the truth."""
+    """Return the accuracy of a reduction."""
     truth, codes = darks.truth, reduction.codes
     clean = truth.codes == 0
     good = clean & (codes == 0)
     residual = reduction.value_e - truth.level_e
     bias = float(residual[good].mean(dtype=np.float64))
-    # a level that is wrong for the whole master is told as such, and is not to hide in the scatter
-    residual -= np.float32(bias)
+    # an error of the common level is the bias, not scatter
+    residual = residual - np.float32(bias)
     known = good & (reduction.error_e > NO_ERROR * truth.sigma_e)
     pull = residual[known] / reduction.error_e[known]
     perfect = math.sqrt(np.square(truth.sigma_e[good], dtype=np.float64).mean())
     hit = clean & (truth.hits > 0)
     common = np.square(truth.common_sigma_e)
-    few = len(darks.stack.arrays) / np.maximum(reduction.count, 1)
-    spoilt = hit & (residual > 5 * np.sqrt((np.square(truth.sigma_e) - common) * few + common))
-    once = clean & (truth.hits < 2)
+    n_over_kept = len(darks.stack.arrays) / np.maximum(reduction.count, 1)
+    in_value = hit & (residual > 5 * np.sqrt((np.square(truth.sigma_e) - common) * n_over_kept + common))
+    single = clean & (truth.hits < 2)
     hot = np.flatnonzero((truth.codes == PixelCode.HOT.value) & (truth.hot_e > 0))
     amplitude = truth.hot_e.ravel()[hot] / truth.sigma_e.ravel()[hot]
     found = codes.ravel()[hot] & PixelCode.HOT.value > 0
@@ -132,13 +135,13 @@ def measure(darks: Darks, reduction: Reduction) -> Measures:
         no_error=int(good.sum() - known.sum()),
         pixels=int(clean.sum()),
         hit_pixels=int(hit.sum()),
-        hits_in_value=int(spoilt.sum()),
-        hits_left=int((spoilt & good).sum()),
+        hits_in_value=int(in_value.sum()),
+        hits_left=int((in_value & good).sum()),
         completeness=_completeness(amplitude, found),
         hot_ratio=float(np.median(excess / truth.hot_e.ravel()[bright])) if bright.size else math.nan,
-        false_hot=int(((codes & PixelCode.HOT.value > 0) & once).sum()),
-        false_all=int(((codes != 0) & once).sum()),
-        double_hits=int(((codes != 0) & clean & ~once).sum()),
+        false_hot=int(((codes & PixelCode.HOT.value > 0) & single).sum()),
+        false_all=int(((codes != 0) & single).sum()),
+        double_hits=int(((codes != 0) & clean & ~single).sum()),
         telegraph=_telegraph(truth, codes, fair=False),
         telegraph_fair=_telegraph(truth, codes, fair=True),
         blocks=[float(coded[pixels].mean()) for pixels in truth.blocks],
@@ -152,30 +155,30 @@ def measure(darks: Darks, reduction: Reduction) -> Measures:
 
 
 def _completeness(amplitude: NDArray[np.float32], found: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Hot pixels found and in all, for each range of amplitudes."""
+    """Return the number of hot pixels found, and of all, for each range of amplitudes."""
     ranges = [(amplitude > low) & (amplitude <= high) for low, high in AMPLITUDES]
     return [(int(found[inside].sum()), int(inside.sum())) for inside in ranges]
 
 
 def _telegraph(truth: Truth, codes: NDArray[np.integer[Any]], *, fair: bool) -> tuple[int, int]:
-    """Telegraph pixels found and in all, of those with a step in the range that is judged."""
+    """Return the number of telegraph pixels found, and of all, among those whose step counts."""
     low, high = TELEGRAPH_STEP
-    judged = (truth.telegraph_step >= low) & (truth.telegraph_step <= high)
+    counted = (truth.telegraph_step >= low) & (truth.telegraph_step <= high)
     if fair:
-        judged &= truth.telegraph_minority >= 2
-    found = codes.ravel()[truth.telegraph[judged]] & PixelCode.NOISY.value > 0
-    return int(found.sum()), int(judged.sum())
+        counted &= truth.telegraph_minority >= 2
+    found = codes.ravel()[truth.telegraph[counted]] & PixelCode.NOISY.value > 0
+    return int(found.sum()), int(counted.sum())
 
 
 def _quality(darks: Darks, reduction: Reduction, good: NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
-    """QC values beside what they should be; empty where the reduction gives none."""
+    """Return measured and true QC values; empty when the reduction has none."""
     if not reduction.qc:
         return {}
     truth, n = darks.truth, len(darks.stack.arrays)
     variance = np.square(truth.sigma_e[good], dtype=np.float64)
     common = np.square(truth.common_sigma_e[good], dtype=np.float64)
     row_noise_e = darks.scene.simulation.physics().row_noise_e
-    # both figures come from differences of frames, whose rows differ as expected, not as the mean of all happens to
+    # both are measured on differences of frames: there the expected row noise counts, not the simulated variance
     sigma = math.sqrt((variance - common).mean() - truth.rows_variance + row_noise_e**2 / n)
     levels = truth.level_e[good].astype(np.float64)
     expected = {

@@ -1,4 +1,4 @@
-"""Single numbers against the truth: read noise of integers, dark current, what a clip catches."""
+"""Single numbers compared with the truth: read noise of rounded frames, dark current, rejected outliers."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from soxspipe.simulation import DarkSimulation, SimulatedDetector
 from soxspipe.stacking import ArrayStack, clip_and_stack, create_noise_map, measure_noise
 from soxspipe.stacking.sigma_clip import clip_by_noise, clip_by_scatter
 
-#: Read noises to measure, ADU.
+#: Simulated read noises, ADU.
 NOISES_ADU = (0.5, 0.75, 1.5, 5.0)
-#: Electron/ADU of that measurement, and pedestals that lie on a number, between two, and halfway, electron.
+#: Conversion factor there, electron/ADU, and pedestals on an ADU, between two, and halfway, electron.
 CONAD, PEDESTALS_E = 2.0, (1000.0, 1000.5, 1001.0)
-#: Frames of each run that the dark current is measured in, and side of a frame, pixels.
+#: Frames of each run for the dark current, and side of a frame, pixels.
 DARK_FRAMES, DARK_SIDE = 10, 136
-#: Amplitudes of single hits, read noises, and hits of each.
-HIT_SIGMA = np.arange(2.0, 20.01, 0.5)
-HITS = 4000
+#: Amplitudes of single outliers, read noises, and number of outliers of each.
+OUTLIER_SIGMA = np.arange(2.0, 20.01, 0.5)
+OUTLIERS = 4000
 
 
 @dataclass
 class ReadNoise:
-    """Read noise measured on rounded frames, ADU, over the true one; worst of several pedestals."""
+    """Measured over true read noise of rounded frames; the worst of three pedestals."""
 
     noise_adu: float
     frames: int
     ratio: float
 
 
-def read_noise_of_integers(seed: int) -> list[ReadNoise]:
+def read_noise_of_rounded_frames(seed: int) -> list[ReadNoise]:
     """Measure RON RAW on rounded VIS frames with hot pixels and cosmic rays.
 
-    The truth is the root of sigma**2 + 1/12: rounding adds the variance of a number spread evenly over one ADU.
+    The truth is the root of sigma**2 + 1/12: rounding adds the variance of a uniform distribution of 1 ADU.
     """
     rows = []
     for noise in NOISES_ADU:
@@ -61,7 +61,7 @@ def read_noise_of_integers(seed: int) -> list[ReadNoise]:
 
 
 def _stack_of(detector: SimulatedDetector) -> ArrayStack:
-    """Light-sensitive part of all frames of a detector, electron."""
+    """Return the light-sensitive part of all frames of a detector, electron."""
     window, conad = detector.geometry.science, detector.physics.conad_e_per_adu
     frames = tuple(
         detector.frame(i)[window.y0 : window.y1, window.x0 : window.x1].astype(np.float32) * np.float32(conad)
@@ -71,10 +71,10 @@ def _stack_of(detector: SimulatedDetector) -> ArrayStack:
 
 
 def dark_current_pulls(seed: int, runs: int) -> NDArray[np.float64]:
-    """Return (dark current - truth) / quoted error of many small NIR sets, each of another seed.
+    """Return (dark current - truth) / error of many small NIR sets with different seeds.
 
-    Frames drift by 5 electrons, which is what decides the error. The pedestal is known here and taken off, and
-    there is no glow, so that the level is the dark current.
+    The error is dominated by the drift of the frames, 5 electrons. The known pedestal is subtracted and there is no
+    glow, so that the level is the dark current.
     """
     pulls = np.empty(runs)
     for run in range(runs):
@@ -90,8 +90,8 @@ def dark_current_pulls(seed: int, runs: int) -> NDArray[np.float64]:
             frame -= detector.pedestal_e[inside]
         result = clip_and_stack(stack)
         noise_map = create_noise_map(result)
-        facts = DarkContext(exptime_s=simulation.exptime_s, pedestal_removed=True, step_e=stack.step_e)
-        metrics = dark_quality(result, noise_map, facts)
+        context = DarkContext(exptime_s=simulation.exptime_s, pedestal_removed=True, step_e=stack.step_e)
+        metrics = dark_quality(result, noise_map, context)
         qc = {metric.name: metric.value for metric in metrics}
         good = (noise_map.codes == 0) & (detector.codes[inside] == 0)
         truth = detector.dark_e[inside][good].mean(dtype=np.float64) / simulation.exptime_s
@@ -100,19 +100,19 @@ def dark_current_pulls(seed: int, runs: int) -> NDArray[np.float64]:
 
 
 def clipping_curves(seed: int) -> dict[int, dict[str, NDArray[np.float64]]]:
-    """Return the share of single hits that each clip rejects, by number of frames and by clip.
+    """Return the share of single outliers that each clip rejects, by number of frames and by clip.
 
-    Gaussian samples of unit noise, one of them hit; all clips at 5 sigma and 5 iterations.
+    One of the Gaussian samples of each pixel is an outlier. All clips have 5 sigma and 5 iterations.
     """
     curves: dict[int, dict[str, NDArray[np.float64]]] = {}
     for n in (3, 5, 10):
         rng = np.random.default_rng([seed, n])
         shares: dict[str, list[float]] = {"noise-model": [], "mad": [], "std": []}
-        for amplitude in HIT_SIGMA:
-            # noise of 100 electrons: the shot noise of a median that is noise itself plays no part
-            samples = rng.standard_normal((n, HITS)).astype(np.float32) * np.float32(100)
+        for amplitude in OUTLIER_SIGMA:
+            # noise of 100 electrons, so that the shot noise of the median is negligible
+            samples = rng.standard_normal((n, OUTLIERS)).astype(np.float32) * np.float32(100)
             samples[0] += np.float32(100 * amplitude)
-            noise = np.full(HITS, 100, np.float32)
+            noise = np.full(OUTLIERS, 100, np.float32)
             for scale, share in shares.items():
                 if scale == "noise-model":
                     rejected = clip_by_noise(samples, noise, 5.0, 5).rejected

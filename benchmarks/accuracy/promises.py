@@ -1,7 +1,8 @@
-"""What is promised, and whether it holds."""
+"""The promises on accuracy, checked against the measurements."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,13 +13,13 @@ from .measures import Measures
 from .numbers import ReadNoise
 from .scenes import BLOCK_SIDE, Scene
 
-#: Fewest hot pixels that a median ratio of their values is taken from.
+#: Fewest hot pixels for a median ratio of their values.
 FEWEST_HOT = 300
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that was measured; only this package's rows are judged."""
+    """All measurements; the promises use the rows of this package only."""
 
     scenes: dict[str, Scene]
     rows: list[Measures]
@@ -27,7 +28,7 @@ class Results:
     clipping: dict[int, dict[str, NDArray[np.float64]]]
 
     def ours(self, *groups: str, frames: Sequence[int] = (), without: str = "") -> list[Measures]:
-        """Rows of this package of the scenes in all groups, with so many frames, and not in another group."""
+        """Return the rows of this package, of scenes in all groups, with a number of frames, without another group."""
         return [
             row
             for row in self.rows
@@ -40,7 +41,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table of promises."""
+    """A promise with its criterion, its measurement and the verdict."""
 
     promise: str
     criterion: str
@@ -49,7 +50,7 @@ class Check:
 
 
 def check(results: Results) -> list[Check]:
-    """Judge all promises."""
+    """Return all promises with their measurements."""
     return [
         *_errors(results),
         *_cosmic_rays(results),
@@ -70,25 +71,30 @@ def _worst(
     strict: bool = False,
     digits: int = 4,
 ) -> Iterator[Check]:
-    """Judge the worst of some rows: `distance` says how far outside the criterion a value is, 0 on its edge."""
+    """Check the worst row; `distance` is how far a value is outside the criterion, negative inside. NaN fails."""
     if not rows:
         return
-    worst = max(rows, key=lambda row: distance(value(row)))
+
+    def outside(row: Measures) -> float:
+        amount = distance(value(row))
+        return math.inf if math.isnan(amount) else amount
+
+    worst = max(rows, key=outside)
     values = sorted(value(row) for row in rows)
     span = f"{values[0]:.{digits}f}" if len(values) == 1 else f"{values[0]:.{digits}f} to {values[-1]:.{digits}f}"
-    outside = distance(value(worst))
-    holds = outside < 0 if strict else outside <= 0
+    holds = outside(worst) < 0 if strict else outside(worst) <= 0
     where = f"; worst: {worst.scene}" if len(rows) > 1 else f"; {worst.scene}"
     yield Check(promise, criterion, span + where, bool(holds))
 
 
 def _errors(results: Results) -> Iterator[Check]:
-    """Residuals and pulls, set by set."""
+    """Check residuals and pulls of each kind of set."""
     sets = (
         ("NIR, structured and drifting", results.ours("errors", "NIR", "structure")),
-        ("NIR, neither", results.ours("errors", "NIR", without="structure")),
+        ("NIR, no structure, no drift", results.ours("errors", "NIR", without="structure")),
         ("VIS", results.ours("errors", "VIS", without="bias")),
-        ("VIS, master bias subtracted", results.ours("errors", "bias")),
+        ("VIS, master bias subtracted", results.ours("errors", "bias", without="mbias")),
+        ("VIS, master bias made by soxs_mbias", results.ours("errors", "mbias")),
     )
     for name, rows in sets:
         yield from _worst(
@@ -106,14 +112,14 @@ def _errors(results: Results) -> Iterator[Check]:
 
 
 def _cosmic_rays(results: Results) -> Iterator[Check]:
-    """Count cosmic rays that are left."""
-    many = [row for row in results.ours() if results.scenes[row.scene].simulation.frames >= 5]
-    left, hit = sum(row.hits_left for row in many), sum(row.hit_pixels for row in many)
-    where = ", ".join(f"{row.hits_left} in {row.scene}" for row in many if row.hits_left)
+    """Check the cosmic rays that are left."""
+    rows = [row for row in results.ours() if results.scenes[row.scene].simulation.frames >= 5]
+    left, hit = sum(row.hits_left for row in rows), sum(row.hit_pixels for row in rows)
+    where = "".join(f"; {row.hits_left} in {row.scene}" for row in rows if row.hits_left)
     yield Check(
-        "Cosmic rays left above 5 sigma in pixels called good, N = 5 and more, all sets",
+        "Cosmic rays left above 5 sigma in pixels without a code, N = 5 and more, all sets",
         "0",
-        f"{left} of {hit} hit pixels{'; ' * bool(where)}{where}",
+        f"{left} of {hit} hit pixels{where}",
         left == 0,
     )
     yield from _worst(
@@ -123,28 +129,28 @@ def _cosmic_rays(results: Results) -> Iterator[Check]:
 
 
 def _hot(results: Results) -> Iterator[Check]:
-    """Completeness of hot pixels, false codes, hot values."""
+    """Check completeness of hot pixels, false codes and values of hot pixels."""
     spread, even = results.ours("faint", "spread"), results.ours("faint", without="spread")
     for name, rows, shares in (
         ("read noise spread by 20 %", spread, (0.85, 0.99, 0.9995)),
         ("no spread", even, (0.92, 0.995, 0.9995)),
     ):
-        for k, (what, share) in enumerate(zip(("6-8", "8-12", "above 12"), shares, strict=True)):
+        for k, (amplitude, share) in enumerate(zip(("6-8", "8-12", "above 12"), shares, strict=True)):
             yield from _worst(
-                f"Hot pixels of {what} sigma found, {name}", f"at least {share}", rows,
+                f"Hot pixels of {amplitude} sigma found, {name}", f"at least {share}", rows,
                 lambda row, k=k: _share(row.completeness[2 + k]),  # type: ignore[misc]
                 lambda x, share=share: share - x,  # type: ignore[misc]
             )  # fmt: skip
-    for name, rows, hot, least in (
+    for name, rows, hot, limit in (
         ("false hot codes per million, read noise spread by 20 %", spread, True, 20),
         ("false codes of any kind per million, read noise spread by 20 %", spread, False, 40),
         ("false codes of any kind per million, no spread, faint hot pixels", even, False, 5),
         ("false codes of any kind per million, no spread, all other sets", results.ours(without="faint"), False, 5),
     ):
         yield from _worst(
-            name[0].upper() + name[1:], f"less than {least}", rows,
+            name[0].upper() + name[1:], f"less than {limit}", rows,
             lambda row, hot=hot: row.per_million(row.false_hot if hot else row.false_all),  # type: ignore[misc]
-            lambda x, least=least: x - least,  # type: ignore[misc]
+            lambda x, limit=limit: x - limit,  # type: ignore[misc]
             strict=True, digits=1,
         )  # fmt: skip
     enough = [row for row in results.ours() if row.completeness[-1][1] >= FEWEST_HOT]
@@ -155,7 +161,7 @@ def _hot(results: Results) -> Iterator[Check]:
 
 
 def _clusters(results: Results) -> Iterator[Check]:
-    """Injected blocks and columns: every one of them counts."""
+    """Check each injected block and column."""
     for row in results.ours("clusters"):
         blocks, columns = np.array(row.blocks), np.array(row.columns)
         full = np.round(blocks * BLOCK_SIDE**2)
@@ -163,19 +169,19 @@ def _clusters(results: Results) -> Iterator[Check]:
         yield Check(
             f"Blocks of 3 x 3 at 8 sigma a pixel, {row.scene}",
             "at least 8 of the 9 pixels of each",
-            f"least {full.min():.0f}; {short} of {blocks.size} blocks with fewer than 8",
+            f"smallest {full.min():.0f}; {short} of {blocks.size} blocks with fewer than 8",
             short == 0,
         )
         yield Check(
             f"Columns at 6 sigma, {row.scene}",
             "at least 0.80 of the pixels of each",
-            f"least {columns.min():.3f}, median {np.median(columns):.3f}; {faint} of {columns.size} below 0.80",
+            f"smallest {columns.min():.3f}, median {np.median(columns):.3f}; {faint} of {columns.size} below 0.80",
             faint == 0,
         )
 
 
 def _telegraph(results: Results) -> Iterator[Check]:
-    """Telegraph pixels, all of them and those that can be told from a cosmic ray."""
+    """Check telegraph pixels: all, and those that differ from a cosmic ray."""
     for frames, least in ((5, 0.5), (10, 0.9)):
         for row in results.ours("telegraph", frames=(frames,)):
             for name, found in (("all", row.telegraph), ("two samples or more in each state", row.telegraph_fair)):
@@ -186,13 +192,13 @@ def _telegraph(results: Results) -> Iterator[Check]:
                     _share(found) >= least,
                 )
     yield from _worst(
-        "False codes per million beside telegraph pixels", "less than 30", results.ours("telegraph"),
+        "False codes per million in sets with many telegraph pixels", "less than 30", results.ours("telegraph"),
         lambda row: row.per_million(row.false_all), lambda x: x - 30, strict=True, digits=1,
     )  # fmt: skip
 
 
 def _numbers(results: Results) -> Iterator[Check]:
-    """Read noise of integers and dark current."""
+    """Check the read noise of rounded frames, and the dark current."""
     for noise in sorted({row.noise_adu for row in results.read_noise}):
         ratios = [row.ratio for row in results.read_noise if row.noise_adu == noise]
         worst, margin = max(ratios, key=lambda ratio: abs(ratio - 1)), 0.01 if noise == 0.5 else 0.005

@@ -1,24 +1,29 @@
-"""Master darks of one set of frames, by this package and by others."""
+"""Master darks of a simulated set, by this package and by ccdproc."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from soxspipe.pixel_codes import PixelCode
 from soxspipe.quality.dark import DarkContext, dark_quality
+from soxspipe.recipes import soxs_mbias, soxs_mdark
+from soxspipe.simulation import simulate_darks
 from soxspipe.stacking import clip_and_stack, create_noise_map, measure_noise
 
 from .scenes import Darks
 
-#: Sigmas of the clip and of the hot mask of the stock reduction: those of this package.
+#: Clip, and limit of hot pixels, of the stock reduction, sigma: the defaults of this package.
 STOCK_SIGMA = 5.0
-#: Memory that ccdproc may take for one stack, byte; it works in tiles beyond.
+#: Memory limit of ccdproc, byte; beyond it ccdproc works in tiles.
 STOCK_MEMORY = 2e9
 
 
@@ -29,17 +34,17 @@ class Reduction:
     Attributes
     ----------
     by : str
-        What made it.
+        The program that made it.
     value_e, error_e : ndarray
         The master and its one-sigma error, electron.
     codes : ndarray of int
-        0 for pixels that are called good; 256 hot and 1024 noisy, where the two are told apart.
+        0 for good pixels; 256 hot, and 1024 noisy where the program distinguishes both.
     count : ndarray or int
-        Samples that entered the mean of each pixel.
+        Number of samples in the mean of each pixel.
     seconds : float
-        Time it took, without simulation.
+        Time of the reduction, without simulation.
     qc : dict
-        QC values by name; empty where there are none.
+        QC values by name; empty when there are none.
     """
 
     by: str
@@ -52,37 +57,51 @@ class Reduction:
 
 
 def by_soxspipe(darks: Darks) -> Reduction:
-    """Make a master dark with the steps and defaults of the recipe."""
+    """Make a master dark in memory with the steps and defaults of the recipe."""
     started = time.perf_counter()
     stack = clip_and_stack(darks.stack, noise_model=measure_noise(darks.stack))
-    noise_map = create_noise_map(stack).with_codes(
-        {
-            PixelCode.AMBIGUOUS: stack.ambiguous,
-            PixelCode.SATURATED: stack.saturated,
-            PixelCode.NO_DATA: stack.count == 0,
-        }
-    )
+    noise_map = create_noise_map(stack)
+    noise_map = noise_map.with_codes(stack.codes)
     seconds = time.perf_counter() - started
-    facts = DarkContext(
+    context = DarkContext(
         exptime_s=darks.scene.simulation.exptime_s,
         step_e=darks.stack.step_e,
         pedestal_removed=darks.stack.common_error is not None,
         bias_error=darks.stack.common_error,
         pixel_area_cm2=(darks.scene.simulation.detector.pixel_size_um * 1e-4) ** 2,
     )
-    metrics = dark_quality(stack, noise_map, facts)
+    metrics = dark_quality(stack, noise_map, context)
     qc = {metric.name: float(metric.value) for metric in metrics if isinstance(metric.value, int | float)}
     master = stack.master
     error_e = np.asarray(master.uncertainty.array)
     return Reduction("soxspipe", np.asarray(master.data), error_e, noise_map.codes, stack.count, seconds, qc)
 
 
+def by_recipes(darks: Darks) -> Reduction:
+    """Make a master bias and a master dark from raw files with the recipes."""
+    scene = darks.scene
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw_biases = simulate_darks(folder / "biases", scene.bias_simulation())
+        raw_darks = simulate_darks(folder / "darks", scene.simulation)
+        started = time.perf_counter()
+        bias = soxs_mbias(raw_biases.sof, output_dir=folder, workers=1).produce_product()
+        dark = soxs_mdark([raw_darks.sof, bias.path], output_dir=folder, workers=1).produce_product()
+        seconds = time.perf_counter() - started
+        count = fits.getdata(dark.path, "NCOMBINE")
+    planes = (dark.frame.data, dark.frame.uncertainty.array, dark.frame.flags, count)
+    # back to the orientation of the raw frames
+    value, error, codes, count = (np.rot90(plane, -scene.simulation.detector.rot90_count) for plane in planes)
+    qc = {record["name"]: float(record["value"]) for record in dark.qc_records() if record["value"] is not None}
+    return Reduction("soxspipe", value, error, codes, count, seconds, qc)
+
+
 def by_ccdproc(darks: Darks) -> Reduction:
     """Make a master dark with `ccdproc.combine`, clipped about the median by the scatter of the samples.
 
-    The error is the one that ccdproc gives, the standard deviation of the samples kept over the root of their
-    number. ccdproc makes no map of bad pixels: hot is here what stands 5 sigmas above the median of the master,
-    sigma from the median absolute deviation, as is often done.
+    The error is that of ccdproc: the standard deviation of the samples kept, over the root of their number. ccdproc
+    makes no bad-pixel map. By a common rule, hot pixels are here those 5 sigmas above the median of the master, with
+    sigma from the median absolute deviation.
     """
     from astropy import units
     from astropy.nddata import CCDData

@@ -1,4 +1,4 @@
-"""The results as text for a terminal and as reStructuredText."""
+"""The measurements as tables, as text for a terminal and as reStructuredText."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from soxspipe import __version__
 from .measures import AMPLITUDES, Measures
 from .promises import Check, Results
 
-#: A table: its title, its heads, its rows.
+#: Title, header and rows of a table.
 Table = tuple[str, Sequence[str], list[list[str]]]
 
 
 def tables(results: Results, checks: list[Check]) -> list[Table]:
-    """Arrange everything in tables."""
+    """Return all tables."""
     rows = results.rows
     return [
         (
@@ -101,7 +101,7 @@ def _quality(row: Measures) -> list[str]:
         value, truth = row.qc[name]
         if name == "MDARK MEAN":
             cells.append(f"{value - truth:+.3f}")
-        elif truth == 0:  # a detector without a fixed pattern: there is no ratio
+        elif truth == 0:  # a detector without a fixed pattern
             cells.append(f"{value:.2f} e- of 0")
         else:
             cells.append(f"{value / truth:.3f}")
@@ -109,27 +109,28 @@ def _quality(row: Measures) -> list[str]:
 
 
 def as_text(table: Table) -> str:
-    """Lay a table out in columns of blanks."""
-    title, heads, rows = table
-    lines = [list(heads), *rows]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(heads))]
+    """Return a table as text with aligned columns."""
+    title, header, rows = table
+    lines = [list(header), *rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
     body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([title, "-" * len(title), *body, ""])
 
 
 def as_rst(arranged: list[Table], command: str, seconds: float) -> str:
-    """Write the tables as a fragment that the documentation includes."""
+    """Return the tables as reStructuredText for the documentation."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "astropy", "ccdproc"))
     lines = [
         f"Measured on {datetime.now(UTC):%Y-%m-%d} by ``{command}`` in {seconds:.0f} s: soxspipe {__version__}, "
         f"Python {platform.python_version()}, {packages}.",
         "",
     ]
-    for title, heads, rows in arranged:
+    for title, header, rows in arranged:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(heads)
-        writer.writerows([r"\-" if cell == "-" else cell for cell in row] for row in rows)  # else it opens a list
+        writer.writerow(header)
+        # a bare "-" would open a list
+        writer.writerows([r"\-" if cell == "-" else cell for cell in row] for row in rows)
         lines += [f".. csv-table:: {title}", "   :header-rows: 1", ""]
         lines += [f"   {line}" for line in text.getvalue().splitlines()] + [""]
     return "\n".join(lines)

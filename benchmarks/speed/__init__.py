@@ -1,1 +1,1 @@
-"""Time and memory of whole programs and of the stack, beside others; run it with ``python -m benchmarks.speed``."""
+"""Measure time and memory of whole programs, and of the stack in memory: ``python -m benchmarks.speed``."""

@@ -1,9 +1,11 @@
-"""Measure time and memory of reductions, beside every peer that is installed.
+"""Measure time and memory of reductions, and of every other program that is installed.
 
-Prints what is promised and what was measured, and writes table and picture of the documentation. Run it in the
-folder of the project on a quiet machine with Linux: ``python -m benchmarks.speed``. It exits with 1 when a promise does
-not hold.
-``python -m benchmarks.speed profile`` prints the seconds of each stage of one reduction, and nothing else.
+Prints the promises with their measurements, and writes the tables and the figure of the documentation. Run it in the
+folder of the project on a quiet machine with Linux: ``python -m benchmarks.speed``. The exit code is 1 when a promise
+does not hold.
+Two parts can be measured alone; they write nothing:
+``python -m benchmarks.speed profile`` prints the seconds of each stage of a reduction,
+``python -m benchmarks.speed workers`` compares two workers with one.
 """
 
 from __future__ import annotations
@@ -16,38 +18,54 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.accuracy.peers import with_soxspipe
 from benchmarks.accuracy.tables import as_rst, as_text
+from benchmarks.accuracy.upstream import python_with_soxspipe
 
 from .figures import draw
-from .programs import HOW_TO_PEER, ONE_PROCESS, OURS, PEER, ROOT, SIRIL, Program, programs
-from .promises import Results, check
-from .samples import MANY, Sample, large, many, nir, refused
+from .processes import measure_growth, measure_programs, measure_start, measure_workers, profile
+from .programs import (
+    INSTALL_UPSTREAM,
+    ONE_WORKER,
+    OURS,
+    ROOT,
+    SIRIL,
+    UPSTREAM,
+    WORKERS,
+    Program,
+    installed_programs,
+)
+from .promises import SETS, TEN, Results, check
+from .samples import THOUSAND, Sample, large, nir, refused, thousand
 from .tables import machine, tables
-from .whole import measure_growth, measure_sample, measure_small, profile
 
 #: Numbers of frames of 2048 x 2048, and those of the quick run.
 NUMBERS, QUICK = (5, 10, 20, 25, 100, 200), (5, 10)
-#: With this number the only peer is the older soxspipe, whose promise it is.
-FOR_PEER = 20
-#: Numbers of frames for which something is promised beside the older soxspipe, and beside Siril.
-PROMISED = {10: (OURS, PEER), FOR_PEER: (OURS, PEER), 100: (OURS, SIRIL), 200: (OURS,), MANY: (OURS,)}
+#: With this number only this package and upstream soxspipe are measured.
+UPSTREAM_ONLY = 20
+#: Programs that a promise needs, by number of frames.
+REQUIRED = {
+    10: (OURS, ONE_WORKER, UPSTREAM),
+    UPSTREAM_ONLY: (OURS, UPSTREAM),
+    100: (OURS, ONE_WORKER, SIRIL),
+    200: (OURS,),
+    THOUSAND: (OURS,),
+}
 #: Numbers of frames that are stacked in memory, and those of the quick run.
 IN_MEMORY, IN_MEMORY_QUICK = (10, 25, 100), (10,)
-#: Most frames in memory that stock ccdproc gets: it takes four times their memory, and a minute.
+#: Most frames in memory for stock ccdproc: it needs four times their memory, and a minute.
 CCDPROC_MOST = 25
-#: Numbers of frames between which time is to be linear, and runs for each of the others: differences are what counts.
-LINEAR, GROWTH_RUNS = (10, 25, 100, 200), 3
-#: Numbers of frames whose reduction is taken apart, and those of the quick run.
+#: Numbers of frames for the slope of time, and its runs for each run of the programs: it needs precise differences.
+GROWTH, GROWTH_RUNS = (10, 25, 100, 200), 3
+#: Numbers of frames of the profile, and those of the quick run.
 STAGED, STAGED_QUICK = (10, 25, 100), (10,)
-#: Frames of each reduction of the batch, and of the large sample.
-TEN = 10
-#: Runs of the start-up commands for each of the others, which take longer.
-SMALL_RUNS = 2
+#: Runs of the start-up commands for each run of the programs.
+START_RUNS = 2
+#: Most runs of the eight sets, as one round takes as long as twenty reductions.
+SETS_RUNS = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run everything; return the exit code."""
+    """Run all measurements and return the exit code."""
     options = _parse(arguments)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="speed-") as temporary:
@@ -56,20 +74,16 @@ def main(arguments: list[str] | None = None) -> int:
         for folder in (data, scratch):
             folder.mkdir(parents=True, exist_ok=True)
         data = data.resolve()
-        if options.what == "profile":
-            results = Results(stages={n: profile(nir(data, n), options.runs, scratch) for n in STAGED})
-            for table in tables(results, [], []):
-                print(as_text(table))
-            return 0
-        results, todo = _measure(options, data, scratch)
-    promises = check(results)
-    arranged = tables(results, promises, todo)
+        measure = {"all": _measure_all, "profile": _measure_stages, "workers": _measure_workers}[options.part]
+        results, programs = measure(options, data, scratch)
+    promises = [promise for promise in check(results) if options.part == "all" or promise.value is not None]
+    arranged = tables(results, promises, programs)
     for table in arranged:
         print(as_text(table))
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-        # words that a reader can repeat, without the paths of whoever ran it
-        command = "python -m benchmarks.speed" + " --quick" * options.quick
+        # the command without the paths of this machine
+        command = "python -m benchmarks.speed" + (" --quick" if options.quick else "")
         text = as_rst(arranged, command, time.perf_counter() - started)
         runs = f"Medians of {options.runs} runs; * marks a single one" if options.runs > 1 else "One run of each"
         about = f"Machine: {machine()}. {runs}.\n\n"
@@ -77,85 +91,114 @@ def main(arguments: list[str] | None = None) -> int:
         draw(results, options.output / "images")
     failed = sum(promise.holds is False for promise in promises)
     unknown = sum(promise.holds is None for promise in promises)
-    took = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     print(
         f"{len(promises) - failed - unknown} of {len(promises)} promises hold, {failed} do not, "
-        f"{unknown} not measured; {took:.0f} s",
+        f"{unknown} not measured; {seconds:.0f} s",
         file=sys.stderr,
     )
     return 1 if failed else 0
 
 
-def _measure(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Results, list[Program]]:
+def _measure_stages(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Results, list[Program]]:
+    """Return the seconds of each stage."""
+    numbers = STAGED_QUICK if options.quick else STAGED
+    return Results(stages={n: profile(nir(data, n), options.runs, scratch) for n in numbers}), []
+
+
+def _measure_workers(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Results, list[Program]]:
+    """Return the times with two workers and with one."""
+    sets = nir(data, SETS * TEN if options.quick else 100).split(TEN)[:SETS]
+    programs = [program for program in installed_programs(sets[0], None)[0] if program.name in (OURS, ONE_WORKER)]
+    results = Results()
+    for n in (TEN,) if options.quick else (TEN, 100):
+        results.timings |= measure_programs(nir(data, n), programs, options.runs, {}, scratch)[0]
+    results.workers = measure_workers(sets, (1, WORKERS), min(options.runs, SETS_RUNS), scratch)
+    return results, programs
+
+
+def _measure_all(options: argparse.Namespace, data: Path, scratch: Path) -> tuple[Results, list[Program]]:
+    """Return all measurements, and the programs."""
     quick, runs = options.quick, options.runs
     numbers = QUICK if quick else NUMBERS
-    all_frames = nir(data, max(3 * TEN, *numbers))  # the largest set first: the others begin it
-    first = nir(data, min(numbers))
-    todo, missing = programs(first, options.peer_python)
+    all_frames = nir(data, max(SETS * TEN, *numbers))  # the largest set first: smaller ones are parts of it
+    programs, missing = installed_programs(nir(data, min(numbers)), options.peer_python)
     for line in missing:
         print(f"not installed: {line}", file=sys.stderr)
     results = Results(left_out=[f"{line.partition(':')[0]}: not installed" for line in missing])
 
     def measure(sample: Sample, *names: str, runs: int = runs) -> None:
-        promised = PROMISED.get(int(sample.label), ()) if sample.label.isdigit() else ()
-        print(f"{sample.label} frames", file=sys.stderr, flush=True)
-        chosen = [program for program in todo if not names or program.name in names]
-        timings, left_out = measure_sample(sample, chosen, runs, results.timings, scratch, promised)
+        required = REQUIRED.get(sample.n, ()) if sample.label.isdigit() else ()
+        _report(f"{sample.label} frames")
+        chosen = [program for program in programs if not names or program.name in names]
+        timings, left_out = measure_programs(sample, chosen, runs, results.timings, scratch, required)
         results.timings |= timings
         results.left_out += left_out
 
     for n in numbers:
-        measure(nir(data, n), *((OURS, ONE_PROCESS, PEER) if n == FOR_PEER else ()))
+        measure(nir(data, n), *((OURS, ONE_WORKER, UPSTREAM) if n == UPSTREAM_ONLY else ()))
     if not quick:
         measure(large(data, TEN))
-        thousand = many(data)
-        if thousand is None:
-            results.left_out.append(f"{MANY} frames: the disk has no room for them")
+        if (largest := thousand(data)) is None:
+            results.left_out.append(f"{THOUSAND} frames: the disk has no room for them")
         else:
-            measure(thousand, OURS, ONE_PROCESS, runs=0)
-        print("time against the number of frames", file=sys.stderr, flush=True)
-        results.growth = measure_growth([nir(data, n) for n in LINEAR], GROWTH_RUNS * runs, scratch)
-    batch = [Sample(f"batch {i}", all_frames.frames[TEN * i : TEN * (i + 1)], all_frames.arm) for i in range(3)]
-    results.small = measure_small(batch, refused(data), runs if quick else SMALL_RUNS * runs, scratch)
+            measure(largest, OURS, ONE_WORKER, runs=0)
+        _report("time against the number of frames")
+        results.growth = measure_growth([nir(data, n) for n in GROWTH], GROWTH_RUNS * runs, scratch)
+    sets = all_frames.split(TEN)
+    _report("start-up and batch")
+    results.start = measure_start(sets[:3], refused(data), runs if quick else START_RUNS * runs, scratch)
+    _report(f"{SETS} sets of {TEN} frames")
+    results.workers = measure_workers(sets[:SETS], (1, WORKERS), min(runs, SETS_RUNS), scratch)
     for n in IN_MEMORY_QUICK if quick else IN_MEMORY:
-        print(f"{n} frames in memory", file=sys.stderr, flush=True)
-        sof = nir(data, n).sof(scratch / "memory.sof")
-        command = [sys.executable, "-m", "benchmarks.speed.in_memory", str(sof), str(runs)]
-        done = subprocess.run(
-            [*command, *["ccdproc"] * (n <= CCDPROC_MOST)], cwd=ROOT, stdout=subprocess.PIPE, check=True
-        )
-        results.in_memory[n] = json.loads(done.stdout)
-    results.stages = {n: profile(nir(data, n), runs, scratch) for n in (STAGED_QUICK if quick else STAGED)}
-    return results, todo
+        _report(f"{n} frames in memory")
+        results.in_memory[n] = _stack_in_memory(nir(data, n).sof(scratch / "memory.sof"), runs, n <= CCDPROC_MOST)
+    _report("stages")
+    results.stages = _measure_stages(options, data, scratch)[0].stages
+    return results, programs
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _stack_in_memory(sof: Path, runs: int, ccdproc: bool) -> dict[str, list[float]]:
+    """Return nanoseconds per sample of each way to stack, measured by another process."""
+    command = [sys.executable, "-m", "benchmarks.speed.in_memory", str(sof), str(runs)]
+    if ccdproc:
+        command.append("ccdproc")
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    nanoseconds: dict[str, list[float]] = json.loads(done.stdout)
+    return nanoseconds
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=("all", "profile"), default="all", help="(default: all)")
-    parser.add_argument("--quick", action="store_true", help="few frames, one run each; writes nothing by itself")
+    parser.add_argument("part", nargs="?", choices=("all", "profile", "workers"), default="all", help="(default: all)")
+    parser.add_argument("--quick", action="store_true", help="few frames, one run each; writes no files by default")
     parser.add_argument(
-        "--output", type=Path, help="folder for the table and, in images/, the picture (default: docs; none if quick)"
+        "--output", type=Path, help="folder of the tables and, in images/, the figure (default: docs; none if quick)"
     )
     parser.add_argument("--runs", type=int, help="runs of each program (default: 5; 1 if quick)")
-    parser.add_argument(
-        "--data", type=Path, help="folder that keeps the frames for another time, 11 GB (2 GB if quick)"
-    )
-    parser.add_argument("--peer-python", help=f"python of an environment with {PEER.removesuffix(' mdark')}")
+    parser.add_argument("--data", type=Path, help="folder that keeps the frames for later runs, 11 GB (2 GB if quick)")
+    parser.add_argument("--peer-python", help=f"Python of an environment with {UPSTREAM}")
     options = parser.parse_args(arguments)
     if options.runs is None:
         options.runs = 1 if options.quick else 5
     if options.runs < 1:
         parser.error(f"--runs is {options.runs}, expected 1 or more")
-    if options.output is None and not options.quick:
+    if options.part != "all" and options.output is not None:
+        parser.error(f"--output is given with {options.part}, expected all: one part has no files")
+    if options.output is None and not options.quick and options.part == "all":
         options.output = ROOT / "docs"
     if options.peer_python is not None:
-        if (python := with_soxspipe(options.peer_python)) is None:
-            parser.error(f"{options.peer_python} has no soxspipe: {HOW_TO_PEER}")
+        if (python := python_with_soxspipe(options.peer_python)) is None:
+            parser.error(f"{options.peer_python} has no soxspipe: {INSTALL_UPSTREAM}")
         options.peer_python = python
     if not Path("/proc/self/smaps_rollup").exists():
-        parser.error("memory is measured by /proc: run it on Linux")
+        parser.error("memory is measured with /proc: run it on Linux")
     return options
 
 

@@ -1,4 +1,4 @@
-"""The picture of the documentation: time and memory against the number of frames."""
+"""The figure of the documentation: time and memory against the number of frames."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks.accuracy.figures import OTHER, OURS, THEORY, THIRD
 from . import programs
 from .promises import Results
 
-#: Numbers of frames closer than this factor have no room for two labels.
-CLOSE = 1.5
-#: Colour, sign and style of each line; this package first, and thicker.
+#: Ratio of two numbers of frames below which their labels would overlap.
+OVERLAP = 1.5
+#: Colour, marker and style of each line; this package has a thicker one.
 LINES = {
     programs.OURS: (OURS, "o", "-"),
-    programs.PEER: (OTHER, "s", "-"),
+    programs.UPSTREAM: (OTHER, "s", "-"),
     programs.SIRIL: (THIRD, "^", "-"),
     programs.TUNED: (THEORY, "D", "--"),
     "astropy sigma_clip": ("#b07aa1", "v", "--"),
@@ -29,33 +29,33 @@ LINES = {
 
 
 def draw(results: Results, folder: Path) -> Path:
-    """Draw time and memory against the number of frames; return where."""
+    """Draw wall time and peak memory against the number of frames, and return the path of the figure."""
     folder.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     panels = figure.subplots(1, 2)
-    for name, (colour, mark, style) in LINES.items():
+    for name, (colour, marker, style) in LINES.items():
         points = sorted(
             (int(label), timing.wall, timing.peak_mb)
-            for (label, by), timing in results.timings.items()
-            if by == name and label.isdigit()
+            for (label, program), timing in results.timings.items()
+            if program == name and label.isdigit()
         )
         for axes, column in zip(panels, (1, 2), strict=True):
             if points:
                 axes.plot(
-                    [point[0] for point in points], [point[column] for point in points], color=colour, marker=mark,
+                    [point[0] for point in points], [point[column] for point in points], color=colour, marker=marker,
                     linestyle=style, linewidth=2.2 if name == programs.OURS else 1.3, markersize=4.5, label=name,
                 )  # fmt: skip
     for axes, label in zip(panels, ("wall time, s", "peak memory, MB"), strict=True):
         axes.set(xscale="log", yscale="log", xlabel="frames of 2048 x 2048", ylabel=label)
         numbers = sorted({int(label) for label, _ in results.timings if label.isdigit()})
-        # the larger of two neighbours stands for both where two would overlap
-        names = ["" if after < CLOSE * n else str(n) for n, after in pairwise([*numbers, math.inf])]
+        # where two labels would overlap, only the larger number has one
+        names = ["" if after < OVERLAP * n else str(n) for n, after in pairwise([*numbers, math.inf])]
         axes.set_xticks(numbers, names)
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.25)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     FigureCanvasAgg(figure)
     path = folder / "performance.png"
-    # without the version of the program the same numbers give the same bytes
+    # without the version of matplotlib the same numbers give the same bytes
     figure.savefig(path, dpi=110, metadata={"Software": None})
     return path

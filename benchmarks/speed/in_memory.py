@@ -15,19 +15,22 @@ from numpy.typing import NDArray
 
 from .python_peers import MEMORY, tuned_clip
 
-#: Rows that the stock Combiner gets at a time.
+#: Rows in a band of the stock Combiner.
 ROWS = 32
-COMBINER, GIVEN, MEASURED, TUNED = "stock Combiner", "clip_and_stack", "with the noise model measured", "tuned ccdproc"
+#: The ways to stack: averaged by the Combiner, clipped and stacked with the noise model given or measured, and by
+#: ccdproc with its clip.
+COMBINER, STACK_GIVEN, STACK_MEASURED = "stock Combiner", "clip_and_stack", "with the noise model measured"
+TUNED_IN_MEMORY = "tuned ccdproc"
 
 
 def main() -> None:
-    """Measure what the arguments of this process say."""
+    """Measure the set in the arguments of this process."""
     from soxspipe.inputs.prepare import PreparedFrames
     from soxspipe.inputs.raw_frames import collect_frames
     from soxspipe.recipes import soxs_mdark
     from soxspipe.stacking import ArrayStack, clip_and_stack, measure_noise
 
-    sof, rounds, also = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    sof, rounds, further = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     warnings.simplefilter("ignore")
@@ -40,25 +43,25 @@ def main() -> None:
         fields = {name: getattr(prepared, name) for name in ("step_e", "regions", "column_parity")}
     stack = ArrayStack(tuple(arrays), (None,) * len(arrays), **fields)
     model = measure_noise(stack)
-    todo: dict[str, Callable[[], object]] = {
+    ways: dict[str, Callable[[], object]] = {
         COMBINER: partial(_combiner, arrays),
-        GIVEN: partial(clip_and_stack, stack, noise_model=model),
-        MEASURED: partial(clip_and_stack, stack),
+        STACK_GIVEN: partial(clip_and_stack, stack, noise_model=model),
+        STACK_MEASURED: partial(clip_and_stack, stack),
     }
-    if "ccdproc" in also:
-        todo[TUNED] = partial(_ccdproc, arrays)
-    seconds: dict[str, list[float]] = {name: [] for name in todo}
+    if "ccdproc" in further:
+        ways[TUNED_IN_MEMORY] = partial(_ccdproc, arrays)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     for round_ in range(rounds + 1):
-        for name, work in todo.items():
+        for way, work in ways.items():
             started = time.perf_counter()
             work()
-            if round_:  # the first imports, and has its memory from the system
-                seconds[name].append(time.perf_counter() - started)
-    print(json.dumps({name: [1e9 * value / arrays.size for value in values] for name, values in seconds.items()}))
+            if round_:  # the first round imports modules and allocates memory
+                seconds[way].append(time.perf_counter() - started)
+    print(json.dumps({way: [1e9 * value / arrays.size for value in values] for way, values in seconds.items()}))
 
 
 def _combiner(arrays: NDArray[np.float32]) -> None:
-    """Average by the Combiner in bands of rows: no clip, the least that ccdproc can do."""
+    """Average frames with the Combiner in bands of rows, without a clip."""
     from astropy.nddata import CCDData
     from ccdproc import Combiner
 
@@ -68,6 +71,7 @@ def _combiner(arrays: NDArray[np.float32]) -> None:
 
 
 def _ccdproc(arrays: NDArray[np.float32]) -> None:
+    """Clip and average frames with `ccdproc.combine`."""
     from astropy.nddata import CCDData
     from ccdproc import combine
 

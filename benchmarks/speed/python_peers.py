@@ -1,4 +1,4 @@
-"""Stock Python reductions, each a program: ``python python_peers.py NAME OUTPUT FRAME ...``."""
+"""Reductions with stock Python packages, each a program: ``python python_peers.py NAME OUTPUT FRAME ...``."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import warnings
 from collections.abc import Callable
 
 SIGMA = 3.0
-#: Memory that ccdproc may take, byte: enough to work on whole frames, which is fastest.
+#: Memory limit of ccdproc, byte. It is large, because whole frames are fastest.
 MEMORY = 64e9
 
 
 def ccdproc_default(output: str, frames: list[str]) -> None:
-    """`ccdproc.combine` of file names, clipped, and nothing else said."""
+    """Combine files with `ccdproc.combine`, clipped, with its default options."""
     import ccdproc
 
     ccdproc.combine(frames, output, unit="adu", sigma_clip=True)
 
 
 def ccdproc_tuned(output: str, frames: list[str]) -> None:
-    """`ccdproc.combine` as someone who knows it calls it: float32, functions named, so that bottleneck has them."""
+    """Combine frames with `ccdproc.combine` as an expert calls it: float32, functions by name for bottleneck."""
     import ccdproc
     import numpy as np
     from astropy.io import fits
@@ -30,7 +30,7 @@ def ccdproc_tuned(output: str, frames: list[str]) -> None:
 
 
 def tuned_clip() -> dict[str, float | str]:
-    """Return how the tuned reduction clips: about the median, by the standard deviation."""
+    """Return the clip of the tuned reduction: about the median, by the standard deviation."""
     return {
         "sigma_clip_low_thresh": SIGMA,
         "sigma_clip_high_thresh": SIGMA,
@@ -40,7 +40,7 @@ def tuned_clip() -> dict[str, float | str]:
 
 
 def astropy_clip(output: str, frames: list[str]) -> None:
-    """`astropy.stats.sigma_clip` and the mean of what it leaves; neither errors nor counts."""
+    """Clip with `astropy.stats.sigma_clip` and write the mean, without errors and counts."""
     import numpy as np
     from astropy.io import fits
     from astropy.stats import sigma_clip

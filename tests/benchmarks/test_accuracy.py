@@ -1,22 +1,80 @@
-"""The benchmark of accuracy runs, on little; what it measures of all its scenes is in the documentation."""
+"""The benchmark of accuracy on small scenes; docs/accuracy has the measurements of all scenes."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks.accuracy.numbers import dark_current_pulls
+from benchmarks.accuracy.promises import Results, check
 from benchmarks.accuracy.run import reduce_scene
-from benchmarks.accuracy.scenes import scenes
+from benchmarks.accuracy.scenes import make_darks, scenes
+
+FROM_FILES = "VIS, N=5, 1 h, bias of 10 by soxs_mbias"
 
 
-@pytest.mark.parametrize("name", ["NIR, N=5", "VIS, N=5, 1 h, bias of 10"])
-def test_a_scene_is_reduced_and_measured(name):
+def scene_of(name):
     (scene,) = (scene for scene in scenes(quick=True) if scene.name == name)
-    ours, stock = reduce_scene(scene, peer_python=None)
+    return scene
+
+
+@pytest.fixture(scope="module")
+def from_files():
+    return reduce_scene(scene_of(FROM_FILES), peer_python=None)
+
+
+def check_rows(ours, stock):
     assert (ours.by, stock.by) == ("soxspipe", "ccdproc")
     assert ours.pull_std == pytest.approx(1, abs=0.05)
+    assert ours.residual == pytest.approx(1, abs=0.01)
     assert stock.pull_std > 1.1
     assert ours.qc
     assert not stock.qc
+
+
+@pytest.mark.parametrize("name", ["NIR, N=5", "VIS, N=5, 1 h, bias of 10"])
+def test_a_scene_is_reduced_in_memory(name):
+    check_rows(*reduce_scene(scene_of(name), peer_python=None))
+
+
+def test_a_scene_is_reduced_by_the_recipes(from_files):
+    ours, stock = from_files
+    check_rows(ours, stock)
+    assert abs(ours.bias_e) < 0.05
+    assert ours.hot_ratio == pytest.approx(1, abs=0.005)  # the image has the orientation of the truth
+
+
+def test_the_recipe_for_biases_has_promises(from_files):
+    results = Results({FROM_FILES: scene_of(FROM_FILES)}, from_files, [], np.zeros(1), {})
+    promises = [line for line in check(results) if "soxs_mbias" in line.promise]
+    assert [(line.promise.partition(":")[0], line.criterion) for line in promises] == [
+        ("Residual std over ideal", "at most 1.01"),
+        ("Pull std", "0.98 to 1.02"),
+        ("Pulls beyond 3 over those of a Gaussian", "0.80 to 1.20"),
+    ]
+
+
+def test_a_row_without_a_number_fails(from_files):
+    scene, row = scene_of(FROM_FILES), from_files[0]
+    rows = [row, replace(row, pull_std=float("nan"))]
+    results = Results({FROM_FILES: scene}, rows, [], np.zeros(1), {})
+    (pull,) = (line for line in check(results) if line.promise.startswith("Pull std"))
+    assert not pull.holds
+
+
+def test_biases_are_those_of_the_detector_but_not_of_its_darks():
+    scene = scene_of(FROM_FILES)
+    biases = scene.bias_simulation()
+    assert (biases.kind, biases.frames) == ("BIAS", 10)
+    assert biases.detector_seed == scene.simulation.seed
+    assert biases.seed != scene.simulation.seed
+
+
+def test_frames_from_files_have_no_drift_in_the_truth():
+    # the overscan of the raw frames measures it
+    darks = make_darks(scene_of(FROM_FILES))
+    levels = [float(np.median(frame - darks.truth.level_e)) for frame in darks.stack.arrays]
+    assert levels == pytest.approx([0.0] * 5, abs=0.1)
 
 
 def test_the_dark_current_is_compared_with_the_truth():

@@ -1,4 +1,4 @@
-"""Another version of soxspipe, run as a program of its own on files of the same frames."""
+"""Master darks by upstream soxspipe, the older package of the same name, run as a program on files."""
 
 from __future__ import annotations
 
@@ -20,86 +20,88 @@ from soxspipe.simulation import SimulatedDetector, simulate_darks
 from .reductions import Reduction
 from .scenes import Darks
 
-#: The version that is compared with, and how to get it.
-PEER_VERSION = "0.17.4"
+#: The version to compare with, and how to install it.
+UPSTREAM_VERSION = "0.17.4"
 INSTALL = (
-    "python -m venv peer && peer/bin/pip install soxspipe==0.17.4, "
+    f"python -m venv peer && peer/bin/pip install soxspipe=={UPSTREAM_VERSION}, "
     "then python -m benchmarks.accuracy --peer-python peer/bin/python"
 )
-#: What runs it with the settings that it ships.
-RUN = """
+#: Script that runs it with the settings that it ships.
+UPSTREAM_SCRIPT = """
 import sys, pathlib, soxspipe
 from soxspipe.cli.command_line import main
 sys.argv[0] = "soxspipe"
 sys.argv += ["-s", str(pathlib.Path(soxspipe.__file__).parent / "soxs_default_settings.yaml")]
 main()
 """
-#: Longest that a reduction may take, second.
+#: Time limit of a reduction, second.
 TIME_LIMIT = 900.0
 
 
-def peer_version(python: str) -> str | None:
-    """Return the version of soxspipe in an environment, None when there is none."""
+def upstream_version(python: str) -> str | None:
+    """Return the version of soxspipe in an environment, or None when it has none."""
     script = "from importlib.metadata import version; print(version('soxspipe'))"
     try:
-        # isolated: what was installed from this folder may have left its version here
+        # -I: the metadata of this package in the working directory must not count
         done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
-def with_soxspipe(python: str) -> str | None:
-    """Return the absolute path of a Python that has soxspipe, None when it has none: it will run in other folders.
+def python_with_soxspipe(python: str) -> str | None:
+    """Return the absolute path of a Python, or None when its environment has no soxspipe.
 
-    A link is not followed, as it tells Python its environment.
+    Links are not followed, because Python finds its environment by the path of the link.
     """
-    return os.path.abspath(shutil.which(python) or python) if peer_version(python) else None
+    return os.path.abspath(shutil.which(python) or python) if upstream_version(python) else None
 
 
-def by_peer(darks: Darks, python: str) -> Reduction | None:
-    """Make a master dark with the soxspipe of another environment; None, and a message, when it fails."""
-    version = peer_version(python)
+def by_upstream(darks: Darks, python: str) -> Reduction | None:
+    """Make a master dark with the soxspipe of another environment; return None, and print why, when it fails."""
+    version = upstream_version(python)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         raw = simulate_darks(folder / "raw", darks.scene.simulation)
-        # it wants a list named as its own are, with absolute names, its settings said, and a home to write to
-        listed = folder / "2026.03.01T10.00.00.0000_DARK.sof"
-        listed.write_text("".join(f"{path} DARK_{darks.scene.simulation.arm}\n" for path in raw.frames))
-        command = [python, "-c", RUN, "mdark", listed.name, "-o", str(folder), "-x"]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HOME": name}
+        # it needs a list whose name follows its pattern, absolute paths, a settings file and a writable home
+        sof = folder / "2026.03.01T10.00.00.0000_DARK.sof"
+        sof.write_text("".join(f"{path} DARK_{darks.scene.simulation.arm}\n" for path in raw.frames))
+        command = [python, "-c", UPSTREAM_SCRIPT, "mdark", sof.name, "-o", str(folder), "-x"]
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"HOME": name}
         started = time.perf_counter()
         try:
             done = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
             )
-        except (OSError, subprocess.SubprocessError) as fault:
-            print(f"soxspipe {version}: {darks.scene.name}: {type(fault).__name__}, left out", file=sys.stderr)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"soxspipe {version}: {darks.scene.name}: {type(error).__name__}, left out", file=sys.stderr)
             return None
         seconds = time.perf_counter() - started
         for path in sorted(folder.rglob("*.fits"), key=lambda path: path.stat().st_mtime, reverse=True):
             if raw.truth.parent not in path.parents and (planes := _planes(path, darks)) is not None:
-                return Reduction(f"soxspipe {version}", *planes, len(raw.frames), seconds, {})
-    last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-    print(f"soxspipe {version}: {darks.scene.name}: no product, left out: {' '.join(last)}", file=sys.stderr)
+                return Reduction(f"upstream soxspipe {version}", *planes, len(raw.frames), seconds, {})
+    last_line = (done.stderr or done.stdout).strip().splitlines()[-1:]
+    print(f"soxspipe {version}: {darks.scene.name}: no product, left out: {' '.join(last_line)}", file=sys.stderr)
     return None
 
 
 def _planes(path: Path, darks: Darks) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
-    """Read value, error and codes of a product, turned to the orientation of the raw frames."""
+    """Read value, error and codes of a product, in the orientation of the raw frames; None for another file."""
     with fits.open(path) as hdus:
         names = [hdu.name for hdu in hdus]
         if not {"FLUX", "ERRS", "QUAL"} <= set(names):
             return None
         value, error, bad = (np.asarray(hdus[name].data) for name in ("FLUX", "ERRS", "QUAL"))
-    # which way a version turns its frames is not said in the product: the hot pixels tell
+    # the product does not state its orientation: it is the one in which the hot pixels are bright
     truth = darks.truth
     bright = np.flatnonzero(truth.hot_e > 100 * truth.sigma_e)
     window = SimulatedDetector(darks.scene.simulation).geometry.science
     inside = slice(window.y0, window.y1), slice(window.x0, window.x1)
     best: tuple[float, list[NDArray[np.float32]]] | None = None
-    for turn in range(8):
-        planes = [np.rot90(plane[::-1] if turn >= 4 else plane, turn % 4) for plane in (value, error, bad)]
+    for orientation in range(8):
+        planes = [
+            np.rot90(plane[::-1] if orientation >= 4 else plane, orientation % 4) for plane in (value, error, bad)
+        ]
         if planes[0].shape != truth.codes.shape:
             planes = [plane[inside] for plane in planes]
         if planes[0].shape == truth.codes.shape:
@@ -108,6 +110,6 @@ def _planes(path: Path, darks: Darks) -> tuple[NDArray[np.float32], NDArray[np.f
                 best = score, planes
     if best is None:
         return None
-    turned = best[1]
-    codes = np.where(turned[2] != 0, PixelCode.HOT.value, 0).astype(np.int32)
-    return turned[0].astype(np.float32), turned[1].astype(np.float32), codes
+    value, error, bad = best[1]
+    codes = np.where(bad != 0, PixelCode.HOT.value, 0).astype(np.int32)
+    return value.astype(np.float32), error.astype(np.float32), codes
