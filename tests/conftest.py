@@ -4,12 +4,16 @@ import pytest
 
 
 @pytest.fixture(autouse=True, scope="session")
-def heeded():
-    """Heed signals that whoever runs the tests has ignored: nohup ignores SIGHUP, a shell's background job SIGINT."""
+def signals_of_python():
+    """Handle SIGINT and SIGHUP as Python does.
+
+    The process that runs the tests may ignore them: nohup ignores SIGHUP, a background job of a shell SIGINT. And the
+    entry point of the program, which some tests import, leaves SIGINT to the system.
+    """
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
-        if before[number] is signal.SIG_IGN:
+        if before[number] in (signal.SIG_IGN, signal.SIG_DFL):
             signal.signal(number, handler)
     yield
     for number, handler in before.items():
