@@ -61,11 +61,6 @@ class Background:
     first_rows: NDArray[np.intp]
 
     @property
-    def smooth_e(self) -> NDArray[np.float32]:
-        """The smooth part of the whole image, float32 of shape (ny, nx), electron."""
-        return self.surface.rows(slice(None))
-
-    @property
     def total_e(self) -> NDArray[np.float32]:
         """The sum of all parts for the whole image, float32 of shape (ny, nx), electron."""
         return self.rows(slice(None))
@@ -84,15 +79,13 @@ class Background:
         """
         return replace(self, level_e=level_e)
 
-    def rows(self, rows: slice, smooth_e: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def rows(self, rows: slice) -> NDArray[np.float32]:
         """Return the sum of all parts in some rows.
 
         Parameters
         ----------
         rows : slice
             The rows.
-        smooth_e : ndarray of float32, shape (rows, nx), electron, optional
-            Their smooth part, if it is known already.
 
         Returns
         -------
@@ -100,7 +93,7 @@ class Background:
         """
         span = _spans(self.first_rows, np.arange(len(self.rows_e))[rows])
         total: NDArray[np.float32] = self.columns_e[span] + self.rows_e[rows, None]
-        total += self.surface.rows(rows) if smooth_e is None else smooth_e
+        total += self.surface.rows(rows)
         total += self.level_e[span]
         return total
 

@@ -233,15 +233,14 @@ def _model_errors(
     def calculate(start: int, stop: int) -> None:
         rows = slice(start, stop)
         read_variance = np.square(model.row(model.read_noise_e, start))
-        smooth = background.surface.rows(rows)
-        variance = smooth - model.row(region_level, start)
+        variance = background.surface.rows(rows) - model.row(region_level, start)
         variance *= shot_scale
         variance += read_variance
         np.maximum(variance, np.float32(0.25) * read_variance, out=variance)
         count = np.maximum(combined.count[rows].astype(np.float32), 1)
         common_variance = 0 if common_error is None else np.square(common_error[rows])
         limit = np.sqrt(variance / count + common_variance)
-        excess = combined.above_level[rows] - background.rows(rows, smooth)
+        excess = combined.above_level[rows] - background.rows(rows)
         with np.errstate(invalid="ignore"):  # a deficit is not used
             with_excess = np.sqrt((variance + shot_scale * excess) / count + common_variance)
         background_limited_error[rows] = limit

@@ -239,26 +239,23 @@ def _check_digests(names: tuple[str, ...], digests: list[bytes]) -> None:
 
 def _check_scatter(names: tuple[str, ...], scatter_e: NDArray[np.float64]) -> None:
     """Refuse frames that are constant, saturated, or scatter differently from most."""
+    constant = [name for name, scatter in zip(names, scatter_e, strict=True) if scatter == 0]
+    if constant:
+        words = "its pixels do not scatter, expected read noise: it is dead or saturated: leave it out"
+        raise FrameError(f"{name}: {words}" for name in constant)
+    if len(names) == 2 and scatter_e.max() > SCATTER_RATIO * scatter_e.min():  # there is no majority
+        raise FrameError(
+            f"{names[0]} and {names[1]}: their pixels scatter by {scatter_e[0]:.3g} and {scatter_e[1]:.3g} electron: "
+            "one of them is dead, saturated or not of this set"
+        )
     typical = float(np.median(scatter_e))
-    lines = [
-        f"{name}: its pixels do not scatter, expected read noise: it is dead or saturated: leave it out"
-        for name, scatter in zip(names, scatter_e, strict=True)
-        if scatter == 0
-    ]
-    if not lines and len(names) == 2 and scatter_e.max() > SCATTER_RATIO * scatter_e.min():  # there is no majority
-        one, other = scatter_e
-        lines = [
-            f"{names[0]} and {names[1]}: their pixels scatter by {one:.3g} and {other:.3g} electron: one of them is "
-            "dead, saturated or no dark of this set"
-        ]
-    lines = lines or [
-        f"{name}: its pixels scatter by {scatter:.3g} electron, expected about {typical:.3g} as in most frames: it is "
-        "dead, saturated or no dark of this set: leave it out"
-        for name, scatter in zip(names, scatter_e, strict=True)
-        if not typical / SCATTER_RATIO <= scatter <= typical * SCATTER_RATIO
-    ]
-    if lines:
-        raise FrameError(lines)
+    odd = np.flatnonzero((scatter_e < typical / SCATTER_RATIO) | (scatter_e > typical * SCATTER_RATIO))
+    words = "as in most frames: it is dead, saturated or not of this set: leave it out"
+    if odd.size:
+        raise FrameError(
+            f"{names[i]}: its pixels scatter by {scatter_e[i]:.3g} electron, expected about {typical:.3g} {words}"
+            for i in odd
+        )
 
 
 def _spread(first: int, last: int, n: int) -> list[int]:
@@ -285,18 +282,12 @@ def _good_pixels(
     """
     members = []
     image = reference.reshape(rows.size, -1)
-    regions = labels.reshape(image.shape)
-    index = np.arange(labels.size).reshape(image.shape)
     for label in range(len(stack.regions)):
-        inside = regions == label
-        block_rows = np.flatnonzero(inside.any(axis=1))
-        if not block_rows.size:
-            raise TooFewPixelsError("a read-out amplifier has no pixel in the frame: correct the instrument table")
-        block = np.ix_(block_rows, inside[block_rows[0]])
-        residual = image[block] - nan_medians(image[block])[:, None]
-        centre, std = clipped_moments(residual.ravel(), stack.step_e)
-        good = np.abs(residual - np.float32(centre)) <= np.float32(CLIP_SIGMA * std + 0.5 * stack.step_e)
-        pixels = index[block][good]
+        inside = labels.reshape(image.shape) == label
+        residual = image - nan_medians(np.where(inside, image, np.float32(np.nan)))[:, None]
+        centre, std = clipped_moments(residual[inside], stack.step_e)
+        limit = np.float32(CLIP_SIGMA * std + 0.5 * stack.step_e)
+        pixels = np.flatnonzero(inside & (np.abs(residual - np.float32(centre)) <= limit))
         if pixels.size < FEWEST_PIXELS:
             raise TooFewPixelsError(
                 f"a read-out amplifier has {pixels.size} good pixels to measure its noise from, expected at least "

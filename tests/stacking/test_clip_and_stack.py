@@ -69,7 +69,7 @@ def test_errors_are_right_and_hot_pixels_keep_their_value():
 
 
 @pytest.mark.parametrize("scale", ["noise-model", "std", "mad"])
-def test_neither_the_height_of_the_bands_nor_the_number_of_workers_matters(scale, monkeypatch):
+def test_the_result_does_not_depend_on_band_height_or_workers(scale, monkeypatch):
     frames, _, _ = noisy_frames()
     whole = clip_and_stack(frames, scale=scale, band_rows=256)
     for band_rows, workers, clipped_at_once in ((1, 1, 2**11), (7, 2, 5), (100, 3, 100), (None, 2, 3)):
@@ -86,7 +86,7 @@ def test_neither_the_height_of_the_bands_nor_the_number_of_workers_matters(scale
 
 
 @pytest.mark.parametrize("scale", ["std", "mad"])
-def test_scatter_scales_equal_astropy(scale):
+def test_scatter_scales_are_those_of_astropy(scale):
     rng = np.random.default_rng(8)
     frames = rng.standard_t(3, (10, 64, 64)).astype(np.float32)
     result = clip_and_stack(
@@ -100,14 +100,14 @@ def test_scatter_scales_equal_astropy(scale):
     assert result.n_rejected == kept.mask.sum() > 100
 
 
-def test_a_frame_flag_alone_does_not_remove_a_persistent_pixel():
+def test_the_frame_clip_does_not_remove_a_persistent_pixel():
     frames, truth, _ = noisy_frames(n_frames=4, hot_fraction=0.0)
     frames = [np.array(frame) for frame in frames]
     for i, frame in enumerate(frames):
         frame[10, 10] += 5000 + 20 * i  # hot in all frames: every frame flags it
-        frame[20, 20] += 5000 if i == 2 else 0  # one hit
+        frame[20, 20] += 5000 if i == 2 else 0  # a cosmic ray
     result = clip_and_stack(frames, scale="std", stacked_clipping_sigma=5.0)
-    # five sigma of the scatter of four samples rejects nothing; the frame's flag makes the hit stand out
+    # five sigma of the scatter of four samples rejects nothing; the frame's flag makes the cosmic ray stand out
     assert result.count[10, 10] == 4
     assert result.master.data[10, 10] == pytest.approx(truth[10, 10] + 5030, abs=30)
     assert result.count[20, 20] == 3
@@ -135,13 +135,13 @@ def test_an_error_that_all_frames_share_does_not_average_out():
     frames, _, _ = noisy_frames()
     shared = np.full(frames[0].shape, 3.0, np.float32)
     alone, both = clip_and_stack(frames), clip_and_stack(frames, common_error=shared)
-    quiet = alone.background.total_e + 10 > alone.master.data
+    good = alone.background.total_e + 10 > alone.master.data
     np.testing.assert_allclose(
-        both.master.uncertainty.array[quiet], np.hypot(alone.master.uncertainty.array[quiet], 3), rtol=1e-5
+        both.master.uncertainty.array[good], np.hypot(alone.master.uncertainty.array[good], 3), rtol=1e-5
     )
 
 
-def test_pixels_saturated_in_most_frames_are_known():
+def test_pixels_saturated_in_most_frames_are_marked():
     frames, _, _ = noisy_frames(n_frames=4)
     frames = [np.array(frame) for frame in frames]
     for frame in frames:
@@ -153,7 +153,7 @@ def test_pixels_saturated_in_most_frames_are_known():
     assert result.master.data[8, 8] == pytest.approx(60000, rel=1e-6)
 
 
-def test_refusals():
+def test_wrong_input_is_refused():
     frames, _, _ = noisy_frames(n_frames=3)
     with pytest.raises(TooFewFramesError):
         clip_and_stack(frames[:1])

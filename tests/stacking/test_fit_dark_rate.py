@@ -50,7 +50,7 @@ def test_three_masters():
     assert pixel["chi2"] == pytest.approx(1 / 6)
 
 
-def test_weights_as_numpy_has_them():
+def test_the_line_is_that_of_polyfit():
     rng = np.random.default_rng(1)
     time, errors = np.array([10.0, 60, 300, 900, 1800]), np.array([3.0, 2, 5, 4, 9])
     values = 470 + 0.2 * time + errors * rng.standard_normal(5)
@@ -99,8 +99,8 @@ def test_the_code_of_non_linear_pixels_is_free_in_euro3d_and_muse():
 
 def test_a_pixel_beyond_the_threshold_is_not_linear():
     # residuals of 1, -2, 1 times d make a chi2 of 6 d^2: that of one degree of freedom is 26.3 at 5 sigma
-    for d, found in ((2.08, False), (2.10, True)):
-        assert fitted([d, -2 * d, d], [1, 1, 1], [1, 2, 3])["nonlinear"] == found
+    for d, nonlinear in ((2.08, False), (2.10, True)):
+        assert fitted([d, -2 * d, d], [1, 1, 1], [1, 2, 3])["nonlinear"] == nonlinear
     assert fitted([1.5, -3, 1.5], [1, 1, 1], [1, 2, 3], nonlinear_sigma=3.0)["nonlinear"]
 
 
@@ -118,7 +118,7 @@ def test_quantiles_of_chi2(dof, probability):
     assert chi2_quantile(probability, dof) == pytest.approx(chi2.isf(probability, dof), rel=1e-9)
 
 
-def test_what_cannot_be_fitted():
+def test_masters_that_cannot_be_fitted():
     for work in (fit_dark_rate, lambda masters: fit_levels(masters, np.ones(len(masters.exposure_s)))):
         with pytest.raises(TooFewFramesError, match="1 master dark"):
             work(masters_of([1], [1], [10]))
@@ -187,14 +187,14 @@ def test_the_line_of_the_levels_by_hand():
     assert level.rate_error_e_per_s == pytest.approx(np.sqrt(6 / 200))
 
 
-def test_errors_of_levels_are_taken_as_they_are_where_chi2_does_not_say_otherwise():
+def test_errors_of_levels_are_not_scaled_where_chi2_is_small():
     level = fit_levels(masters_of([10, 20, 36], [1, 1, 1], [10, 20, 30], side=20), np.array([9.0, 9.0, 9.0]))
     assert level.rate_error_e_per_s == pytest.approx(9 * np.sqrt(1 / 200))
     level = fit_levels(masters_of([10, 30], [1, 1], [10, 20], side=20), np.array([3.0, 4.0]))
     assert (level.rate_error_e_per_s, level.dof) == (pytest.approx(0.5), 0)
 
 
-def test_errors_from_a_handful_of_frames_are_moderated():
+def test_errors_from_few_frames_are_shrunk_toward_their_mean():
     masters = masters_of([10, 20], [1, 1], [10, 20], side=20)
     level = fit_levels(masters, np.array([1.0, 3.0]), n_frames=np.array([5, 5]))
     # variances of a frame 5 and 45, mean 25; half of that and half of its own, over 5 frames
@@ -204,7 +204,7 @@ def test_errors_from_a_handful_of_frames_are_moderated():
 
 
 @pytest.mark.parametrize("n_frames", [3, 5])
-def test_the_error_of_the_rate_is_right_though_few_frames_tell_the_drift(n_frames):
+def test_the_error_of_the_rate_is_right_with_few_frames_for_the_drift(n_frames):
     rng = np.random.default_rng(5)
     time, pulls = np.array([60.0, 300.0, 900.0]), []
     for _ in range(800):

@@ -59,7 +59,7 @@ def test_an_amplifier_that_is_dead_in_all_frames_is_refused():
 
 
 @pytest.mark.parametrize("n_dead", [1, 3, 4])
-def test_dead_frames_are_named_however_many(n_dead):
+def test_every_dead_frame_is_named(n_dead):
     frames = np.random.default_rng(2).normal(500, 5, (4, 128, 128)).astype(np.float32)
     frames[:n_dead] = np.arange(n_dead, dtype=np.float32)[:, None, None]
     with pytest.raises(FrameError, match="do not scatter, expected read noise") as refusal:

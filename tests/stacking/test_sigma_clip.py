@@ -91,16 +91,16 @@ def test_good_samples_are_not_lost(n_frames):
 def test_cosmic_rays_are_caught_at_three_frames():
     rng = np.random.default_rng(2)
     samples = rng.normal(0, 10, (3, 20000)).astype(np.float32)
-    hit = rng.integers(0, 3, 20000), np.arange(20000)
-    samples[hit] += 200
+    outliers = rng.integers(0, 3, 20000), np.arange(20000)
+    samples[outliers] += 200
     result = clip_by_noise(samples, np.full(20000, 10, np.float32), 5.0, 5)
-    assert result.rejected[hit].all()
+    assert result.rejected[outliers].all()
     assert result.rejected.sum() <= 20000 + 2
 
 
 @pytest.mark.parametrize("scale", ["std", "mad"])
 @pytest.mark.parametrize("sigma", [1.5, 3.0])
-def test_scatter_clip_equals_astropy(scale, sigma):
+def test_the_scatter_clip_is_that_of_astropy(scale, sigma):
     samples = np.random.default_rng(3).standard_t(2, (10, 5000)).astype(np.float32)
     samples[3, ::7] = np.nan
     with pytest.warns(AstropyUserWarning, match="invalid values"):
