@@ -183,7 +183,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
 
     def _require_frames(self, source: str, frames: Sequence[MemberT], n_broken: int) -> None:
         fewest, n_frames = max(self.fewest(frames), 1), len(frames) + n_broken
-        if n_frames < fewest:
+        if n_frames < fewest and (frames or not n_broken):  # files that all are broken have errors enough
             noun = self.noun if n_frames == 1 else self.plural
             hint = f" ({self.warnings[0]})" if self.warnings else ""
             self.errors.add(
