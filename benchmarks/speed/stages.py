@@ -16,15 +16,15 @@ from typing import Any
 
 IMPORTS, REST = "imports", "the rest"
 NOISE, BACKGROUND, FIGURES, WRITING = "noise model", "local background", "quality figures", "write the product"
-READING, COMBINING, CLIPPING = "read and convert pixels", "mean and scatter", "clip, noise, errors"
+READING, COMBINING, CLIPPING = "read and convert pixels", "mean and scatter: Combiner", "clip, noise, errors"
 #: Stage, module and name of each watched function, in the order of the table. A stage within another one counts for
 #: the inner one.
 STAGES = (
     ("verify the set", "soxspipe.inputs.raw_frames", "collect_frames"),
     (NOISE, "soxspipe.stacking", "measure_noise"),
     (READING, "soxspipe.inputs.prepare", "PreparedFrames.read"),
-    (COMBINING, "soxspipe.stacking.band_combiner", "mean_of"),
-    (COMBINING, "soxspipe.stacking.band_combiner", "std_of"),
+    (COMBINING, "ccdproc", "Combiner.__init__"),
+    (COMBINING, "ccdproc", "Combiner.average_combine"),
     (CLIPPING, "soxspipe.stacking", "clip_and_stack"),
     (BACKGROUND, "soxspipe.stacking.background", "measure_background"),
     ("bad pixels", "soxspipe.stacking", "create_noise_map"),
