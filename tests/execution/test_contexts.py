@@ -142,7 +142,7 @@ def test_an_error_is_part_of_the_result(sets, tmp_path):
     again = reduce(job_of(sets[0], tmp_path))
     assert (again.exit_code, again.product) == (2, None)
     assert list(again.errors) == [
-        f"{first.product}: the product exists already and was left alone: choose another folder, or --overwrite"
+        f"{first.product}: exists already and was left alone: choose another folder, or --overwrite"
     ]
     assert again.record()["errors"] == again.errors
     assert not reduce(job_of(sets[0], tmp_path, overwrite=True)).errors
