@@ -55,6 +55,9 @@ class RunLog:
         )
 
 
+# a library user sees records once they have configured logging
+logging.getLogger("soxspipe").addHandler(logging.NullHandler())
+
 _current: ContextVar[RunLog | None] = ContextVar("soxspipe.run_log", default=None)
 
 
