@@ -6,7 +6,7 @@ from astropy.io import fits
 from soxspipe.inputs.frame_kinds import FrameKind
 from soxspipe.inputs.prepare import PreparedFrames
 from soxspipe.products.headers import ProductFile
-from soxspipe.quality.table import QCValue, QualityTable
+from soxspipe.quality.table import QualityTable, measured
 from soxspipe.recipes.base_recipe import BaseRecipe, RecipeOutput
 from soxspipe.stacking import clip_and_stack
 
@@ -31,7 +31,6 @@ class soxs_meandark(BaseRecipe):  # noqa: N801 - lower case like all recipes
         rotate = frames.geometry.to_product
         frame = CCDData(rotate(mean.data), unit=mean.unit, mask=rotate(mean.mask))
         median = float(np.nanmedian(frame.data))
-        level = QCValue("MDARK MEDIAN", median, "electron", "median of good pixels")
         hdus = fits.HDUList([fits.PrimaryHDU(frame.data)])
         file = ProductFile("mean dark", ".fits", self.category, hdus)
-        return RecipeOutput(frame, QualityTable([level]), [file])
+        return RecipeOutput(frame, QualityTable([measured("MDARK MEDIAN", median)]), [file])
