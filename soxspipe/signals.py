@@ -58,47 +58,41 @@ def _stop(signum: int, frame: FrameType | None) -> None:
         signal.raise_signal(signum)
 
 
-def _install(handler: Callable[[int, FrameType | None], object], stack: contextlib.ExitStack) -> None:
-    """Handle all these signals but those that are ignored, until the stack is closed."""
+def _install(handler: Callable[[int, FrameType | None], object], stack: contextlib.ExitStack) -> bool:
+    """Handle all these signals but those that are ignored, until the stack is closed; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
     for number in STOP_SIGNALS:
         before = signal.getsignal(number)
         if before not in (signal.SIG_IGN, None):  # None: not set by Python, and so not to be restored by it
             stack.callback(signal.signal, number, before)
             signal.signal(number, handler)
+    return True
 
 
 @contextlib.contextmanager
 def signals_as_exceptions() -> Iterator[None]:
     """Raise an exception for each signal that asks to stop; one that the caller ignores stays ignored.
 
-    For the entry point of a process. Only its main thread can do this: in another thread nothing changes.
+    For the entry point of a process. In threads other than the main one nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with contextlib.ExitStack() as stack:
+        if _install(_stop, stack):
+            stack.callback(_requests.clear)
         yield
-        return
-    _requests.clear()
-    try:
-        with contextlib.ExitStack() as stack:
-            _install(_stop, stack)
-            yield
-    finally:
-        _requests.clear()
 
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[None]:
     """Let signals that ask to stop wait until the block is done, then handle them.
 
-    In threads other than the main one nothing changes: signals do not interrupt them.
+    Signals do not interrupt threads other than the main one.
 
     Raises
     ------
     KeyboardInterrupt, Terminated
         When the process was asked to stop before: nothing that cannot be undone begins then.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     waiting: list[int] = []
     try:
         with contextlib.ExitStack() as stack:

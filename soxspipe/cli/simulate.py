@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
 from typing import Any
 
-from ..exceptions import CommandLineError
 from ..execution.job import ReductionJob
 from ..run_log import get_logger
-from ..text import escape
 from .reduce import run_and_report
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
@@ -19,24 +17,9 @@ __all__ = ["run"]
 _log = get_logger(__name__)
 
 
-def _size(text: str) -> tuple[int, ...]:
-    return tuple(int(side) for side in text.lower().split("x"))
-
-
-#: Options of ``simulate``: the parameter of each, how its text is read, and what is expected.
-PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "--instrument": ("instrument", str.upper, "a name"),
-    "--arm": ("arm", str.upper, "a name"),
-    "--kind": ("kind", str.upper, "a name"),
-    "--frames": ("frames", int, "a whole number"),
-    "--exptime": ("exptime_s", float, "a number of seconds"),
-    "--ndit": ("ndit", int, "a whole number"),
-    "--shape": ("shape", _size, "rows x columns, such as 128x128"),
-    "--binning": ("binning", _size, "y x x, such as 2x1"),
-    "--start": ("start", str, "a date and time"),
-    "--seed": ("seed", int, "a whole number"),
-    "--detector-seed": ("detector_seed", int, "a whole number"),
-}
+#: Options of ``simulate`` that are names, in capitals, and its other parameters.
+NAMES = ("instrument", "arm", "kind")
+PARAMETERS = (*NAMES, "frames", "exptime", "ndit", "shape", "binning", "start", "seed", "detector-seed")
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
@@ -53,18 +36,22 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of the simulation that the options name."""
-    values, faults = {}, []
-    for option, (name, read, expected) in PARAMETERS.items():
-        text = options[option]
+    """Return the parameters of the simulation that the options name; the simulation checks them."""
+    values = {}
+    for option in PARAMETERS:
+        text = options[f"--{option}"]
         if text is not None:
-            try:
-                values[name] = read(text)
-            except ValueError:
-                faults.append(f"{option} is '{escape(text)}', expected {expected}")
-    if faults:
-        raise CommandLineError(faults)
+            name = "exptime_s" if option == "exptime" else option.replace("-", "_")
+            values[name] = text.upper() if option in NAMES else _value(text)
     return values
+
+
+def _value(text: str) -> Any:
+    """Return a number, a pair of numbers such as 128x128, or the text."""
+    for read in (int, float, lambda size: tuple(map(int, size.lower().split("x")))):
+        with contextlib.suppress(ValueError):
+            return read(text)
+    return text
 
 
 def _simulate(directory: str, parameters: dict[str, Any], overwrite: bool, terminal: Terminal) -> str:

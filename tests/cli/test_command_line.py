@@ -590,8 +590,9 @@ def test_simulate_says_where_its_set_of_files_is(here, capsys):
 def test_parameters_of_simulate_that_are_wrong(here, capsys):
     assert command_line.main(["simulate", "raw", "--frames=x", "--shape=64", "--seed=1.5", "--arm=NIR"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "soxspipe: error: --frames is 'x', expected a whole number",
-        "soxspipe: error: --seed is '1.5', expected a whole number",
+        "soxspipe: error: simulation: frames is 'x', expected a whole number from 1 to 9999",
+        "soxspipe: error: simulation: shape is 64, expected a pair of whole numbers from 32 to 16384",
+        "soxspipe: error: simulation: seed is 1.5, expected a whole number from 0 to 9.22337e+18",
     ]
     assert command_line.main(["simulate", "raw", "--frames=-1", "--exptime=nan"]) == 2
     assert all(line.startswith("soxspipe: error: ") for line in capsys.readouterr().err.splitlines())
