@@ -1,9 +1,9 @@
 """Two hundred seeded rounds of random faults: a clear refusal or a correct product, and nothing left behind.
 
-What is correct: without damage, the pixel planes of the undamaged set, bit for bit. A file whose bits are wrong is
-refused with ``verify-checksums: strict``. With ``warn``, the default, a product of it names the file in its
-warnings, or has the undamaged planes; and where one sample is wrong, no other pixel moves by a hundredth of its
-error, and its own by no more than `MOST_ERRORS`: further off, the sample is clipped.
+Without damage a correct product has the pixel planes of the undamaged set, bit for bit. A file with wrong bits is
+refused with ``verify-checksums: strict``. With ``warn``, the default, a product of it names the file in its warnings,
+or has the undamaged planes. With one wrong sample no other pixel moves by a hundredth of its error, and its own pixel
+by no more than `MOST_ERRORS`: a larger outlier is clipped.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Planes = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Run:
-    """How a run of the command line ended, and what it said."""
+    """How a run of the command line ended, and what it printed."""
 
     code: int
-    said: str
+    printed: str
 
 
 class Round:
-    """One round: a folder of its own with copies of the frames, and runs of the command line in it."""
+    """One round: a new folder with copies of the frames, and runs of the command line in it."""
 
     def __init__(self, folder: Path, frames: Sequence[Path], rng: random.Random, duration_s: float) -> None:
         self.folder, self.rng, self.duration_s = folder, rng, duration_s
@@ -67,15 +67,15 @@ class Round:
 
     def start(self, *options: str, largest_file: int | None = None) -> tuple[int, Path]:
         """Fork a process that reduces the frames; the modules are imported already."""
-        said = self.folder / f"said-{len(list(self.folder.glob('said-*')))}"
-        said.touch()
+        printed = self.folder / f"printed-{len(list(self.folder.glob('printed-*')))}"
+        printed.touch()
         pid = os.fork()
         if pid == 0:
             code = 99
             try:
                 for signum in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(signum, signal.SIG_DFL)
-                descriptor = os.open(said, os.O_WRONLY)
+                descriptor = os.open(printed, os.O_WRONLY)
                 for standard in (1, 2):
                     os.dup2(descriptor, standard)
                 sys.stdout, sys.stderr = (os.fdopen(standard, "w", closefd=False) for standard in (1, 2))
@@ -86,10 +86,10 @@ class Round:
                 sys.stdout.flush()
             finally:
                 os._exit(code)
-        return pid, said
+        return pid, printed
 
-    def finish(self, pid: int, said: Path) -> Run:
-        run = Run(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.read_text())
+    def finish(self, pid: int, printed: Path) -> Run:
+        run = Run(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), printed.read_text())
         self.runs.append(run)
         return run
 
@@ -115,7 +115,7 @@ class Round:
         return None if path is None else planes_of(path)
 
     def warned_of(self, path: Path) -> bool:
-        """Tell whether the product's own list of warnings names a file."""
+        """Return whether the list of warnings of the product names a file."""
         (document,) = self.output.glob("*_qc.json")
         return any(path.name in line for line in json.loads(document.read_text())["warnings"])
 
@@ -191,8 +191,8 @@ def disk_full(this: Round, truth: Truth) -> str:
         assert same(this.planes(), truth.all)
         return "made"
     assert run.code == 1, run
-    assert run.said.count("soxspipe: error: ") == 1, run
-    assert str(this.output) in run.said
+    assert run.printed.count("soxspipe: error: ") == 1, run
+    assert str(this.output) in run.printed
     assert not this.output.exists() or not list(this.output.iterdir())
     assert this.reduce().code == 0
     assert same(this.planes(), truth.all)
@@ -275,17 +275,17 @@ def flipped_header(this: Round, truth: Truth) -> str:
     strict = this.rng.random() < 0.3
     run = this.reduce(*(this.strictly() if strict else ()))
     if run.code == 0:
-        # what differs is told; a wrong bit in the name of the check sum's own card leaves nothing to check
+        # a product that differs has a warning; without the card of the check sum, whose name has a wrong bit, none can
         assert same(this.planes(), truth.all) or (this.warned_of(path) and not strict), run
         return "made with a warning" if this.warned_of(path) else "made"
     return refused(this, path.name, run=run)
 
 
 def refused(this: Round, *names: str, options: Sequence[str] = (), run: Run | None = None) -> str:
-    """See that the run says which files are at fault, and wrote nothing."""
+    """Check that the run names the files at fault, and wrote nothing."""
     run = run or this.reduce(*options)
     assert run.code == 2, run
-    assert all(name in run.said for name in names), run
+    assert all(name in run.printed for name in names), run
     assert not this.output.exists() or not list(this.output.iterdir())
     return "refused"
 
@@ -324,8 +324,8 @@ def test_chaos(tmp_path, capfd):
         outcome = kind(this, truth)
         counts[f"{kind.__name__}: {outcome}"] += 1
         for run in this.runs:
-            assert "Traceback" not in run.said
-            assert "a fault of soxspipe" not in run.said
+            assert "Traceback" not in run.printed
+            assert "a fault of soxspipe" not in run.printed
         left = list(this.folder.rglob(".*"))
         assert not left, (kind, left)
         shutil.rmtree(this.folder)

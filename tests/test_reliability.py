@@ -115,7 +115,7 @@ def night(made, tmp_path, monkeypatch, capsys):
 
 
 def process(*arguments, **options):
-    """Run the command line in a process of its own."""
+    """Run the command line in another process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **options.pop("env", {})}
     environment = {name: value for name, value in environment.items() if value is not None}
     options = {"capture_output": True, "text": True, "timeout": 120, **options}
@@ -264,14 +264,14 @@ def test_nan_or_inf_in_some_or_all_frames(night, where):
             data[50, 50] = np.nan
         night.change(index, data)
     planes, _ = night.reduced()
-    gone = np.zeros((96, 96), bool)
-    gone[where] = True
-    gone = gone[4:92, 4:92]
-    assert (planes["QUAL"][gone] == 2**30).all()
-    assert (planes["NCOMBINE"][gone] == 0).all()
-    assert all(np.isnan(planes[name][gone]).all() for name in ("FLUX", "ERRS", "NOISE"))
+    no_data = np.zeros((96, 96), bool)
+    no_data[where] = True
+    no_data = no_data[4:92, 4:92]
+    assert (planes["QUAL"][no_data] == 2**30).all()
+    assert (planes["NCOMBINE"][no_data] == 0).all()
+    assert all(np.isnan(planes[name][no_data]).all() for name in ("FLUX", "ERRS", "NOISE"))
     assert planes["NCOMBINE"][46, 46] == 4
-    assert np.isfinite(planes["FLUX"][~gone]).all()
+    assert np.isfinite(planes["FLUX"][~no_data]).all()
 
 
 def test_saturated_block(night):
@@ -279,7 +279,7 @@ def test_saturated_block(night):
         with fits.open(night.frames[index]) as hdus:
             data = hdus[0].data.copy()
         data[30:60, 30:60] = 65535
-        data[:, 77:80] = 65535  # all but one of the columns that tell the step to the next amplifier
+        data[:, 77:80] = 65535  # all but one of the columns from which the step to the next amplifier is measured
         night.change(index, data)
     before = planes_of(night.out)["QUAL"]
     planes, _ = night.reduced()
@@ -351,7 +351,7 @@ def test_missing_required_keyword(night):
 def test_a_frame_that_is_dead(night):
     night.change(2, np.zeros((96, 96), np.uint16))
     night.refused("10-10-09.*do not scatter, expected read noise: it is dead or saturated")
-    for index in range(3):  # those that are right are never told to go, however few
+    for index in range(3):  # only the dead frames are refused, even when they are the majority
         night.change(index, np.full((96, 96), 1000 + index, np.uint16))
     night.refused("10-00-00.*do not scatter", "10-05-04.*do not scatter", "10-10-09.*do not scatter")
 
@@ -384,7 +384,7 @@ def test_names_with_spaces_quotes_newlines_or_unicode_links_and_folders(night):
 
 
 def header_with(night, *cards):
-    """Put cards as they are in front of the end of a frame's header, in a block of their own."""
+    """Put cards as they are in front of the end of a frame's header."""
     data = night.frames[0].read_bytes()
     end = next(start for start in range(0, len(data), 80) if data.startswith(b"END     ", start))
     pixels = data[-(-end // 2880) * 2880 :]
@@ -524,8 +524,8 @@ def test_disk_full(night):
     run = namespace(ON_SMALL_DISKS, *sizes)
     lines = [line for line in run.stdout.splitlines() if not line.startswith("disk/")]
     assert lines == [f"{size} 1 []" for size in sizes[:-1]] + ["4096 0 ['new']", str(FILES)]
-    said = "soxspipe: error: disk/new: No space left on device: nothing was written; choose another output folder"
-    assert run.stderr.splitlines() == [said] * 4
+    error = "soxspipe: error: disk/new: No space left on device: nothing was written; choose another output folder"
+    assert run.stderr.splitlines() == [error] * 4
 
 
 def test_file_size_limit(night):
@@ -716,7 +716,7 @@ def test_sigint_sigterm_or_sighup(night, at_progress, signum, code, word):
     assert not Path("new").exists()
 
 
-def test_a_signal_after_the_last_word(night):
+def test_a_signal_after_the_last_line(night):
     script = """
     import atexit, os, signal, sys
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -812,7 +812,7 @@ def test_kill_9_at_any_moment(night, rounds):
     assert set(states) <= {"[4]", "[5]"}
 
 
-#: Has pairs of runs write the same product, started together, and looks at what is left.
+#: Starts pairs of runs that write the same product, and prints the state of the folder after each.
 TWO_AT_ONCE = """
 import os, shutil, sys, threading
 from pathlib import Path
@@ -828,7 +828,7 @@ for number in range(2 * rounds):
     for kept in (4, 5):
         if (child := os.fork()) == 0:
             os.close(theirs)
-            os.dup2(os.open(f"said_{kept}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            os.dup2(os.open(f"printed_{kept}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.read(ours, 1)  # ends for both at once
             code = main(["mdark", *frames[:kept], "--output=both", "-q", *options])
@@ -837,8 +837,8 @@ for number in range(2 * rounds):
     os.close(ours)
     os.close(theirs)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    said = [line for kept in (4, 5) for line in Path(f"said_{kept}").read_text().splitlines()]
-    print(codes, state_of(Path("both")), said, sep="|")
+    printed = [line for kept in (4, 5) for line in Path(f"printed_{kept}").read_text().splitlines()]
+    print(codes, state_of(Path("both")), printed, sep="|")
     shutil.rmtree("both")
 """
 
@@ -848,16 +848,16 @@ def test_two_runs_write_the_same_product_at_once(night, rounds):
     run = process("-c", TWO_AT_ONCE, str(rounds), cwd=Path.cwd(), timeout=300)
     results = [line.split("|") for line in run.stdout.splitlines() if line.startswith("[")]
     assert len(results) == 2 * rounds, run.stderr
-    for codes, state, said in results[:rounds]:  # with --overwrite the later one wins
-        assert (codes, said) == ("[0, 0]", "[]")
+    for codes, state, printed in results[:rounds]:  # with --overwrite the later one wins
+        assert (codes, printed) == ("[0, 0]", "[]")
         assert state in ("[4]", "[5]")
-    for codes, state, said in results[rounds:]:
-        # one wins; the other says so: at the end of its work, or before it where the first was through
+    for codes, state, printed in results[rounds:]:
+        # one wins; the other fails at the end of its work, or before it when the first has finished
         first, second = map(int, codes.strip("[]").split(", "))
         assert sorted((first, second)) in ([0, 1], [0, 2])
         assert state == ("[4]" if first == 0 else "[5]")
-        assert ("another run wrote this product" in said) == (1 in (first, second))
-        assert said.count("soxspipe: error:") == 1
+        assert ("another run wrote this product" in printed) == (1 in (first, second))
+        assert printed.count("soxspipe: error:") == 1
 
 
 # ---- promises

@@ -20,10 +20,10 @@ __all__ = ["LocalProcesses"]
 
 #: Modules that take long to import: each process begins with them.
 PRELOADED = ["soxspipe.recipes", "ccdproc", __name__]
-#: Time that processes get to clean up when the program is asked to stop, second.
+#: Time for the processes to clean up after a request to stop, second.
 CLEANUP_S = 5.0
 
-#: Processes start one at a time: so it is known whose they are.
+#: One process starts at a time, so that its owner is known.
 _starting = threading.Lock()
 
 
@@ -101,7 +101,7 @@ class LocalProcesses:
 
 
 def _begin() -> None:
-    """Set up a process for jobs: it ends when it is asked to, or when the program is gone."""
+    """Set up a process for jobs: it ends on a signal, or when the program ends."""
     warnings.showwarning = log_warning
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

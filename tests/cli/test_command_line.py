@@ -1,4 +1,4 @@
-"""The command line: what goes where, and with which exit code.
+"""The command line: its output and exit codes.
 
 Tests of messages, codes and dispatch put a fake recipe in the place of the real one; those under 'the real recipe' at
 the end simulate darks and reduce them.
@@ -56,7 +56,7 @@ def here(tmp_path, monkeypatch):
 
 
 def command(*arguments, **options):
-    """Run the command line in a process of its own."""
+    """Run the command line in another process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     environment = {name: value for name, value in environment.items() if value is not None}
     options = {"capture_output": True, "text": True, "timeout": 60, **options}
@@ -109,7 +109,7 @@ def test_bad_usage_is_two_with_the_usage_on_standard_error(arguments, message, c
     assert err.splitlines()[1] == "Usage:"
 
 
-def test_an_interruption_before_anything_is_imported_ends_without_a_word(tmp_path):
+def test_an_interruption_before_anything_is_imported_ends_silently(tmp_path):
     (tmp_path / "logging.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     run = command("--version", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
     assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
@@ -177,7 +177,7 @@ def test_defaults_and_options_of_mdark(fake, here, capsys):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two", "1.5", "", "9999999999"])
-def test_a_number_of_workers_that_is_none(fake, capsys, number):
+def test_an_invalid_number_of_workers(fake, capsys, number):
     assert command_line.main(["mdark", "a.sof", f"--workers={number}"]) == 2
     assert (
         capsys.readouterr().err == f"soxspipe: error: --workers is '{number}', expected a whole number from 1 to 1024\n"
@@ -185,7 +185,7 @@ def test_a_number_of_workers_that_is_none(fake, capsys, number):
     assert fake.calls == []
 
 
-def test_inputs_that_are_reductions_of_their_own(fake, here, capsys):
+def test_each_set_and_folder_is_one_reduction(fake, here, capsys):
     Path("night.fits").mkdir()
     arguments = ["one.fits", "b.SOF", "two.fits.gz", "night.fits", "a.sof", "--", "-three.fits"]
     assert command_line.main(["mdark", "--workers=1", *arguments]) == 0
@@ -206,7 +206,7 @@ def test_inputs_that_are_reductions_of_their_own(fake, here, capsys):
         ),
     ],
 )
-def test_names_that_are_none_are_refused(arguments, message, fake, here, capsys):
+def test_invalid_names_are_refused(arguments, message, fake, here, capsys):
     assert command_line.main(["mdark", *arguments]) == 2
     assert capsys.readouterr() == ("", f"soxspipe: error: {message}\n")
     assert not fake.calls
@@ -335,7 +335,7 @@ def test_warnings_of_other_packages_go_to_the_log(inputs, here):
         assert [line for line in err.splitlines() if "odd" in line] == expected
 
 
-def test_no_colour_and_no_progress_away_from_a_terminal(fake, monkeypatch, capsys):
+def test_no_colour_and_no_progress_without_a_terminal(fake, monkeypatch, capsys):
     command_line.main(["mdark", "a.sof", "bad.sof"])
     assert "\x1b" not in capsys.readouterr().err
 
@@ -478,7 +478,7 @@ def test_progress_on_a_terminal():
     assert "%" not in on_a_terminal("mdark", "a.sof", "-v")
 
 
-def test_a_reader_who_leaves_is_no_fault(here):
+def test_a_closed_pipe_is_no_error(here):
     ours, theirs = os.pipe()
     os.close(ours)
     with fake_run("mdark", "a.sof", "b.sof", "-q", stdout=theirs) as process:
@@ -488,7 +488,7 @@ def test_a_reader_who_leaves_is_no_fault(here):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_log_lines_that_cannot_be_written_are_no_fault(here):
+def test_messages_that_cannot_be_written_are_no_error(here):
     names = [f"{letter}.sof" for letter in "abcd"]
     with open("/dev/full", "w") as full:
         for workers in ("1", "2"):
@@ -498,14 +498,14 @@ def test_log_lines_that_cannot_be_written_are_no_fault(here):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_results_that_cannot_be_written_are_a_fault():
+def test_results_that_cannot_be_written_are_an_error():
     with open("/dev/full", "w") as full:
         run = command("settings", stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert run.returncode == 1
     assert run.stderr == "soxspipe: error: standard output: No space left on device\n"
 
 
-def test_names_that_are_no_unicode_reach_standard_output_as_they_are(here):
+def test_names_that_are_no_valid_text_are_written_with_their_bytes(here):
     with fake_run("mdark", b"\xff.sof", "-q", env={"PYTHONIOENCODING": "ascii"}, text=False) as process:
         out, err = process.communicate(timeout=20)
     assert (out, err) == (b"\xff.fits\n", b"")
@@ -575,7 +575,7 @@ def darks(tmp_path_factory):
     return directory / "darks.sof"
 
 
-def test_simulate_says_where_its_set_of_files_is(here, capsys):
+def test_simulate_prints_its_set_of_files(here, capsys):
     arguments = ["simulate", "new/raw", "--arm=vis", "--shape=128x908", "--frames=3", "--seed=5", "--binning=1x1"]
     assert command_line.main(arguments) == 0
     assert capsys.readouterr() == ("new/raw/darks.sof\n", "")
@@ -623,8 +623,8 @@ def test_mdark_from_end_to_end(darks, here, capsys):
 
 
 @pytest.mark.parametrize("command_", ["mdark", "dark-current"])
-def test_what_a_recipe_works_with_is_gone_when_it_is_done(command_, darks, here, capsys):
-    """Whether or not Python has looked for garbage: to write the product needs memory, and so does the next one."""
+def test_a_finished_recipe_leaves_no_arrays(command_, darks, here, capsys):
+    """Even before a garbage collection: writing the product needs memory, and so does the next reduction."""
     script = """
     import gc, sys
     from soxspipe.cli.command_line import main
@@ -670,10 +670,10 @@ def test_no_product_is_left_when_the_next_is_made(workers, darks, here):
     assert left == ["0"] * len(sofs)
 
 
-def test_several_reductions_give_the_same_files_beside_each_other(darks, here):
+def test_several_processes_make_the_same_files_as_one(darks, here):
     lines = darks.read_text().splitlines()
     sofs = []
-    for i in range(3):  # all frames but one, and so with a first frame, or errors, of their own
+    for i in range(3):  # all frames but one, and so with a first frame or other errors
         sofs.append(darks.parent / f"{i}.sof")
         sofs[i].write_text("\n".join(lines[:i] + lines[i + 1 :]) + "\n")
     sofs[2].write_text("\n".join(lines[2:]) + "\n")
@@ -693,7 +693,7 @@ def test_several_reductions_give_the_same_files_beside_each_other(darks, here):
             assert fits.FITSDiff(one, two, ignore_keywords=["DATE", "CHECKSUM", "DATASUM"]).identical
 
 
-def test_warnings_of_a_reduction_are_told_once(darks, here):
+def test_each_warning_is_shown_once(darks, here):
     Path("my.yaml").write_text("quality: {RON RAW: [null, 0]}\n")
     run = command("mdark", str(darks), "--settings=my.yaml", cwd=here)
     assert run.returncode == 0, run.stderr
