@@ -20,18 +20,7 @@ from ..exceptions import FrameError
 from ..text import escape
 from .streams import Stream, truncated
 
-__all__ = [
-    "BLOCK",
-    "HEADER_LIMIT",
-    "STORED",
-    "image_layout",
-    "merge_headers",
-    "parse",
-    "read_header",
-    "require_count",
-    "scaling",
-    "split_cards",
-]
+__all__ = ["image_layout", "merge_headers", "parse", "read_header", "require_count", "scaling", "split_cards"]
 
 BLOCK, CARD = 2880, 80
 #: More header than this in one file is refused; a raw frame has 30 kB.

@@ -146,9 +146,8 @@ class AtomicFiles:
         except OSError as error:
             if error.errno not in NO_FOLDER:
                 raise
-            raise InputError(
-                f"{self.folder}: cannot be a folder ({error.strerror}): choose another output folder"
-            ) from error
+            reason = f"cannot be a folder ({error.strerror})"
+            raise InputError(f"{self.folder}: {reason}: choose another output folder") from error
         for folder in self._new_folders:
             with contextlib.suppress(OSError):
                 _sync(folder.parent)

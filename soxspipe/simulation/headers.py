@@ -12,11 +12,8 @@ from .parameters import DarkSimulation
 __all__ = ["frame_header", "make_header"]
 
 _TEMPERATURE_K = {("SOXS", "NIR"): 40.1, ("SOXS", "VIS"): 153.1}
-# which of its keywords an arm uses for a meaning, where that is not the first
-_KEYWORD_INDEX = {
-    ("SOXS", "ACQ"): {"arm": 1, "exptime": 1},
-    ("XSHOOTER", "NIR"): {"read_mode": 1},
-}
+# index of the keyword that an arm uses for a meaning, where it is not the first
+_KEYWORD_INDEX = {("SOXS", "ACQ"): {"arm": 1, "exptime": 1}, ("XSHOOTER", "NIR"): {"read_mode": 1}}
 
 
 def frame_header(simulation: DarkSimulation, index: int) -> fits.Header:
