@@ -68,7 +68,7 @@ def test_errors_are_right_and_hot_pixels_keep_their_value():
     assert halves == pytest.approx(np.sqrt(102 * (1 / 3 + 1 / 2)), rel=0.01)
 
 
-@pytest.mark.parametrize("scale", ["noise-model", "std", "mad"])
+@pytest.mark.parametrize("scale", ["noise-model", "std", pytest.param("mad", marks=pytest.mark.slow)])
 def test_the_result_does_not_depend_on_band_height_or_workers(scale, monkeypatch):
     frames, _, _ = noisy_frames()
     whole = clip_and_stack(frames, scale=scale, band_rows=256)
