@@ -102,8 +102,8 @@ class FrameClassifier:
     ----------
     kind : FrameKind
         The kind of raw frames.
-    extra : Instrument or None
-        An instrument that comes before those shipped.
+    user_instrument : Instrument or None
+        The user's instrument; it takes precedence over the shipped ones.
 
     Attributes
     ----------
@@ -111,9 +111,9 @@ class FrameClassifier:
         Assumptions that were made.
     """
 
-    def __init__(self, kind: FrameKind, extra: Instrument | None) -> None:
+    def __init__(self, kind: FrameKind, user_instrument: Instrument | None) -> None:
         self.kind = kind
-        self._extra = extra
+        self._user_instrument = user_instrument
         self._instruments: dict[str, Instrument] = {}
         self.warnings: list[str] = []
 
@@ -121,7 +121,7 @@ class FrameClassifier:
         """Return the instrument of a header. Raises FrameError."""
         name = str(header.get("INSTRUME"))
         if name not in self._instruments:
-            self._instruments[name] = instrument_for(header, label, self._extra)
+            self._instruments[name] = instrument_for(header, label, self._user_instrument)
         return self._instruments[name]
 
     def classify(self, entry: SofEntry) -> InputFile | LeftOut:
@@ -131,7 +131,7 @@ class FrameClassifier:
         ------
         InputError
             When it cannot be read, is neither a raw frame of the kind nor a calibration for one, lacks a keyword, or
-            contradicts its tag. A file that just lies in a folder is left out where it is readable and of another kind.
+            contradicts its tag. A readable file of another kind in a folder is left out.
         """
         if not entry.in_folder:
             return self._classify(entry, read_first_image(entry.path))
@@ -149,7 +149,7 @@ class FrameClassifier:
     def _classify(self, entry: SofEntry, image: FitsImage) -> InputFile:
         header = image.header
         if self.kind.calibration(entry.tag) and not header.get("INSTRUME") and self._instruments:
-            # a map drawn by hand has few keywords: it is listed for these frames
+            # a hand-made map has few keywords; assume the frames' instrument
             instrument = next(iter(self._instruments.values()))
             self.warnings.append(f"{entry.label}: INSTRUME is missing: '{instrument.name}' is assumed")
         else:

@@ -16,17 +16,17 @@ from ..instruments.keywords import Instrument, load_instrument
 from .classify import LeftOut
 from .set_of_files import Listing, SofEntry, list_files
 
-__all__ = ["Identity", "InputFiles", "SetCollector"]
+__all__ = ["UniqueKey", "InputFiles", "SetCollector"]
 
 #: Files left out of a folder that a warning names.
 NAMED_LEFT_OUT = 10
 
-#: A set-of-files file, a folder, or FITS files, which may also stand beside a set or folder.
+#: A set-of-files file or a folder, FITS files, or both.
 InputFiles = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class Member(Protocol):
-    """A file of a set, in whatever role."""
+    """A file of a set: a frame or a calibration."""
 
     @property
     def label(self) -> str: ...
@@ -43,8 +43,8 @@ SetT = TypeVar("SetT")
 
 
 @dataclass(frozen=True)
-class Identity(Generic[MemberT]):
-    """A property that no two members of a set may share, as copies of an exposure would pass for independent frames.
+class UniqueKey(Generic[MemberT]):
+    """A property that must be unique in a set: copies are not independent frames.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
     noun, plural : str
         Name of a frame in messages, of one and of several.
     extra_table : path-like, optional
-        An instrument table that comes before those shipped.
+        The user's instrument table; it takes precedence over the shipped ones.
     strict_checksums : bool
         Whether a file with a wrong CHECKSUM or DATASUM is refused; else it is a warning.
     workers : int
@@ -90,7 +90,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         workers: int = 1,
     ) -> None:
         self.noun, self.plural = noun, plural
-        self.extra: Instrument | None = None if extra_table is None else load_instrument(Path(extra_table))
+        self.user_instrument: Instrument | None = None if extra_table is None else load_instrument(Path(extra_table))
         self.errors = ErrorCollector()
         self.checksums = ChecksumVerifier(self.errors, strict_checksums, workers)
         self.strict_checksums = strict_checksums
@@ -101,15 +101,15 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         """Classify a file by its header. Raises InputError."""
 
     def is_calibration(self, member: MemberT) -> bool:
-        """Return whether a member stands beside the frames and does not count as one."""
+        """Return whether a member is a calibration, which does not count as a frame."""
         return False
 
     @abstractmethod
-    def fewest(self, frames: Sequence[MemberT]) -> int:
+    def minimum_frames(self, frames: Sequence[MemberT]) -> int:
         """Return the smallest number of frames."""
 
     @abstractmethod
-    def identities(self, member: MemberT) -> Iterable[Identity[MemberT]]:
+    def unique_keys(self, member: MemberT) -> Iterable[UniqueKey[MemberT]]:
         """Yield the properties that no other member may share."""
 
     @abstractmethod
@@ -122,18 +122,17 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         Parameters
         ----------
         input_files : path-like or iterable of path-like
-            A set-of-files file (its name ends in ``.sof``), a folder, or FITS files, which may also stand beside a set
-            or folder.
+            A set-of-files file (its name ends in ``.sof``) or a folder, FITS files, or both.
 
         Returns
         -------
         set
-            Its files were read once, for their check sums.
+            The verified set.
 
         Raises
         ------
         InputError
-            With all faults of the set, a line each. It is a SetOfFilesError, FrameError, MixedFramesError or
+            With all faults of the set, one line each. It is a SetOfFilesError, FrameError, MixedFramesError or
             TooFewFramesError where all faults are of that kind.
         """
         listing = list_files(input_files)
@@ -142,7 +141,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         frames.sort(key=lambda frame: (frame.mjd, frame.path.name, str(frame.path)))
         calibrations = [member for member in members if self.is_calibration(member)]
         self._require_frames(listing.source, frames, n_broken)
-        if self.strict_checksums or not self.errors:  # a set that is refused anyway is refused at once
+        if self.strict_checksums or not self.errors:  # no checksums if the set is refused already
             frames = self.verify_checksums(frames)
         self._report_copies([*frames, *calibrations])
         result = self.build(frames, calibrations) if frames else None
@@ -182,24 +181,24 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         return entries
 
     def _require_frames(self, source: str, frames: Sequence[MemberT], n_broken: int) -> None:
-        fewest, n_frames = max(self.fewest(frames), 1), len(frames) + n_broken
-        if n_frames < fewest and (frames or not n_broken):  # files that all are broken have errors enough
+        minimum, n_frames = max(self.minimum_frames(frames), 1), len(frames) + n_broken
+        if n_frames < minimum and (frames or not n_broken):  # files that all are broken have errors enough
             noun = self.noun if n_frames == 1 else self.plural
             hint = f" ({self.warnings[0]})" if self.warnings else ""
             self.errors.add(
                 TooFewFramesError,
-                f"{source}: {n_frames} {noun}, expected at least {fewest}{self.requirement}{hint}: add {self.addition}",
+                f"{source}: {n_frames} {noun}, expected at least {minimum}{self.requirement}{hint}: add {self.addition}",
             )
 
     def _report_copies(self, members: Sequence[MemberT]) -> None:
         """Report a file that is listed twice, and copies of an exposure."""
         first: dict[Hashable, MemberT] = {}
         for member in members:
-            for identity in self.identities(member):
-                twin = first.setdefault(identity.key, member)
-                if twin is not member and (identity.confirm is None or identity.confirm(twin, member)):
+            for unique in self.unique_keys(member):
+                twin = first.setdefault(unique.key, member)
+                if twin is not member and (unique.confirm is None or unique.confirm(twin, member)):
                     self.errors.add(
                         SetOfFilesError,
-                        f"{twin.label} and {member.label} {identity.statement}: {identity.remedy}",
+                        f"{twin.label} and {member.label} {unique.statement}: {unique.remedy}",
                     )
                     break

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..exceptions import ErrorCollector, MixedFramesError
 from ..text import format_value
-from .exposure import RULES, ExposureInfo, KeywordRule, time_tolerance
+from .exposure import ExposureInfo
+from .keyword_rules import RULES, SPLIT, KeywordRule, time_tolerance
 
 __all__ = ["Labelled", "check_agreement", "common_value", "conversion_factor", "report_inconsistent"]
 
@@ -18,7 +19,6 @@ __all__ = ["Labelled", "check_agreement", "common_value", "conversion_factor", "
 #: modes by the factor MODE_TOLERANCE, or from the table's by the fraction TABLE_TOLERANCE.
 INVERSE_TOLERANCE, MODE_TOLERANCE, TABLE_TOLERANCE = 0.05, 1.5, 0.01
 
-_SPLIT = "leave this frame out, or split the set"
 _SPLIT_ARMS = "leave this frame out, or reduce each arm on its own"
 
 
@@ -46,32 +46,32 @@ def check_agreement(
     Parameters
     ----------
     frames : sequence of ExposureInfo
-        Raw frames; where votes are equal, the side of the first frame counts.
+        Raw frames. In a tie the value of the first frame wins.
     errors : ErrorCollector
         Takes a line for each frame and keyword that disagrees.
 
     Returns
     -------
     list of ExposureInfo
-        The frames of the arm that most frames are of.
+        Frames of the most frequent arm.
     tuple of str
         Warnings: one for each optional keyword that is missing, with the value assumed.
     """
     for meaning in ("instrument", "arm"):
         agree = report_inconsistent(frames, [frame.values[meaning] for frame in frames], None, _SPLIT_ARMS, errors)
-        # frames of another arm differ in everything else too: that needs no line
+        # frames of another arm differ in everything else too, so the rest is not reported
         frames = [frame for frame, agrees in zip(frames, agree, strict=True) if agrees]
     sizes = [("NAXIS1 x NAXIS2", f"{frame.shape[1]} x {frame.shape[0]}") for frame in frames]
-    report_inconsistent(frames, sizes, None, _SPLIT, errors)
-    of_one_time = frames
+    report_inconsistent(frames, sizes, None, SPLIT, errors)
+    same_exptime = frames
     for meaning in sorted(frames[0].values, key=lambda meaning: meaning != "exptime"):
         rule = RULES.get(meaning, KeywordRule())
-        # a frame of another exposure time has another DIT too: that needs no line
-        compared = of_one_time if meaning in ("dit", "ndit") else frames
+        # a frame of another exposure time has another DIT too, so its DIT is not reported
+        compared = same_exptime if meaning in ("dit", "ndit") else frames
         values = [frame.values[meaning] for frame in compared]
         agree = report_inconsistent(compared, values, rule.tolerance, rule.remedy, errors)
         if meaning == "exptime":
-            of_one_time = [frame for frame, agrees in zip(frames, agree, strict=True) if agrees]
+            same_exptime = [frame for frame, agrees in zip(frames, agree, strict=True) if agrees]
     return list(frames), tuple(_assumptions(frames))
 
 
@@ -91,7 +91,7 @@ def report_inconsistent(
     found : sequence of (str, object)
         Keyword and value of each; the value is None where it has none.
     tolerance : callable or None
-        By how much a value may differ; None: not at all.
+        Returns the largest difference of equal values; None: they must be identical.
     remedy : str
         Advice for the messages.
     errors : ErrorCollector

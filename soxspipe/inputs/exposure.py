@@ -1,8 +1,8 @@
-"""Exposure and read-out of a raw frame, as its header states them, checked."""
+"""Read exposure and read-out of a raw frame from its header, and check them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,93 +12,14 @@ from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
 from ..text import format_value
 from .frame_kinds import FrameKind
+from .keyword_rules import EXPOSURE_RULES, RULES, positive_number
 
-__all__ = [
-    "RULES",
-    "ExposureInfo",
-    "KeywordRule",
-    "mode_keywords",
-    "positive_number",
-    "read_exposure_info",
-    "time_tolerance",
-]
+__all__ = ["ExposureInfo", "mode_keywords", "read_exposure_info"]
 
-#: Longest exposure time (s), largest count, and first and last date (MJD; the years 1900 and 2406) of a sound header.
-LONGEST_S, LARGEST_COUNT, FIRST_MJD, LAST_MJD = 1e6, 10_000, 15_020, 200_000
-#: A bias has no exposure; some cameras state the shortest that they know.
-LONGEST_BIAS_S = 0.1
+#: First and last date of a sound header (MJD; the years 1900 and 2406).
+FIRST_MJD, LAST_MJD = 15_020, 200_000
 
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
-_SPLIT = "leave this frame out, or split the set"
-_SPLIT_TIMES = "leave this frame out, or reduce each exposure time on its own"
-
-
-def positive_number(value: Any, largest: float = LONGEST_S) -> float | None:
-    """Return a header's value as a float above zero; None where it is none, or beyond ``largest``."""
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= largest
-    return float(value) if usable else None
-
-
-def _zero_exposure(value: Any) -> float | None:
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST_BIAS_S
-    return float(value) if usable else None
-
-
-def _count(value: Any) -> int | None:
-    number = positive_number(value, LARGEST_COUNT)
-    return int(number) if number is not None and number.is_integer() else None
-
-
-def time_tolerance(seconds: float) -> float:
-    """Return by how much two exposure times may differ and be the same, second."""
-    return max(1e-3 * seconds, 0.01)
-
-
-def _factor_tolerance(factor: float) -> float:
-    return 1e-3 * factor
-
-
-@dataclass(frozen=True)
-class KeywordRule:
-    """How a value of a header is read and compared.
-
-    Attributes
-    ----------
-    read : callable
-        Returns the value in its type; None where it is unusable.
-    expected : str
-        Usable values in words.
-    required : bool
-        Whether the header must have it.
-    tolerance : callable or None
-        By how much values may differ; None: not at all.
-    remedy : str
-        Advice where frames differ.
-    """
-
-    read: Callable[[Any], Any] = lambda value: value
-    expected: str = "a value"
-    required: bool = False
-    tolerance: Callable[[float], float] | None = None
-    remedy: str = _SPLIT
-
-
-_EXPOSURES = {
-    "positive": KeywordRule(positive_number, "seconds above zero, up to 1e6", True, time_tolerance, _SPLIT_TIMES),
-    "zero": KeywordRule(_zero_exposure, f"0 s, at most {LONGEST_BIAS_S:g} s", True, time_tolerance),
-}
-_COUNT = KeywordRule(_count, "a whole number from 1 to 10000")
-#: Rules of the meanings that decide whether frames belong together; others must be equal.
-RULES: Mapping[str, KeywordRule] = {
-    "chip": KeywordRule(),
-    "exptime": _EXPOSURES["positive"],
-    "dit": KeywordRule(positive_number, "seconds above zero, up to 1e6", False, time_tolerance, _SPLIT_TIMES),
-    "ndit": KeywordRule(_count, "a whole number from 1 to 10000", remedy=_SPLIT_TIMES),
-    "binx": _COUNT,
-    "biny": _COUNT,
-    "conad": KeywordRule(tolerance=_factor_tolerance),
-    "gain": KeywordRule(tolerance=_factor_tolerance),
-}
 
 
 @dataclass(frozen=True)
@@ -118,8 +39,8 @@ class ExposureInfo:
     shape : tuple of int
         Rows and columns.
     values : mapping of str to (str, object)
-        Keyword and value by meaning, the value None where the header has none. The keywords of the read-out mode
-        stand for themselves.
+        Keyword and value by meaning, the value None where the header has none. Read-out mode keywords have
+        themselves as key.
     """
 
     label: str
@@ -180,10 +101,10 @@ def read_exposure_info(
     elif detector.mode in (kind.refused_modes or {}):
         raise FrameError(f"{label}: {keyword} is {format_value(arm)}: {(kind.refused_modes or {})[detector.mode]}")
     for meaning in RULES:
-        rule = _EXPOSURES[kind.exposure] if meaning == "exptime" else RULES[meaning]
+        rule = EXPOSURE_RULES[kind.exposure] if meaning == "exptime" else RULES[meaning]
         keyword, value = instrument.find(header, meaning)
         usable = None if value is None else rule.read(value)
-        # CDELT is a step of coordinates: it means binning only where it can
+        # CDELT may be a coordinate step: ignore unusable values
         if usable is None and (rule.required or (value is not None and not keyword.startswith("CDELT"))):
             reject(keyword, value, rule.expected)
         values[meaning] = keyword, usable

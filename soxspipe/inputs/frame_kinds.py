@@ -72,7 +72,7 @@ class FrameKind:
     exposure : {'positive', 'zero'}
         Exposure time of such frames.
     calibrations : tuple of ProductKind
-        Products that may stand beside the raw frames, one of each.
+        Calibrations that the input may contain, one of each kind.
     refused_modes : mapping of str to str
         Detectors that have no such frames: the ``mode`` of their table, and the reason.
     """
@@ -94,6 +94,6 @@ class FrameKind:
         return has_type(dpr_type, self.dpr_type)
 
     def calibration(self, tag: str | None) -> ProductKind | None:
-        """Return the calibration of a tag or category with its arm; None where it is another or none."""
+        """Return the kind of calibration for a tag or category; None if there is none."""
         stem = str(tag).strip().rpartition("_")[0]
         return next((kind for kind in self.calibrations if kind.category == stem), None)

@@ -21,10 +21,11 @@ from ..stacking.frame_stack import Regions
 from ..stacking.master_stack import SAME_EXPOSURE
 from ..text import escape, format_value
 from .classify import LeftOut
-from .collect import Identity, InputFiles, SetCollector
+from .collect import UniqueKey, InputFiles, SetCollector
 from .consistency import report_inconsistent
-from .exposure import mode_keywords, positive_number
+from .exposure import mode_keywords
 from .frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
+from .keyword_rules import positive_number
 from .set_of_files import SofEntry
 
 __all__ = ["PLANES", "MasterDark", "MasterSet", "collect_masters"]
@@ -35,7 +36,7 @@ N_FRAMES, CONAD = "ESO PRO DATANCOM", "ESO QC CONAD"
 #: Planes of a master dark that are read.
 PLANES = ("FLUX", "ERRS", "QUAL")
 
-_SPLIT = "leave this master out, or fit it with others of its kind"
+_SPLIT = "leave this master out, or fit it in a separate run"
 _REMAKE = "make the master dark again with 'soxspipe mdark'"
 
 
@@ -62,7 +63,7 @@ class MasterDark:
     n_frames : int
         Raw frames in it.
     pedestal : str
-        What was subtracted from its frames.
+        Level that was subtracted from its frames.
     mjd, end_mjd : float
         Start of its first frame and end of its last, modified Julian date.
     """
@@ -93,7 +94,7 @@ class MasterSet:
     Attributes
     ----------
     masters : tuple of MasterDark
-        By start and name, whatever their order in the input.
+        Sorted by start and name.
     instrument, detector : Instrument, Detector
         Their instrument and detector.
     arm : str
@@ -107,11 +108,11 @@ class MasterSet:
     regions : tuple of (slice, slice)
         Rows and columns of each read-out amplifier.
     pedestal : str
-        What was subtracted from the raw frames.
+        Level that was subtracted from the raw frames.
     common_error_e : float
         Error of a master bias that all masters share, electron; 0 where there is none.
     warnings : tuple of str
-        What a reader should know, a line each.
+        Warnings, one line each.
     """
 
     masters: tuple[MasterDark, ...]
@@ -155,13 +156,13 @@ def collect_masters(
     strict_checksums: bool = False,
     workers: int = 1,
 ) -> MasterSet:
-    """Collect master darks and verify that they are of one detector, read out and reduced alike.
+    """Collect master darks with the same detector, read-out and reduction, and verify them.
 
     Parameters
     ----------
     input_masters : path-like or iterable of path-like
-        FITS files, a set-of-files file (its name ends in ``.sof``; tag ``MASTER_DARK_<ARM>``, or none), or a folder, of
-        which the master darks are taken.
+        A set-of-files file (its name ends in ``.sof``; tag ``MASTER_DARK_<ARM>``, or none) or a folder, FITS files, or
+        both. From a folder: its master darks.
     extra_table, strict_checksums, workers
         See `SetCollector`.
 
@@ -195,22 +196,22 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
         if entry.in_folder and not (images and MASTER_DARK.matches(images[0].header)):
             category = images[0].header.get(PRODUCT_CATEGORY) if images else "no image"
             return LeftOut(entry, escape(category) if category else f"no {PRODUCT_CATEGORY}")
-        return _read_master(entry, images, self.extra)
+        return _read_master(entry, images, self.user_instrument)
 
-    def fewest(self, frames: Sequence[MasterDark]) -> int:
-        """Return 2, as a line needs."""
+    def minimum_frames(self, frames: Sequence[MasterDark]) -> int:
+        """Return 2, the fewest points that define a line."""
         return 2
 
-    def identities(self, member: MasterDark) -> Iterable[Identity[MasterDark]]:
+    def unique_keys(self, member: MasterDark) -> Iterable[UniqueKey[MasterDark]]:
         """Yield file, pixels and raw frames: two reductions of the same frames are not independent."""
-        yield Identity(member.images[0].fingerprint[:2], "are the same file", "list it once")
+        yield UniqueKey(member.images[0].fingerprint[:2], "are the same file", "list it once")
         header = member.header
         if digest := header.get("DATAMD5"):
-            yield Identity(digest, f"hold the same pixels, DATAMD5 {format_value(digest)} is in both", "leave one out")
+            yield UniqueKey(digest, f"hold the same pixels, DATAMD5 {format_value(digest)} is in both", "leave one out")
         if raw_names := tuple(sorted(str(card.value) for card in header["ESO PRO REC1 RAW* NAME"].cards)):
             both = f"ESO PRO REC1 RAW1 NAME is {format_value(raw_names[0])} in both"
             key = member.mjd, member.exposure_s, raw_names
-            yield Identity(key, f"were made of the same raw frames, {both}", "leave one out")
+            yield UniqueKey(key, f"were made of the same raw frames, {both}", "leave one out")
 
     def build(self, frames: Sequence[MasterDark], calibrations: Sequence[MasterDark]) -> MasterSet | None:
         """Build the set of the values that its masters have in common; None where there is no geometry for it."""
@@ -242,12 +243,12 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
         )
 
     def _check_agreement(self, masters: Sequence[MasterDark]) -> list[MasterDark]:
-        """Compare read-out and reduction of the masters, and return those of the arm that most are of."""
+        """Compare read-out and reduction of the masters, and return those of the most frequent arm."""
 
         def check(keyword: str, values: Iterable[Any], tolerance: Callable[[float], float] | None = None) -> list[bool]:
             return report_inconsistent(masters, [(keyword, value) for value in values], tolerance, _SPLIT, self.errors)
 
-        # a master of another instrument or arm differs in everything else too: that needs no line
+        # a master of another instrument or arm differs in everything else too, so the rest is not reported
         agree = check("INSTRUME", [master.instrument.name for master in masters])
         masters = list(itertools.compress(masters, agree))
         agree = check(PRODUCT_CATEGORY, [f"{MASTER_DARK.category}_{master.detector.arm}" for master in masters])
@@ -275,7 +276,7 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             )
 
 
-def _read_master(entry: SofEntry, images: Sequence[FitsImage], extra: Instrument | None) -> MasterDark:
+def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: Instrument | None) -> MasterDark:
     """Describe a listed file. Raises FrameError when it is no master dark, or lacks a plane or keyword."""
     if not images:
         raise FrameError(f"{entry.label}: holds no two-dimensional image, expected a master dark: leave it out")
@@ -288,7 +289,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], extra: Instrument
             f"{entry.label}: tag is '{escape(entry.tag)}', but {PRODUCT_CATEGORY} is {format_value(category)}: "
             "correct the tag"
         )
-    instrument = instrument_for(header, entry.label, extra)
+    instrument = instrument_for(header, entry.label, user_instrument)
     arm = str(category).removeprefix(f"{MASTER_DARK.category}_")
     if arm not in instrument.detectors:
         known = ", ".join(f"{MASTER_DARK.category}_{name}" for name in instrument.detectors)
@@ -304,7 +305,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], extra: Instrument
     for keyword, usable in {**numbers, PEDESTAL: pedestal or None}.items():
         if usable is None:
             found = "missing" if header.get(keyword) is None else format_value(header[keyword])
-            expected = "what was subtracted" if keyword == PEDESTAL else "a number above zero"
+            expected = "the subtracted level" if keyword == PEDESTAL else "a number above zero"
             lines.append(f"{entry.label}: {keyword} is {found}, expected {expected}: {_REMAKE}")
     exposure_s, error_e_per_s, n_frames, mjd = numbers.values()
     if lines or exposure_s is None or error_e_per_s is None or n_frames is None or mjd is None:

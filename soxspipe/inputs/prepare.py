@@ -23,8 +23,8 @@ __all__ = ["PreparedFrames"]
 
 log = get_logger(__name__)
 
-#: No detector holds so many electrons in a pixel: such a sample is no data, and its square would overflow.
-NO_SIGNAL_E = 1e12
+#: No pixel holds so many electrons: a larger sample is no data, and its square would overflow.
+LARGEST_SIGNAL_E = 1e12
 #: Rows read at once where overscan columns are measured.
 OVERSCAN_ROWS = 256
 
@@ -57,12 +57,12 @@ class PreparedFrames:
     column_parity : bool
         Whether odd and even columns have different levels.
     pedestal : str
-        What was subtracted: ``'overscan'``, ``'master bias'``, ``'overscan, master bias'`` or ``'nothing'``; in the
+        Subtracted levels: ``'overscan'``, ``'master bias'``, ``'overscan, master bias'`` or ``'nothing'``; in the
         last case the level of the master is pedestal + dark.
     pedestals_e : ndarray, shape (frames,), electron, or None
         Level of each frame's overscan columns; None where the detector has none.
     bias_has_pedestal : bool
-        Whether the mean pedestal is that of the master bias, which was taken at another time.
+        True if the pedestal was taken from the master bias.
     static_bad : ndarray of bool, shape (ny, nx), or None
         Pixels of the static bad-pixel map.
     common_error : ndarray of float32, shape (ny, nx), electron, or None
@@ -97,7 +97,7 @@ class PreparedFrames:
         self._subtract_e, self.pedestal = self._plan_levels()
 
     def _plan_levels(self) -> tuple[NDArray[np.float64], str]:
-        """Return the level to subtract from each frame beside the master bias, and what is subtracted in words.
+        """Return the overscan level to subtract from each frame in addition to the master bias, and a description.
 
         A master bias that holds the pedestal itself leaves only the frames' drift to the overscan. One made from
         frames whose overscan was subtracted leaves the whole pedestal to it.
@@ -140,7 +140,7 @@ class PreparedFrames:
             out[...] = raw
             out *= self._conad
         if raw.dtype.kind == "f" or raw.dtype.itemsize > 4:
-            out[~(np.abs(out) < NO_SIGNAL_E)] = np.nan
+            out[~(np.abs(out) < LARGEST_SIGNAL_E)] = np.nan
         if self._subtract_e[frame] != 0.0:
             out -= np.float32(self._subtract_e[frame])
         if self._bias is not None:

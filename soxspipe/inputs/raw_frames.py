@@ -20,7 +20,7 @@ from ..instruments.detectors import Detector, Geometry
 from ..instruments.keywords import Instrument
 from ..text import escape, format_value
 from .classify import FrameClassifier, InputFile, LeftOut
-from .collect import Identity, InputFiles, SetCollector
+from .collect import UniqueKey, InputFiles, SetCollector
 from .consistency import check_agreement, common_value, conversion_factor
 from .exposure import ExposureInfo, mode_keywords
 from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
@@ -66,9 +66,9 @@ class FrameSet:
     kind : FrameKind
         Their kind.
     frames : tuple of InputFile
-        By start and name, whatever their order in the input.
+        Sorted by start and name.
     calibrations : mapping of ProductKind to CalibrationFile
-        Calibrations that stand beside them.
+        Calibrations of the input.
     instrument : Instrument
         Their instrument.
     detector : Detector
@@ -82,7 +82,7 @@ class FrameSet:
     exptime_s : float
         Exposure time of the first frame, second.
     dit_s : float
-        Exposure time of the counts of a frame, second: DIT, EXPTIME where there is none.
+        Exposure time of one integration (DIT), second; EXPTIME without DIT.
     ndit : int
         Integrations that were averaged in a frame.
     read_mode : str or None
@@ -90,7 +90,7 @@ class FrameSet:
     conad_e_per_adu : float
         Conversion factor, electron/ADU.
     warnings : tuple of str
-        Assumptions that were made and oddities, a line each.
+        Assumptions that were made and odd values, one line each.
     """
 
     kind: FrameKind
@@ -144,8 +144,8 @@ def collect_frames(
     Parameters
     ----------
     input_frames : path-like or iterable of path-like
-        A set-of-files file (its name ends in ``.sof``), a folder, or FITS files, which may also stand beside a set or
-        folder. Of a folder the raw frames of the kind are taken.
+        A set-of-files file (its name ends in ``.sof``) or a folder, FITS files, or both. From a folder: the raw frames
+        of the kind.
     kind : FrameKind
         The kind of raw frames.
     minimum_frames : int or callable
@@ -169,13 +169,13 @@ def collect_frames(
 
 
 class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
-    """Collects raw frames of one kind and the calibrations beside them."""
+    """Collects raw frames of one kind and their calibrations."""
 
     def __init__(self, kind: FrameKind, minimum_frames: int | Callable[[str], int], **options: Any) -> None:
         super().__init__(f"raw {kind.noun}", f"raw {kind.plural}", **options)
         self.kind = kind
-        self.minimum_frames = minimum_frames
-        self.classifier = FrameClassifier(kind, self.extra)
+        self._minimum = minimum_frames
+        self.classifier = FrameClassifier(kind, self.user_instrument)
 
     def classify(self, entry: SofEntry) -> InputFile | LeftOut:
         """Classify a file as a raw frame or a calibration."""
@@ -189,26 +189,26 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
         """Return whether a file is a calibration."""
         return member.calibration is not None
 
-    def fewest(self, frames: Sequence[InputFile]) -> int:
+    def minimum_frames(self, frames: Sequence[InputFile]) -> int:
         """Return the smallest number of frames for the arm of the first."""
-        if not callable(self.minimum_frames):
-            return self.minimum_frames
-        return self.minimum_frames(frames[0].arm if frames else "")
+        if not callable(self._minimum):
+            return self._minimum
+        return self._minimum(frames[0].arm if frames else "")
 
     def verify_checksums(self, frames: Sequence[InputFile]) -> list[InputFile]:
         """Verify check sums, and return the frames with the sum of their data, which reveals copies of an exposure."""
         sums = self.checksums.verify_each([(frame.images, frame.label) for frame in frames])
         return [replace(frame, datasum=datasum) for frame, datasum in zip(frames, sums, strict=True)]
 
-    def identities(self, member: InputFile) -> Iterable[Identity[InputFile]]:
+    def unique_keys(self, member: InputFile) -> Iterable[UniqueKey[InputFile]]:
         """Yield file, exposure and pixels."""
-        yield Identity(member.image.fingerprint[:2], "are the same file", "list it once")
+        yield UniqueKey(member.image.fingerprint[:2], "are the same file", "list it once")
         if member.archive_name is not None:
             both = f"MJD-OBS {member.mjd} and archive name {format_value(member.archive_name)} are in both"
-            yield Identity((member.mjd, member.archive_name), f"are the same exposure, {both}", "leave one out")
+            yield UniqueKey((member.mjd, member.archive_name), f"are the same exposure, {both}", "leave one out")
         if member.datasum:
             key = (member.datasum, *member.image.shape)
-            yield Identity(key, "hold the same pixels", "leave one out", self._have_same_pixels)
+            yield UniqueKey(key, "hold the same pixels", "leave one out", self._have_same_pixels)
 
     def _have_same_pixels(self, one: InputFile, other: InputFile) -> bool:
         # a check sum of 32 bits can agree by chance, or be copied with a header: compare the pixels
@@ -231,14 +231,14 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
         except FrameError as error:
             self.errors.take(error)
             return None
-        fitting = self._calibrations(calibrations, first, values, geometry.product_shape)
+        accepted = self._calibrations(calibrations, first, values, geometry.product_shape)
         factor, oddities = conversion_factor(agreeing)
         modes = [values[keyword] for keyword in mode_keywords(first.instrument) if values[keyword] is not None]
         remarks = (*self.warnings, *self.classifier.warnings, *assumptions, *oddities, *self.checksums.warnings)
         return FrameSet(
             kind=self.kind,
             frames=tuple(frames),
-            calibrations=fitting,
+            calibrations=accepted,
             instrument=first.instrument,
             detector=first.detector,
             arm=first.detector.arm,
@@ -260,23 +260,25 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
         shape: tuple[int, int],
     ) -> dict[ProductKind, CalibrationFile]:
         """Return the calibrations that fit the frames, one of each kind."""
-        fitting: dict[ProductKind, list[InputFile]] = {}
+        accepted: dict[ProductKind, list[InputFile]] = {}
         for file in files:
             if file.calibration is None:
                 continue
-            if file.entry.beside_set and file.arm != frame.detector.arm:  # it may be for another set of the same run
+            if (
+                file.entry.given_separately and file.arm != frame.detector.arm
+            ):  # it may be for another set of the same run
                 self.warnings.append(
                     f"{file.label}: left out, a {file.calibration.noun} of arm {file.arm}, the frames are of "
                     f"{frame.detector.arm}"
                 )
                 continue
-            fitting.setdefault(file.calibration, []).append(file)
+            accepted.setdefault(file.calibration, []).append(file)
         calibrations = {}
-        for kind, candidates in fitting.items():
+        for kind, candidates in accepted.items():
             if len(candidates) > 1:
                 labels = ", ".join(sorted(file.label for file in candidates))
                 self.errors.add(
-                    SetOfFilesError, f"{labels}: {len(candidates)} files for the {kind.noun}, expected 1: leave one in"
+                    SetOfFilesError, f"{labels}: {len(candidates)} files for the {kind.noun}, expected 1: keep one"
                 )
             try:
                 self._check_calibration(candidates[0], kind, frame, values)

@@ -1,4 +1,4 @@
-"""Reductions that a list of inputs stands for."""
+"""Split a list of inputs into reductions."""
 
 from __future__ import annotations
 

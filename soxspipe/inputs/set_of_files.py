@@ -27,7 +27,7 @@ _EXPECTED = "expected a text file with lines 'path TAG'"
 
 @dataclass(frozen=True)
 class SofEntry:
-    """A file of the input; it can stand wherever a path is expected.
+    """A file of the input. Can be used as a path.
 
     Attributes
     ----------
@@ -38,16 +38,16 @@ class SofEntry:
     where : str
         Its place in the input, e.g. ``'darks.sof line 3'``.
     in_folder : bool
-        Whether it just lies in a folder that was given.
-    beside_set : bool
-        Whether it was given beside a set of files or a folder.
+        Whether it was found in a folder of the input.
+    given_separately : bool
+        Whether it was given in addition to a set of files or a folder.
     """
 
     path: Path
     tag: str | None
     where: str
     in_folder: bool = False
-    beside_set: bool = False
+    given_separately: bool = False
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -78,9 +78,9 @@ def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
     """Read a set-of-files file.
 
     A line is ``path TAG``; the tag may be missing. A word that begins with ``#`` starts a comment. Single or double
-    quotes allow spaces in a name. A quote counts at the begin of a word or after a quoted part; elsewhere it is a
-    letter, and so is every backslash. ``~`` and environment variables are expanded, but not in single quotes. A
-    relative path is looked up beside the file, then in the working directory.
+    quotes allow spaces in a name. A quote counts at the start of a word or after a quoted part. Elsewhere it is
+    an ordinary character, as every backslash is. ``~`` and environment variables are expanded, but not in single
+    quotes. A relative path is looked up in the folder of the file, then in the working directory.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
     Returns
     -------
     Listing
-        Of a folder the files whose names look like FITS, by name, without hidden ones.
+        From a folder: FITS names, sorted, no hidden files.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
             elif sets:
                 noun = "folder" if path.is_dir() else "set of files"
                 raise SetOfFilesError(
-                    f"{where}: {escape(path)} is a second {noun}, expected one: reduce it in a run by itself"
+                    f"{where}: {escape(path)} is a second {noun}, expected one: reduce it in a separate run"
                 )
             else:
                 sets.append(path)
@@ -242,12 +242,12 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
         return Listing(tuple(files), "the input")
     path = sets[0]
     of_set = _folder_entries(path) if path.is_dir() else parse_sof(path)
-    return Listing((*of_set, *(replace(file, beside_set=True) for file in files)), escape(path))
+    return Listing((*of_set, *(replace(file, given_separately=True) for file in files)), escape(path))
 
 
 def _given_path(item: object, where: str) -> Path:
     if not isinstance(item, (str, os.PathLike)) or not isinstance(os.fspath(item), str):
-        raise SetOfFilesError(f"{where}: {escape(repr(item))} is no path, expected text: give paths")
+        raise SetOfFilesError(f"{where}: {escape(repr(item))} is not a path, expected text: give paths")
     path = Path(os.path.expanduser(item))
     _refuse_control(str(path), where)
     if not os.path.exists(path):

@@ -151,7 +151,7 @@ def shipped_instruments() -> Iterator[Instrument]:
 _shipped = functools.cache(load_instrument)
 
 
-def instrument_for(header: Mapping[str, Any], name: str, extra: Instrument | None = None) -> Instrument:
+def instrument_for(header: Mapping[str, Any], name: str, user_instrument: Instrument | None = None) -> Instrument:
     """Find the instrument that a header belongs to.
 
     Parameters
@@ -160,7 +160,7 @@ def instrument_for(header: Mapping[str, Any], name: str, extra: Instrument | Non
         Header of a raw frame or product.
     name : str
         Name of its file, for the message.
-    extra : Instrument, optional
+    user_instrument : Instrument, optional
         An instrument that comes before the shipped ones.
 
     Returns
@@ -174,7 +174,7 @@ def instrument_for(header: Mapping[str, Any], name: str, extra: Instrument | Non
     """
     value = str(header.get("INSTRUME", "")).strip()
     known: list[str] = []
-    for instrument in itertools.chain(() if extra is None else (extra,), shipped_instruments()):
+    for instrument in itertools.chain(() if user_instrument is None else (user_instrument,), shipped_instruments()):
         if value in instrument.instrume:
             return instrument
         known += instrument.instrume

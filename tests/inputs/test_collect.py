@@ -332,10 +332,10 @@ def test_lists(darks, tmp_path):
     faults = refused(SetOfFilesError, [*darks, tmp_path, tmp_path / "x.fits", 5, sof(tmp_path, "a.fits")])
     assert faults == [
         f"input 6: {tmp_path}/x.fits does not exist: correct the path",
-        "input 7: 5 is no path, expected text: give paths",
-        f"input 8: {tmp_path}/darks.sof is a second set of files, expected one: reduce it in a run by itself",
+        "input 7: 5 is not a path, expected text: give paths",
+        f"input 8: {tmp_path}/darks.sof is a second set of files, expected one: reduce it in a separate run",
     ]
-    assert "b'x' is no path" in refused(SetOfFilesError, b"x")[0]
+    assert "b'x' is not a path" in refused(SetOfFilesError, b"x")[0]
 
 
 # ---- products beside a set
@@ -495,7 +495,7 @@ def test_one_of_each_calibration(make_frame, tmp_path):
         product(tmp_path / f"{name}.fits", (40, 40), VIS_BIAS)
     text = "a.fits\nb.fits\nc.fits\nx.fits MASTER_BIAS_VIS\ny.fits\n"
     assert refused(SetOfFilesError, sof(tmp_path, text)) == [
-        "x.fits (darks.sof line 4), y.fits (darks.sof line 5): 2 files for the master bias, expected 1: leave one in"
+        "x.fits (darks.sof line 4), y.fits (darks.sof line 5): 2 files for the master bias, expected 1: keep one"
     ]
 
 

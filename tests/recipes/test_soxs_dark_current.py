@@ -351,7 +351,7 @@ def test_masters_that_do_not_belong_together(keyword, value, words, masters, tmp
     (fault,) = refusal(MixedFramesError, masters, tmp_path)
     name = masters[1].name
     assert fault.startswith(f"{name} (input 2): {words}")
-    assert fault.endswith(": leave this master out, or fit it with others of its kind")
+    assert fault.endswith(": leave this master out, or fit it in a separate run")
 
 
 def test_masters_of_another_size(masters, tmp_path):
