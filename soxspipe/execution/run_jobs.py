@@ -1,10 +1,12 @@
-"""Run jobs: in this process, or in processes of this machine."""
+"""Run jobs: in this process, in processes of this machine, or elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..exceptions import SoxspipeError
 from ..run_log import relay
@@ -13,39 +15,51 @@ from .job import JobResult, ReductionJob, failed, reduce
 if TYPE_CHECKING:
     from ..recipes.base_recipe import Progress
 
-__all__ = ["run_jobs"]
+__all__ = ["Executor", "run_jobs"]
 
 
-def run_jobs(jobs: Sequence[ReductionJob], workers: int, progress: Progress | None = None) -> Generator[JobResult]:
-    """Do jobs; yield their results in the order of the jobs, each as soon as it is known.
+class Executor(AbstractContextManager["Executor"], Protocol):
+    """Runs jobs outside this process; a context manager that leaves no job behind.
 
-    With one job or one worker all is done in this process, else in as many processes as there are workers. The log
-    of a job reaches the log of the caller in both cases. A job whose process dies is tried once more when no other job
-    runs. No process is left when the iterator ends, by an exception or because the caller closes it too.
+    The paths of a job are relative to the working directory: an executor must run jobs in the same directory.
+    """
+
+    def submit(self, job: ReductionJob) -> Future[JobResult | None]:
+        """Submit a job, whose messages go to its result only. The result is None where its process died."""
+
+
+def run_jobs(
+    jobs: Sequence[ReductionJob], workers: int, progress: Progress | None = None, executor: Executor | None = None
+) -> Generator[JobResult]:
+    """Run jobs; yield their results in the order of the jobs, each as soon as it is known.
+
+    Without an executor one job or one worker runs in this process, else at most as many processes as workers do the
+    jobs. The log of a job reaches the log of the caller in all cases. A job whose process dies is tried once more when
+    no other job runs. No process is left when the iterator ends, also by an exception or when the caller closes it.
 
     Parameters
     ----------
     jobs : sequence of ReductionJob
-        The jobs; the number of workers inside each is set here.
+        The jobs. Their paths are relative to the working directory. The number of workers inside each is set here.
     workers : int
-        Processes; where there are more than jobs, they become threads inside the jobs.
+        Most processes; if there are more than jobs, they become threads inside the jobs.
     progress : callable, optional
-        Called as ``progress(done, total)`` while a job in this process works on pixels.
+        Called as ``progress(done, total)`` while a job in this process works on pixels; not for jobs elsewhere.
+    executor : Executor, optional
+        Runs the jobs, such as on a cluster; default: `~soxspipe.execution.local_processes.LocalProcesses`.
 
     Yields
     ------
     JobResult
     """
     jobs = [replace(job, workers=max(1, workers // len(jobs))) for job in jobs]
-    if min(workers, len(jobs)) < 2:
+    if executor is None and min(workers, len(jobs)) < 2:
         for job in jobs:
             yield reduce(job, progress)
         return
-    from concurrent.futures import wait
-
     from .local_processes import LocalProcesses
 
-    with LocalProcesses(min(workers, len(jobs))) as processes:
+    with executor or LocalProcesses(min(workers, len(jobs))) as processes:
         futures = [processes.submit(job) for job in jobs]
         for job, future in zip(jobs, futures, strict=True):
             result = future.result()

@@ -8,6 +8,8 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
@@ -44,7 +46,7 @@ def test_one_job_or_one_worker_needs_no_other_process(names, workers):
 
 
 @pytest.mark.parametrize("workers", [2, 3, 20])
-def test_results_come_in_the_order_of_the_jobs_from_as_many_processes_as_workers(workers, tmp_path):
+def test_results_come_in_the_order_of_the_jobs_from_at_most_as_many_processes_as_workers(workers, tmp_path):
     names = ["meets-1", "meets-2", "bad", "c", "odd", "d", "e"]
     results = list(run_jobs(jobs_of(*names, output=tmp_path), workers))
     assert [result.product for result in results] == [
@@ -94,6 +96,44 @@ def test_a_caller_who_wants_no_more_leaves_no_process_and_no_descriptor(tmp_path
     if before:
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+class OneAtATime:
+    """An executor that runs jobs in this process; where one would die there, it reports so."""
+
+    def __init__(self):
+        self.names, self.entered = [], 0
+
+    def __enter__(self):
+        self.entered += 1
+        return self
+
+    def __exit__(self, *_):
+        self.entered -= 1
+
+    def submit(self, job):
+        assert self.entered == 1
+        (name,) = job.input_frames
+        self.names.append(name)
+        dies = name.startswith("dies-") or (name.startswith("dies_once") and self.names.count(name) == 1)
+        future = Future()
+        with collect_log(lambda record: None):
+            future.set_result(None if dies else reduce(replace(job, input_frames=[name.replace("dies_once", "c")])))
+        return future
+
+
+@pytest.mark.parametrize("workers", [1, 12])
+def test_jobs_run_on_another_executor(workers, caplog):
+    caplog.set_level(logging.INFO, logger="soxspipe")
+    executor = OneAtATime()
+    jobs = jobs_of("a", "dies_once-1", "dies-2")
+    results = list(run_jobs(jobs, workers, executor=executor))
+    assert [result.product for result in results] == ["a.fits", "c-1.fits", None]
+    assert list(results[2].errors) == [f"dies-2.sof: {KILLED}"]
+    assert executor.names == ["a.sof", "dies_once-1.sof", "dies-2.sof", "dies_once-1.sof", "dies-2.sof"]
+    assert executor.entered == 0
+    assert {facts(result)["workers"] for result in results[:2]} == {max(1, workers // 3)}
+    assert caplog.messages == ["a step", "a warning\nof two lines \x1b[31m"] * 2
 
 
 class EnoughError(Exception):
