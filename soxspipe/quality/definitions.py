@@ -52,6 +52,7 @@ class QCDefinition:
 _DARK, _BIAS, _RATE = ("soxs_mdark",), ("soxs_mbias",), ("soxs_dark_current",)
 _STACK = (*_DARK, *_BIAS)
 
+# the specification of SOXS; soxs_mdark does not use it where the instrument table has no dark current limit
 _CURRENT_RANGES = {
     "NIR": ((None, 0.005), "specified dark current"),
     "VIS": ((None, 0.00012), "specified dark current"),

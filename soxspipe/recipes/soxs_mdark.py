@@ -7,6 +7,7 @@ from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet
 from ..products.master_files import bad_pixel_map, master_file, master_frame
 from ..quality.dark import DarkContext, dark_quality
+from ..quality.definitions import DEFINITIONS
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking import clip_and_stack, create_noise_map, measure_noise
@@ -18,14 +19,15 @@ __all__ = ["soxs_mdark"]
 class soxs_mdark(BaseRecipe):
     """Combine raw darks of one exposure time and read-out into a master dark.
 
-    The frames are verified, trimmed and converted to electron. Outliers are clipped and the rest averaged. Hot, cold
-    and noisy pixels are recorded. Hot pixels keep their measured value: the master dark removes it from other frames.
+    The recipe verifies the frames, trims them and converts them to electrons. It clips outliers and averages the other
+    samples. It marks hot, cold and noisy pixels. A hot pixel keeps its value, so that the master dark removes it from
+    other frames.
 
     Parameters
     ----------
     input_frames : str, path-like or sequence of these
-        A set-of-files file, a directory, or FITS paths: raw darks, and where wanted a master bias and a
-        static bad-pixel map.
+        A set-of-files file or a folder, FITS files, or both: raw darks, and optionally a master bias and a static
+        bad-pixel map.
     settings : str, path-like, mapping, Settings or None
         A settings file or its contents; default: the settings that come with soxspipe.
     output_dir : str or path-like
@@ -55,19 +57,20 @@ class soxs_mdark(BaseRecipe):
     imports = ("ccdproc",)
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
-        """Make the master dark from verified frames."""
-        clip, limits = settings.soxs_mdark, settings.create_noise_map
+        """Stack verified frames, find bad pixels, and measure the QC values."""
+        stacking, limits = settings.soxs_mdark, settings.create_noise_map
         with PreparedFrames(frames, self.workers) as prepared:
-            noise_model = measure_noise(prepared, clip)
+            noise_model = measure_noise(prepared, stacking)
             stack = clip_and_stack(
                 prepared,
-                clip,
+                stacking,
                 noise_model=noise_model,
                 background_box=limits.background_box,
                 workers=self.workers,
                 progress=self.progress,
             )
         noise_map = create_noise_map(stack, limits, workers=self.workers)
+        # free the memory of images that are no longer needed
         stack = stack.without("outlier_free_noise", "background_limited_error")
         noise_map = noise_map.with_codes(stack.codes | prepared.codes)
         stack = stack.without("ambiguous", "saturated")
@@ -79,7 +82,6 @@ class soxs_mdark(BaseRecipe):
 
 def _context(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkContext:
     """Return the properties of the frames that their stack does not hold."""
-    bin_y, bin_x = frames.binning
     return DarkContext(
         exptime_s=frames.dit_s,
         pedestal_removed=prepared.pedestal != "nothing",
@@ -91,7 +93,7 @@ def _context(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Da
         pedestals_e=prepared.pedestals_e,
         times_h=frames.times_h,
         temperatures_k=frames.temperatures_k,
-        pixel_area_cm2=bin_y * bin_x * (frames.detector.pixel_size_um * 1e-4) ** 2,
+        pixel_area_cm2=frames.binning[0] * frames.binning[1] * (frames.detector.pixel_size_um * 1e-4) ** 2,
         orient=frames.geometry.to_product,
     )
 
@@ -99,8 +101,10 @@ def _context(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Da
 def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
     """Return the ranges of the QC values; that of the dark current is for a pixel as it was binned."""
     ranges = dict(settings.quality.ranges)
-    binned = frames.binning[0] * frames.binning[1]
-    if "DARK CURRENT" in ranges:
-        low, high = ranges["DARK CURRENT"]
+    low, high = ranges.pop("DARK CURRENT", (None, None))
+    of_soxs, _ = DEFINITIONS["DARK CURRENT"].arm_ranges.get(frames.arm, ((None, None), ""))
+    # the default of an arm is the specification of SOXS: it does not judge a detector without one
+    if frames.detector.dark_current_limit_e_per_s is not None or (low, high) != of_soxs:
+        binned = frames.binning[0] * frames.binning[1]
         ranges["DARK CURRENT"] = (None if low is None else low * binned, None if high is None else high * binned)
     return ranges

@@ -307,6 +307,22 @@ def test_cosmic_ray_rate_and_dark_current_range_of_binned_pixels(simulated, tmp_
     assert values["DARK CURRENT"]["passed"] is not False
 
 
+@pytest.mark.parametrize(
+    ("instrument", "limits", "expected"),
+    [
+        ("SOXS", {}, ([None, 0.00012], False)),
+        ("XSHOOTER", {}, ([None, None], None)),  # its table has no dark current limit
+        ("XSHOOTER", {"DARK CURRENT": [None, 0.001]}, ([None, 0.001], False)),
+    ],
+)
+def test_the_dark_current_of_soxs_does_not_judge_another_instrument(simulated, tmp_path, instrument, limits, expected):
+    raw, _ = simulated(instrument=instrument, arm="VIS", exptime_s=3600.0, dark_current_e_per_s=0.01, drift_e=0.0)
+    settings = {"quality": {"VIS": limits}} if limits else None
+    product = soxs_mdark(raw.sof, settings=settings, output_dir=tmp_path).produce_product()
+    (current,) = (qc for qc in product.qc_records() if qc["name"] == "DARK CURRENT")
+    assert (current["range"], current["passed"]) == expected
+
+
 def test_a_frame_without_data_is_named(simulated, tmp_path):
     raw, _ = simulated(arm="ACQ", shape=(128, 128), frames=12)
     path = raw.frames[2]
