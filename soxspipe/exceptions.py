@@ -1,4 +1,4 @@
-"""What can go wrong, as a small tree: the class says whose fault it is, and so the exit code."""
+"""Exceptions of soxspipe. Their class decides the exit code: a fault of the input, or of program or machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class SoxspipeError(ValueError):
     Parameters
     ----------
     faults : str or iterable of str
-        What is wrong, one line a fault: the file, what was found, what was expected and what to do.
+        The faults, one line each: the file, the value found, the value expected and the remedy.
 
     Attributes
     ----------
     faults : tuple of str
         The same lines; ``str(error)`` joins them.
     exit_code : int
-        What the command line exits with: 2 when the input is at fault, 1 for faults of program or machine.
+        Exit code of the command line: 2 for a fault of the input, 1 for a fault of program or machine.
     """
 
     exit_code = 1
@@ -61,7 +61,7 @@ class SettingsError(InputError):
 
 
 class SetOfFilesError(InputError):
-    """The set of files cannot be read, or lists what is not there."""
+    """The set of files cannot be read, or lists files that do not exist."""
 
 
 class FrameError(InputError):
@@ -81,7 +81,7 @@ class TooFewPixelsError(InputError):
 
 
 class ProductExistsError(InputError):
-    """The product is already there, and was left alone."""
+    """The product exists already; it was not replaced."""
 
 
 class ProductError(SoxspipeError):
@@ -89,7 +89,7 @@ class ProductError(SoxspipeError):
 
 
 class ErrorCollector:
-    """Collects what is wrong with a set, to tell all of it at once."""
+    """Collects the faults of a set, to report all of them at once."""
 
     def __init__(self) -> None:
         self._found: dict[str, type[InputError]] = {}
@@ -107,7 +107,7 @@ class ErrorCollector:
             self.add(type(error), line)
 
     def raise_any(self) -> None:
-        """Raise what was noted: as its class where all faults are of one kind, else as InputError."""
+        """Raise the noted faults: as their class where all are of one kind, else as InputError."""
         kinds = set(self._found.values())
         if kinds:
             raise (kinds.pop() if len(kinds) == 1 else InputError)(self._found)

@@ -1,7 +1,7 @@
 """Work in threads: over bands of rows, and over independent tasks.
 
 NumPy, hashlib, zlib and file reading release the interpreter lock during long calls, so threads share the work without
-a copy of the pixels (docs/performance).
+a copy of the pixels (docs/performance_notes).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ __all__ = ["PixelCode"]
 class PixelCode(IntFlag):
     """Faults of a pixel; codes add up, 0 is a good pixel."""
 
+    # create_noise_map holds its codes in 16 bits: HOT, COLD and NOISY must fit
     AMBIGUOUS = 1 << 5, "ambiguous", "its samples contradict each other without a majority"
     STATIC = 1 << 7, "static", "bad in the static bad-pixel map"
     HOT = 1 << 8, "hot", "above its surroundings"

@@ -49,7 +49,7 @@ class RunLog:
             self._outer.add(record)
 
     def text(self) -> str:
-        """Return the records from level INFO on, one line each, as the log file beside a product holds them."""
+        """Return the records from level INFO on, one line each, as the log file of a product has them."""
         return "".join(
             escape(_FORMATTER.format(record)) + "\n" for record in self.records if record.levelno >= logging.INFO
         )
@@ -86,7 +86,7 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose records go to the log of the current run, then to the standard logger of the same name."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Record a message; the run's log has it whatever the standard logger lets through."""
+        """Record a message; the level of the standard logger does not limit the log of the run."""
         file, line, function, _ = self.logger.findCaller(stacklevel=2)
         text = logging.LogRecord("", level, "", 0, msg, args, None).getMessage()
         relay([logging.LogRecord(self.logger.name, level, file, line, text, None, None, function)])
@@ -108,7 +108,7 @@ def get_logger(name: str) -> logging.LoggerAdapter[logging.Logger]:
 
 
 def relay(records: Iterable[logging.LogRecord]) -> None:
-    """Record here what was recorded in another context or process."""
+    """Record here the records of another context or process."""
     run_log = _current.get()
     for record in records:
         if run_log is not None:

@@ -99,6 +99,7 @@ class FakeRecipe:
 
     def stops(self):
         """Stop the own process, as one that waits for a dead file server is stopped."""
+        assert multiprocessing.parent_process() is not None
         os.write(1, f"{os.getpid()}\n".encode())
         (self.output / "stops").touch()
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A reduction as a job: what it needs and what it gives can be pickled, so that it can run anywhere."""
+"""A reduction as a job. Job and result can be pickled, so that a job can run anywhere."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def reduce(job: ReductionJob, progress: Progress | None = None) -> JobResult:
                 progress=progress,
             ).produce_product()
             result = finished(product)
-        except Exception as error:  # noqa: BLE001 - the other jobs are done whatever the error of one
+        except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
             result = failed(error)
     raise_stop_request()
     return replace(result, messages=tuple(run_log.records), elapsed_s=time.monotonic() - started)

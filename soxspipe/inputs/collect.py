@@ -16,7 +16,7 @@ from ..instruments.keywords import Instrument, load_instrument
 from .classify import LeftOut
 from .set_of_files import Listing, SofEntry, list_files
 
-__all__ = ["UniqueKey", "InputFiles", "SetCollector"]
+__all__ = ["InputFiles", "SetCollector", "UniqueKey"]
 
 #: Files left out of a folder that a warning names.
 NAMED_LEFT_OUT = 10
@@ -181,13 +181,13 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         return entries
 
     def _require_frames(self, source: str, frames: Sequence[MemberT], n_broken: int) -> None:
-        minimum, n_frames = max(self.minimum_frames(frames), 1), len(frames) + n_broken
-        if n_frames < minimum and (frames or not n_broken):  # files that all are broken have errors enough
-            noun = self.noun if n_frames == 1 else self.plural
+        minimum, found = max(self.minimum_frames(frames), 1), len(frames) + n_broken
+        if found < minimum and (frames or not n_broken):  # files that all are broken have errors enough
+            noun = self.noun if found == 1 else self.plural
             hint = f" ({self.warnings[0]})" if self.warnings else ""
             self.errors.add(
                 TooFewFramesError,
-                f"{source}: {n_frames} {noun}, expected at least {minimum}{self.requirement}{hint}: add {self.addition}",
+                f"{source}: {found} {noun}, expected at least {minimum}{self.requirement}{hint}: add {self.addition}",
             )
 
     def _report_copies(self, members: Sequence[MemberT]) -> None:

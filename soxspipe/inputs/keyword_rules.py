@@ -39,10 +39,6 @@ def time_tolerance(seconds: float) -> float:
     return max(1e-3 * seconds, 0.01)
 
 
-def _factor_tolerance(factor: float) -> float:
-    return 1e-3 * factor
-
-
 @dataclass(frozen=True)
 class KeywordRule:
     """Rule by which a keyword is read, and compared between frames.
@@ -74,7 +70,8 @@ EXPOSURE_RULES = {
     "zero": KeywordRule(_zero_exposure, f"0 s, at most {LONGEST_BIAS_S:g} s", True, time_tolerance),
 }
 _COUNT = KeywordRule(_count, "a whole number from 1 to 10000")
-#: Rules by meaning. The other keys must be identical.
+_FACTOR = KeywordRule(tolerance=lambda factor: 1e-3 * factor)
+#: Rules by meaning; the values of other meanings must be identical.
 RULES: Mapping[str, KeywordRule] = {
     "chip": KeywordRule(),
     "exptime": EXPOSURE_RULES["positive"],
@@ -82,6 +79,6 @@ RULES: Mapping[str, KeywordRule] = {
     "ndit": KeywordRule(_count, "a whole number from 1 to 10000", remedy=_SPLIT_TIMES),
     "binx": _COUNT,
     "biny": _COUNT,
-    "conad": KeywordRule(tolerance=_factor_tolerance),
-    "gain": KeywordRule(tolerance=_factor_tolerance),
+    "conad": _FACTOR,
+    "gain": _FACTOR,
 }

@@ -21,11 +21,11 @@ from ..stacking.frame_stack import Regions
 from ..stacking.master_stack import SAME_EXPOSURE
 from ..text import escape, format_value
 from .classify import LeftOut
-from .collect import UniqueKey, InputFiles, SetCollector
+from .collect import InputFiles, SetCollector, UniqueKey
 from .consistency import report_inconsistent
 from .exposure import mode_keywords
 from .frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
-from .keyword_rules import positive_number
+from .keyword_rules import RULES, positive_number
 from .set_of_files import SofEntry
 
 __all__ = ["PLANES", "MasterDark", "MasterSet", "collect_masters"]
@@ -260,7 +260,7 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             report_inconsistent(masters, found, None, _SPLIT, self.errors)
         for keyword in (*mode_keywords(instrument), PEDESTAL):
             check(keyword, [master.header.get(keyword) for master in masters])
-        check(CONAD, [positive_number(master.header.get(CONAD)) for master in masters], lambda factor: 1e-3 * factor)
+        check(CONAD, [positive_number(master.header.get(CONAD)) for master in masters], RULES["conad"].tolerance)
         return masters
 
     def _check_exposures(self, masters: Sequence[MasterDark]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError
 from ..fits_files.images import FitsImage
 from ..fits_files.pixel_reader import PixelReader
-from ..instruments.detectors import Window
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from ..stacking.frame_stack import Regions, check_regions
@@ -78,7 +75,7 @@ class PreparedFrames:
         self.shot_scale = frames.shot_scale
         self.column_parity = frames.detector.column_parity
         self._conad = np.float32(frames.conad_e_per_adu)
-        self._window: Window = frames.geometry.science
+        self._window = frames.geometry.science
         self._saturation_adu = _saturation_adu(frames)
         self._reader = PixelReader([frame.image for frame in frames.frames])
         master_bias, static_map = frames.calibrations.get(MASTER_BIAS), frames.calibrations.get(STATIC_MAP)
@@ -159,9 +156,7 @@ class PreparedFrames:
     def __enter__(self) -> PreparedFrames:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -20,7 +20,7 @@ from ..instruments.detectors import Detector, Geometry
 from ..instruments.keywords import Instrument
 from ..text import escape, format_value
 from .classify import FrameClassifier, InputFile, LeftOut
-from .collect import UniqueKey, InputFiles, SetCollector
+from .collect import InputFiles, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value, conversion_factor
 from .exposure import ExposureInfo, mode_keywords
 from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
@@ -191,9 +191,8 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
 
     def minimum_frames(self, frames: Sequence[InputFile]) -> int:
         """Return the smallest number of frames for the arm of the first."""
-        if not callable(self._minimum):
-            return self._minimum
-        return self._minimum(frames[0].arm if frames else "")
+        arm = frames[0].arm if frames else ""
+        return self._minimum(arm) if callable(self._minimum) else self._minimum
 
     def verify_checksums(self, frames: Sequence[InputFile]) -> list[InputFile]:
         """Verify check sums, and return the frames with the sum of their data, which reveals copies of an exposure."""

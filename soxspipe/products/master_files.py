@@ -88,7 +88,7 @@ def master_file(
     if isinstance(stated, (int, float)):
         set_card(header, "ESO QC RON HEADER", float(stated), "[electron] read noise that the raw header states")
     level = frames.kind.noun if prepared.pedestal != "nothing" else f"pedestal + {frames.kind.noun}"
-    set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "what was subtracted")
+    set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "subtracted level")
     set_card(header, "ESO QC LEVEL", level, "of FLUX")
     set_card(header, "ESO QC EXPOSURE", frames.dit_s, "[s] exposure that FLUX belongs to (one DIT)")
     return ProductFile(product.noun, ".fits", product.category, hdus)

@@ -1,7 +1,7 @@
 """The recipes, one file each.
 
-Each is imported here by its class, so that ``soxspipe.recipes.soxs_mdark`` is the class whatever was imported
-before; the modules themselves are light and leave ccdproc to the moment of stacking.
+The classes are imported here, so that ``soxspipe.recipes.soxs_mdark`` is always the class and never its module. This
+import is fast: ccdproc is imported only before frames are stacked.
 """
 
 from .soxs_dark_current import soxs_dark_current

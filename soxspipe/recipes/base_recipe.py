@@ -1,4 +1,4 @@
-"""The frame of every recipe: collect and verify the input, process it, write the product and its log."""
+"""The steps that all recipes share: collect and verify the input, process it, write the product and its log."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Recipe(ABC, Generic[InputsT]):
     Parameters
     ----------
     input_frames : str, path-like or sequence of these
-        A set-of-files file, a directory, or FITS paths, which may also stand beside a set or directory.
+        A set-of-files file or a folder, FITS files, or both.
     settings : str, path-like, mapping, Settings or None
         A settings file or its contents; default: the settings that come with soxspipe.
     output_dir : str or path-like
@@ -159,7 +159,7 @@ class Recipe(ABC, Generic[InputsT]):
         """Collect and verify the input, and return it with the provenance of its product."""
 
     @abstractmethod
-    def process(self, frames: InputsT, settings: ArmSettings) -> RecipeOutput:
+    def process(self, inputs: InputsT, settings: ArmSettings) -> RecipeOutput:
         """Make the product from verified input."""
 
     @classmethod
@@ -179,31 +179,31 @@ class Recipe(ABC, Generic[InputsT]):
         Raises
         ------
         SoxspipeError
-            When the input is at fault or the product cannot be written; nothing is left behind then.
+            When the input has a fault or the product cannot be written. No file is left then.
         """
         started = time.monotonic()
         with collect_log() as run_log:
             log.info("soxspipe %s, recipe %s", __version__, self.name)
-            frames, provenance = self.collect()
+            inputs, provenance = self.collect()
             if self.settings.instruments.table is not None:
                 provenance = provenance.with_table(self.settings.instruments.table)
-            settings = self.settings.for_arm(frames.arm)
-            defaults = self.parameters(Settings.load(None).for_arm(frames.arm))
+            settings = self.settings.for_arm(inputs.arm)
+            defaults = self.parameters(Settings.load(None).for_arm(inputs.arm))
             parameters = {key: (value, defaults[key]) for key, value in self.parameters(settings).items()}
             for key, (value, default) in parameters.items():
                 log.info("parameter %s = %s (default %s)", key, value, default)
             with Product(
                 self.output_dir, product_stem(provenance, self.product_word), overwrite=self.overwrite
             ) as product:
-                # not in `process`: astropy keeps tracebacks of its own import, and with them the images of all callers
+                # import here: astropy keeps tracebacks of its imports, and they keep the callers' images alive
                 for package in self.imports:
                     import_module(package)
-                output = self.process(frames, settings)
-                warnings = frames.warnings + output.qc.warnings
+                output = self.process(inputs, settings)
+                warnings = inputs.warnings + output.qc.warnings
                 for line in warnings:
                     log.warning("%s", line)
                 for file in output.files:
-                    header = product_header(provenance, self.name, f"{file.category}_{frames.arm}", parameters)
+                    header = product_header(provenance, self.name, f"{file.category}_{inputs.arm}", parameters)
                     if file is output.files[0]:
                         add_qc(header, output.qc)
                     file.hdus[0].header.extend(header, end=True)
@@ -223,11 +223,11 @@ class Recipe(ABC, Generic[InputsT]):
 class BaseRecipe(Recipe[FrameSet]):
     """A recipe of raw frames of one kind.
 
-    A subclass declares the kind and defines ``process``; the first of its sections has ``minimum_frames``. Everything
-    else, and its parameters, are those of `Recipe`.
+    A subclass declares the kind and defines ``process``. The first of its sections has ``minimum_frames``. For the
+    parameters see `Recipe`.
     """
 
-    #: The kind of raw frames that it takes, with the calibrations that may stand beside them.
+    #: The kind of its raw frames, with the calibrations that the input may contain.
     kind: ClassVar[FrameKind]
 
     def collect(self) -> tuple[FrameSet, Provenance]:

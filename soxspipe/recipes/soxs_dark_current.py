@@ -43,12 +43,12 @@ class soxs_dark_current(Recipe[MasterSet]):
     settings : str, path-like, mapping, Settings or None
         A settings file or its contents; default: the settings that come with soxspipe.
     output_dir : str or path-like
-        Where the products go; made when it does not exist.
+        Folder of the products; made when it does not exist.
     overwrite : bool
         Whether an older product may be replaced.
     workers : int, optional
-        Processes that work on the pixels; default: two on Linux, one where there is one processor or where memory is
-        limited (``ulimit -v``). The pixels do not depend on their number.
+        Threads for the pixels; default: two, one where there is one processor or where memory is limited
+        (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
 
@@ -72,29 +72,29 @@ class soxs_dark_current(Recipe[MasterSet]):
         log.info("%d master darks of %s %s: %s", len(masters.masters), masters.instrument.name, masters.arm, words)
         return masters, Provenance.of_masters(masters)
 
-    def process(self, frames: MasterSet, settings: ArmSettings) -> RecipeOutput:
+    def process(self, masters: MasterSet, settings: ArmSettings) -> RecipeOutput:
         """Fit verified master darks."""
-        with MasterPlanes(frames, self.workers) as planes:
-            level = fit_levels(planes, frames.level_error_e, n_frames=frames.n_frames, regions=frames.regions)
+        with MasterPlanes(masters, self.workers) as planes:
+            level = fit_levels(planes, masters.level_error_e, n_frames=masters.n_frames, regions=masters.regions)
             fit = fit_dark_rate(
                 planes,
                 level=level,
-                common_error_e=frames.common_error_e,
+                common_error_e=masters.common_error_e,
                 nonlinear_sigma=settings.dark_current.nonlinear_sigma,
                 workers=self.workers,
                 progress=self.progress,
             )
         codes = _pixel_codes(fit)
-        metrics = dark_rate_quality(fit, level, codes, limit_e_per_s=frames.dark_current_limit_e_per_s)
+        metrics = dark_rate_quality(fit, level, codes, limit_e_per_s=masters.dark_current_limit_e_per_s)
         quality = QualityTable(metrics, settings.quality.ranges)
-        return RecipeOutput(_rate_frame(fit, codes), quality, [_rate_file(fit, codes, frames, self.category)])
+        return RecipeOutput(_rate_frame(fit, codes), quality, [_rate_file(fit, codes, masters, self.category)])
 
 
 def _pixel_codes(fit: DarkRate) -> NDArray[np.int32]:
-    """All codes of a pixel added up; 0 is good.
+    """Return the sum of the codes of each pixel; 0 is good.
 
-    A property of the pixel is what all masters saw; what only some saw, such as a pixel that is hot in
-    long exposures alone, is just what the rate tells. But one contradictory value spoils a line.
+    Static, hot, cold and noisy are codes that all masters share: a pixel that is hot in long exposures only has a
+    large rate, and no fault. But one ambiguous value spoils the line.
     """
     codes = fit.codes_of_all & (PixelCode.STATIC | PixelCode.HOT | PixelCode.COLD | PixelCode.NOISY).value
     codes |= fit.codes_of_any & PixelCode.AMBIGUOUS.value
@@ -104,7 +104,7 @@ def _pixel_codes(fit: DarkRate) -> NDArray[np.int32]:
 
 
 def _rate_frame(fit: DarkRate, codes: NDArray[np.int32]) -> CCDData:
-    """Rate and StdDevUncertainty in electron/s, mask (any code) and flags (the codes)."""
+    """Return rate and StdDevUncertainty in electron/s, mask (any code) and flags (the codes)."""
     from astropy import units
     from astropy.nddata import CCDData, StdDevUncertainty
 
@@ -118,7 +118,7 @@ def _rate_frame(fit: DarkRate, codes: NDArray[np.int32]) -> CCDData:
 
 
 def _rate_file(fit: DarkRate, codes: NDArray[np.int32], masters: MasterSet, category: str) -> ProductFile:
-    """Lay out the FITS file."""
+    """Return the FITS file of the product."""
     hdus = [
         image_hdu("FLUX", fit.rate_e_per_s, "electron/s"),
         image_hdu("QUAL", codes),
@@ -127,6 +127,6 @@ def _rate_file(fit: DarkRate, codes: NDArray[np.int32], masters: MasterSet, cate
         image_hdu("OFFSERR", fit.offset_error_e, "electron"),
         image_hdu("CHI2", fit.chi2),
     ]
-    set_card(hdus[0].header, "ESO QC PEDESTAL", masters.pedestal, "what was subtracted from the raw frames")
+    set_card(hdus[0].header, "ESO QC PEDESTAL", masters.pedestal, "subtracted level")
     set_card(hdus[0].header, "ESO QC BIAS COMMON", masters.common_error_e, "[electron] error all masters share")
     return ProductFile("dark rate", ".fits", category, fits.HDUList(hdus))

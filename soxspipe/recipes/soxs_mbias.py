@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
 from ..inputs.prepare import PreparedFrames
+from ..inputs.raw_frames import FrameSet
 from ..products.master_files import master_file, master_frame
 from ..quality.bias import BiasContext, bias_quality
 from ..quality.table import QualityTable
+from ..settings import ArmSettings
 from ..stacking import clip_and_stack, create_noise_map, measure_noise
 from .base_recipe import BaseRecipe, RecipeOutput
-
-if TYPE_CHECKING:
-    from ..inputs.raw_frames import FrameSet
-    from ..settings import ArmSettings
 
 __all__ = ["soxs_mbias"]
 
@@ -28,14 +24,14 @@ NO_INFRARED_BIAS = (
 class soxs_mbias(BaseRecipe):
     """Combine raw biases of one read-out mode into a master bias.
 
-    The frames are verified, trimmed and converted to electron, and the level of the overscan is subtracted where the
-    detector has one. Outliers are clipped and the rest averaged. Only CCDs have biases: those of an infrared arm are
-    refused. `~soxspipe.recipes.soxs_mdark` subtracts the product from darks.
+    The recipe verifies the frames, trims them and converts them to electrons. It subtracts the overscan level where
+    the detector has an overscan. It clips outliers and averages the other samples. Only CCDs have biases: those of an
+    infrared arm are refused. `~soxspipe.recipes.soxs_mdark` subtracts the product from darks.
 
     Parameters
     ----------
     input_frames : str, path-like or sequence of these
-        A set-of-files file, a directory, or FITS paths: raw biases, and where wanted a static bad-pixel map.
+        A set-of-files file or a folder, FITS files, or both: raw biases, and optionally a static bad-pixel map.
     settings : str, path-like, mapping, Settings or None
         A settings file or its contents; default: the settings that come with soxspipe.
     output_dir : str or path-like
@@ -71,12 +67,12 @@ class soxs_mbias(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master bias from verified frames."""
-        limits = settings.create_noise_map
+        stacking, limits = settings.soxs_mbias, settings.create_noise_map
         with PreparedFrames(frames, self.workers) as prepared:
-            noise_model = measure_noise(prepared, settings.soxs_mbias)
+            noise_model = measure_noise(prepared, stacking)
             stack = clip_and_stack(
                 prepared,
-                settings.soxs_mbias,
+                stacking,
                 noise_model=noise_model,
                 background_box=limits.background_box,
                 workers=self.workers,

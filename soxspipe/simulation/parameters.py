@@ -16,9 +16,9 @@ from ..instruments.keywords import Instrument, shipped_instruments
 
 __all__ = ["KINDS", "DarkSimulation"]
 
-# What the instrument tables do not hold. Fractions of bad pixels as in X-shooter's static maps. The cosmic rays hit
-# 3e-4 of the NIR pixels in 300 s and 3e-3 of the VIS pixels in an hour (docs/method), and leave the charge of a
-# muon in HgCdTe and in silicon of the given depth.
+# Values that the instrument tables do not hold. Fractions of bad pixels as in X-shooter's static maps. The rates of
+# cosmic rays are chosen so that they hit 3e-4 of the NIR pixels in 300 s and 3e-3 of the VIS pixels in an hour. They
+# leave the charge of a muon in HgCdTe and in silicon of the given depth.
 _INFRARED = {
     "pedestal_e": 460.0, "read_noise_spread": 0.05, "channel_e": 12.0, "column_e": 4.0, "row_noise_e": 2.0,
     "glow_e": 40.0, "drift_e": 5.0, "hot_fraction": 4e-3, "cold_fraction": 5e-4, "dead_fraction": 5e-4,

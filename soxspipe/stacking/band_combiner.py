@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CombinedFrames", "combine_frames", "mean_of", "std_of"]
 
 #: Rows of a band, and its fewest and most samples. Shorter bands make more calls, longer ones leave the cache; of
-#: many frames the memory is the limit (docs/performance).
+#: many frames the memory is the limit (docs/performance_notes).
 BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
 #: Rows between those in which the halves of the stack are compared.
 HALVES_STRIDE = 8

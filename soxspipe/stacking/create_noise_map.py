@@ -133,7 +133,7 @@ def create_noise_map(
     workers: int = 1,
     **keywords: Any,
 ) -> NoiseMap:
-    """Find hot, cold and noisy pixels in a stacked dark.
+    """Find hot, cold and noisy pixels and return their codes.
 
     Parameters
     ----------

@@ -141,7 +141,7 @@ def measure_noise(
     if n_frames < 2:
         raise TooFewFramesError(f"{n_frames} frame to measure noise from, expected at least 2")
     sample = _Sample.of(stack)
-    statistics = [measure_frame(sample, i, parameters) for i in range(n_frames)]
+    statistics = [_measure_frame(sample, i, parameters) for i in range(n_frames)]
     _check_digests(stack.names, [frame.digest for frame in statistics])
     offsets = np.array([frame.offsets for frame in statistics])
     for name, finite in zip(stack.names, np.isfinite(offsets).all(axis=1), strict=True):
@@ -211,7 +211,7 @@ class FrameStatistics:
     variances: list[float] | None
 
 
-def measure_frame(sample: _Sample, i: int, parameters: StackParameters) -> FrameStatistics:
+def _measure_frame(sample: _Sample, i: int, parameters: StackParameters) -> FrameStatistics:
     """Measure one frame of the sample."""
     step_e, pixels = sample.stack.step_e, sample.read(i)
     residual = pixels - sample.reference

@@ -43,8 +43,8 @@ def clipped_moments(
 
     Notes
     -----
-    The clip starts from the median and the central 68 % of a thousand of the values, so that outliers below 16 % do
-    not decide where it ends, whatever their brightness.
+    The clip starts from the median and the central 68 % of a thousand of the values, so that outliers below 16 % of
+    the values, even bright ones, do not decide where it ends.
     """
     values = np.ravel(values)
     finite = np.isfinite(values)

@@ -365,7 +365,7 @@ def test_masters_of_another_size(masters, tmp_path):
 @pytest.mark.parametrize(
     ("keyword", "value", "words"),
     [
-        ("ESO__QC__PEDESTAL", None, "ESO QC PEDESTAL is missing, expected what was subtracted"),
+        ("ESO__QC__PEDESTAL", None, "ESO QC PEDESTAL is missing, expected the subtracted level"),
         ("ESO__QC__EXPOSURE", None, "ESO QC EXPOSURE is missing, expected a number above zero"),
         ("ESO__QC__DARK__CURRENT__ERR", 0.0, "ESO QC DARK CURRENT ERR is 0.0, expected a number above zero"),
         ("ESO__PRO__CATG", "BP_MAP_HP_NIR", "ESO PRO CATG is 'BP_MAP_HP_NIR', expected a product with ESO PRO CATG"),
