@@ -83,10 +83,15 @@ def signals_as_exceptions() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deferred_signals() -> Iterator[None]:
+def deferred_signals(*, raise_earlier: bool = True) -> Iterator[None]:
     """Let signals that ask to stop wait until the block is done, then handle them.
 
     Signals do not interrupt threads other than the main one.
+
+    Parameters
+    ----------
+    raise_earlier : bool
+        Whether an earlier request to stop is raised again; not where the block cleans up after it.
 
     Raises
     ------
@@ -97,7 +102,8 @@ def deferred_signals() -> Iterator[None]:
     try:
         with contextlib.ExitStack() as stack:
             _install(lambda number, frame: waiting.append(number), stack)
-            raise_stop_request()
+            if raise_earlier:
+                raise_stop_request()
             yield
     finally:
         for number in waiting:

@@ -64,24 +64,29 @@ class AtomicFiles:
         self._hidden = folder / RUN_FOLDER.format(secrets.token_hex(8))
         self._journal: IO[bytes] | None = None
         self._incomplete = False
+        self._remedy = remedy
         self._new_folders = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+
+    def __enter__(self) -> AtomicFiles:
+        return self if self._journal is not None else self.open()
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def open(self) -> AtomicFiles:
+        """Make the folders; called by ``with``, so that no signal comes between this and the block that closes."""
         try:
             with self._storage_errors():
                 self._make_folder()
                 with self._locked():
-                    self._refuse_older_files(remedy)
+                    self._refuse_older_files(self._remedy)
                     self._hidden.mkdir()
                     self._journal = (self._hidden / JOURNAL).open("xb")
                     _lock(self._journal, fcntl.LOCK_NB)
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> AtomicFiles:
         return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file to the hidden folder, and sync it.
@@ -132,13 +137,14 @@ class AtomicFiles:
 
     def close(self) -> None:
         """Remove the hidden folder, and the output folder where it was made and is empty."""
-        if not self._incomplete:
-            shutil.rmtree(self._hidden, ignore_errors=True)
-        if self._journal is not None:
-            self._journal.close()
-        for folder in self._new_folders:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with deferred_signals(raise_earlier=False):
+            if not self._incomplete:
+                shutil.rmtree(self._hidden, ignore_errors=True)
+            if self._journal is not None:
+                self._journal.close()
+            for folder in self._new_folders:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
     def _make_folder(self) -> None:
         try:

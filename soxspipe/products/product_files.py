@@ -50,6 +50,7 @@ class Product:
         self._paths: dict[str, Path] = {}
 
     def __enter__(self) -> Product:
+        self._files.open()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -24,7 +24,7 @@ NAMES = ("main", "log", "qc")
 
 def ready(folder, value, names=NAMES):
     """Return files that are ready to be committed."""
-    files = AtomicFiles(folder, NAMES, overwrite=True)
+    files = AtomicFiles(folder, NAMES, overwrite=True).open()
     for name in names:
         files.write(name, [str(value).encode()])
     return files
@@ -84,14 +84,14 @@ def test_a_signal_while_the_folder_is_made_leaves_none(tmp_path, monkeypatch):
 
     monkeypatch.setattr(AtomicFiles, "_recover", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        AtomicFiles(tmp_path / "a" / "b", NAMES)
+        AtomicFiles(tmp_path / "a" / "b", NAMES).open()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_older_files_are_refused_or_replaced(tmp_path):
     write(tmp_path, 1)
     with pytest.raises(ProductExistsError, match=r"main: exists already and was left alone: choose another folder"):
-        AtomicFiles(tmp_path, NAMES)
+        AtomicFiles(tmp_path, NAMES).open()
     write(tmp_path, 2)
     assert state_of(tmp_path) == set_of(2)
 
@@ -99,7 +99,7 @@ def test_older_files_are_refused_or_replaced(tmp_path):
 def test_any_older_file_counts(tmp_path):
     (tmp_path / "qc").write_text("1")
     with pytest.raises(ProductExistsError, match=r"qc: exists already and was left alone: my remedy"):
-        AtomicFiles(tmp_path, NAMES, remedy="my remedy")
+        AtomicFiles(tmp_path, NAMES, remedy="my remedy").open()
 
 
 def test_older_files_go_also_where_the_new_set_has_fewer(tmp_path):
@@ -111,11 +111,11 @@ def test_older_files_go_also_where_the_new_set_has_fewer(tmp_path):
 def test_folders_and_dangling_links_are_in_the_way(tmp_path):
     (tmp_path / "log").mkdir()
     with pytest.raises(ProductExistsError, match="log: is a folder, expected room for a file"):
-        AtomicFiles(tmp_path, NAMES, overwrite=True)
+        AtomicFiles(tmp_path, NAMES, overwrite=True).open()
     (tmp_path / "log").rmdir()
     (tmp_path / "log").symlink_to(tmp_path / "nowhere")
     with pytest.raises(ProductExistsError):
-        AtomicFiles(tmp_path, NAMES)
+        AtomicFiles(tmp_path, NAMES).open()
 
 
 def test_names_that_no_folder_can_have(tmp_path):
@@ -126,7 +126,7 @@ def test_names_that_no_folder_can_have(tmp_path):
         "loop/a": "Too many levels of symbolic links",
     }.items():  # fmt: skip
         with pytest.raises(InputError) as refusal:
-            AtomicFiles(tmp_path / name, NAMES)
+            AtomicFiles(tmp_path / name, NAMES).open()
         assert str(refusal.value) == (f"{tmp_path / name}: cannot be a folder ({reason}): choose another output folder")
 
 
@@ -222,7 +222,7 @@ def test_what_cannot_be_undone_is_left_to_the_next_run(tmp_path, monkeypatch):
             files.commit()
     assert "main" not in state_of(tmp_path)
     with pytest.raises(ProductExistsError):
-        AtomicFiles(tmp_path, NAMES)
+        AtomicFiles(tmp_path, NAMES).open()
     assert state_of(tmp_path) == set_of(1)
 
 
@@ -403,7 +403,7 @@ def test_a_dead_run_that_cannot_be_undone_stops_the_next(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         fail_at(patch, 0)
         with pytest.raises(ProductError, match="Operation not permitted: nothing was written"):
-            AtomicFiles(tmp_path, ["another"])
+            AtomicFiles(tmp_path, ["another"]).open()
     with AtomicFiles(tmp_path, ["another"]):
         pass
     assert state_of(tmp_path) == {"main": "1"}
@@ -424,7 +424,7 @@ def test_without_locks_other_runs_are_left_alone(tmp_path, monkeypatch):
 
 
 def test_two_runs_in_one_process_do_not_share_files(tmp_path):
-    first, second = (AtomicFiles(tmp_path, NAMES) for _ in range(2))
+    first, second = (AtomicFiles(tmp_path, NAMES).open() for _ in range(2))
     for files, value in ((first, b"1"), (second, b"2")):
         files.write("main", [value])
         files.write("log", [value])

@@ -58,7 +58,7 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path):
 def test_a_product_that_cannot_be_written(tmp_path):
     (tmp_path / "stem.log").write_text("1")
     with pytest.raises(ValueError, match=r"stem\.log: exists already and was left alone"):
-        Product(tmp_path, "stem")
+        Product(tmp_path, "stem").__enter__()
     with Product(tmp_path / "new", "stem") as product:
         product.add_text("log", ".log", "1")
         with pytest.raises(ProductError, match="File exists"):
