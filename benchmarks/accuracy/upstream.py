@@ -29,7 +29,7 @@ INSTALL = (
 #: Script that runs it with the settings that it ships.
 UPSTREAM_SCRIPT = """
 import sys, pathlib, soxspipe
-from soxspipe.cli.command_line import main
+from soxspipe.cl_utils import main
 sys.argv[0] = "soxspipe"
 sys.argv += ["-s", str(pathlib.Path(soxspipe.__file__).parent / "soxs_default_settings.yaml")]
 main()
