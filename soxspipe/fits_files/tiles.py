@@ -66,7 +66,7 @@ def unpacked_tiles(image: FitsImage) -> Iterator[bytes]:
             for y in range(0, ny, tile_rows)
             for x in range(0, nx, tile_columns)
         )
-        _check_tiles(table, file.getbuffer(), tile_sizes)
+        _check_tiles(table, memoryview(file.getvalue()), tile_sizes)
         for start, stop in row_bands([(0, ny)], tile_rows * max(1, _BAND_PIXELS // (nx * tile_rows))):
             with np.errstate(all="ignore"):
                 samples = tiles.section[start:stop]
