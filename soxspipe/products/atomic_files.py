@@ -142,6 +142,7 @@ class AtomicFiles:
                 shutil.rmtree(self._hidden, ignore_errors=True)
             if self._journal is not None:
                 self._journal.close()
+            self._remove_left_lock()
             for folder in self._new_folders:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
@@ -213,6 +214,13 @@ class AtomicFiles:
                     with contextlib.suppress(OSError):
                         path.unlink()
                 return
+
+    def _remove_left_lock(self) -> None:
+        """Remove the lock of the folder that a signal left just after `_locked` had made it."""
+        path = self.folder / FOLDER_LOCK
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            if _lock(file, fcntl.LOCK_NB) and _is_file_at(path, file):
+                path.unlink()
 
     def _recover(self) -> None:
         for hidden in list(self.folder.glob(RUN_FOLDER.format("*"))):

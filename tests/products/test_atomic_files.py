@@ -88,6 +88,23 @@ def test_a_signal_while_the_folder_is_made_leaves_none(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_while_the_folder_is_locked_leaves_no_lock(tmp_path, monkeypatch):
+    is_file_at = atomic_files._is_file_at
+
+    def interrupt(*_):
+        monkeypatch.setattr(atomic_files, "_is_file_at", is_file_at)
+        raise KeyboardInterrupt
+
+    def commit(files):
+        with files:
+            monkeypatch.setattr(atomic_files, "_is_file_at", interrupt)
+            files.commit()
+
+    with pytest.raises(KeyboardInterrupt):
+        commit(ready(tmp_path, 1))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_older_files_are_refused_or_replaced(tmp_path):
     write(tmp_path, 1)
     with pytest.raises(ProductExistsError, match=r"main: exists already and was left alone: choose another folder"):
