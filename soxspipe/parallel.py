@@ -141,7 +141,7 @@ def run_concurrently(works: Iterable[Callable[[], ResultT]], workers: int) -> li
                 raise
 
     futures: list[Future[None]] = []
-    with ThreadPoolExecutor(max(workers - 1, 1), "soxspipe") as pool:  # starts threads only for what is submitted
+    with ThreadPoolExecutor(max(workers - 1, 1), "soxspipe") as pool:  # no thread starts before a submit
         try:
             helpers = min(workers, len(waiting)) - 1
             with suppress(RuntimeError, MemoryError):  # where no thread can be started, this one does the work

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from .stack import (
     StackContext,
     drift_values,
     level_variance,
+    mean_profile,
     measure_level,
     noise_values,
     pixel_values,
@@ -22,7 +22,7 @@ from .stack import (
 )
 from .table import QCValue, measured
 
-__all__ = ["BiasContext", "bias_quality", "count_hot_columns", "profile_structure"]
+__all__ = ["bias_quality", "count_hot_columns", "profile_structure"]
 
 #: Neighbouring columns whose median level a column is compared with.
 COLUMN_NEIGHBOURS = 33
@@ -32,20 +32,7 @@ HOT_COLUMN_SIGMA = 5.0
 MAD_SIGMA, MEDIAN_ERROR = 1.4826, 1.2533
 
 
-@dataclass(frozen=True, kw_only=True)
-class BiasContext(StackContext):
-    """Properties of raw biases that the arrays of their stack do not hold.
-
-    Attributes
-    ----------
-    pedestals_e : ndarray, shape (frames,), electron, or None
-        Pedestal that was subtracted from each frame, from its overscan.
-    """
-
-    pedestals_e: NDArray[np.float64] | None = None
-
-
-def bias_quality(stack: StackResult, noise_map: NoiseMap, context: BiasContext) -> list[QCValue]:
+def bias_quality(stack: StackResult, noise_map: NoiseMap, context: StackContext) -> list[QCValue]:
     """Measure the QC values of a master bias.
 
     Parameters
@@ -54,7 +41,7 @@ def bias_quality(stack: StackResult, noise_map: NoiseMap, context: BiasContext) 
         The stacked frames.
     noise_map : NoiseMap
         All pixel codes, and the width of the normalised residuals.
-    context : BiasContext
+    context : StackContext
         Pedestals, times, temperatures.
 
     Returns
@@ -134,10 +121,8 @@ def profile_structure(image: NDArray[np.float32], used: NDArray[np.bool_], axis:
     float
         In electron; 0 for a profile that is flat within its noise, NaN with fewer than two rows or columns.
     """
-    count = np.count_nonzero(used, axis=axis)
-    some = count > 0
-    if np.count_nonzero(some) < 2:
+    profile, count = mean_profile(image, used, axis)
+    if profile.size < 2:
         return math.nan
-    profile = image.sum(axis=axis, dtype=np.float64, where=used)[some] / count[some]
-    variance = clipped_moments(profile)[1] ** 2 - noise_e**2 * float(np.mean(1 / count[some]))
+    variance = clipped_moments(profile)[1] ** 2 - noise_e**2 * float(np.mean(1 / count[count > 0]))
     return math.sqrt(max(variance, 0.0))

@@ -53,8 +53,6 @@ class DarkContext(StackContext):
         Error of a subtracted master bias.
     pedestal_from_bias : bool
         Whether the mean pedestal is that of the master bias, which was taken at another time.
-    pedestals_e : ndarray, shape (frames,), electron, or None
-        Pedestal of each frame, from its overscan.
     pixel_area_cm2 : float
         Area of a pixel, binning included.
     """
@@ -65,7 +63,6 @@ class DarkContext(StackContext):
     hot_sigma: float = 5.0
     bias_error: NDArray[np.float32] | None = None
     pedestal_from_bias: bool = False
-    pedestals_e: NDArray[np.float64] | None = None
     pixel_area_cm2: float = math.nan
 
 

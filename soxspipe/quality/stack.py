@@ -21,6 +21,7 @@ __all__ = [
     "StackContext",
     "drift_values",
     "level_variance",
+    "mean_profile",
     "measure_level",
     "noise_values",
     "pixel_values",
@@ -38,6 +39,8 @@ class StackContext:
         Quantisation step of a single frame, electron.
     times_h : ndarray, shape (frames,), hour, or None
         Start of each frame.
+    pedestals_e : ndarray, shape (frames,), electron, or None
+        Pedestal of each frame, from its overscan.
     temperatures_k : ndarray, kelvin
         Detector temperatures in the headers.
     orient : callable
@@ -46,6 +49,7 @@ class StackContext:
 
     step_e: float = 0.0
     times_h: NDArray[np.float64] | None = None
+    pedestals_e: NDArray[np.float64] | None = None
     temperatures_k: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     orient: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
 
@@ -155,9 +159,34 @@ def structure_values(stack: StackResult, good: NDArray[np.bool_], context: Stack
 
 def _slope(image: NDArray[np.float32], used: NDArray[np.bool_], axis: int) -> float:
     """Return the slope of the mean profile that is left when one axis is averaged."""
+    profile, count = mean_profile(image, used, axis)
+    return _slope_of(np.flatnonzero(count).astype(float), profile)
+
+
+def mean_profile(
+    image: NDArray[np.float32], used: NDArray[np.bool_], axis: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the mean of the used pixels along one axis.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (ny, nx), electron
+        An image.
+    used : ndarray of bool, shape (ny, nx)
+        Pixels that count.
+    axis : int
+        Axis that is averaged: 1 gives the profile of the rows, 0 that of the columns.
+
+    Returns
+    -------
+    profile : ndarray of float64, electron
+        Means of the rows or columns that have a used pixel.
+    count : ndarray of int
+        Used pixels of every row or column.
+    """
     count = np.count_nonzero(used, axis=axis)
-    profile = image.sum(axis=axis, dtype=np.float64, where=used)[count > 0] / count[count > 0]
-    return _slope_of(np.flatnonzero(count > 0).astype(float), profile)
+    some = count > 0
+    return image.sum(axis=axis, dtype=np.float64, where=used)[some] / count[some], count
 
 
 def _slope_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ..inputs.frame_kinds import FrameKind
+from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
 from ..parallel import default_workers
 from ..products.headers import ProductFile, add_qc, product_header, product_stem
@@ -20,6 +21,8 @@ from ..products.provenance import Provenance
 from ..quality.table import QualityTable
 from ..run_log import collect_log, get_logger
 from ..settings import ArmSettings, Settings
+from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
+from ..stacking.parameters import NoiseMapParameters, StackParameters
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -244,3 +247,41 @@ class BaseRecipe(Recipe[FrameSet]):
             ", ".join(frame.name for frame in frames.frames),
         )  # fmt: skip
         return frames, Provenance.of_frames(frames)
+
+    def stack_frames(
+        self, frames: FrameSet, parameters: StackParameters, limits: NoiseMapParameters
+    ) -> tuple[PreparedFrames, StackResult, NoiseMap]:
+        """Stack verified frames, and find the bad pixels of the stack.
+
+        Parameters
+        ----------
+        frames : FrameSet
+            Verified raw frames.
+        parameters : StackParameters
+            Parameters of the clip.
+        limits : NoiseMapParameters
+            Limits of hot, cold and noisy pixels.
+
+        Returns
+        -------
+        prepared : PreparedFrames
+            The frames in electron; closed.
+        stack : StackResult
+            The stack, without the images that only the noise map needs.
+        noise_map : NoiseMap
+            All pixel codes: of the stack, of saturated samples and of the static map.
+        """
+        with PreparedFrames(frames, self.workers) as prepared:
+            stack = clip_and_stack(
+                prepared,
+                parameters,
+                noise_model=measure_noise(prepared, parameters),
+                background_box=limits.background_box,
+                workers=self.workers,
+                progress=self.progress,
+            )
+        noise_map = create_noise_map(stack, limits, workers=self.workers)
+        # free the memory of images that are no longer needed, before the codes are copied
+        stack = stack.without("outlier_free_noise", "background_limited_error")
+        noise_map = noise_map.with_codes(stack.codes | prepared.codes)
+        return prepared, stack.without("ambiguous", "saturated"), noise_map

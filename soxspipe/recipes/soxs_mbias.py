@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
-from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet
 from ..products.master_files import master_file, master_frame
-from ..quality.bias import BiasContext, bias_quality
+from ..quality.bias import bias_quality
+from ..quality.stack import StackContext
 from ..quality.table import QualityTable
 from ..settings import ArmSettings
-from ..stacking import clip_and_stack, create_noise_map, measure_noise
 from .base_recipe import BaseRecipe, RecipeOutput
 
 __all__ = ["soxs_mbias"]
@@ -67,21 +66,9 @@ class soxs_mbias(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master bias from verified frames."""
-        stacking, limits = settings.soxs_mbias, settings.create_noise_map
-        with PreparedFrames(frames, self.workers) as prepared:
-            noise_model = measure_noise(prepared, stacking)
-            stack = clip_and_stack(
-                prepared,
-                stacking,
-                noise_model=noise_model,
-                background_box=limits.background_box,
-                workers=self.workers,
-                progress=self.progress,
-            )
-        noise_map = create_noise_map(stack, limits, workers=self.workers)
-        noise_map = noise_map.with_codes(stack.codes | prepared.codes)
+        prepared, stack, noise_map = self.stack_frames(frames, settings.soxs_mbias, settings.create_noise_map)
         frame = master_frame(stack, noise_map.codes, frames.geometry)
-        context = BiasContext(
+        context = StackContext(
             pedestals_e=prepared.pedestals_e,
             step_e=prepared.step_e,
             times_h=frames.times_h,

@@ -10,7 +10,6 @@ from ..quality.dark import DarkContext, dark_quality
 from ..quality.definitions import DEFINITIONS
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
-from ..stacking import clip_and_stack, create_noise_map, measure_noise
 from .base_recipe import BaseRecipe, RecipeOutput
 
 __all__ = ["soxs_mdark"]
@@ -58,22 +57,8 @@ class soxs_mdark(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Stack verified frames, find bad pixels, and measure the QC values."""
-        stacking, limits = settings.soxs_mdark, settings.create_noise_map
-        with PreparedFrames(frames, self.workers) as prepared:
-            noise_model = measure_noise(prepared, stacking)
-            stack = clip_and_stack(
-                prepared,
-                stacking,
-                noise_model=noise_model,
-                background_box=limits.background_box,
-                workers=self.workers,
-                progress=self.progress,
-            )
-        noise_map = create_noise_map(stack, limits, workers=self.workers)
-        # free the memory of images that are no longer needed
-        stack = stack.without("outlier_free_noise", "background_limited_error")
-        noise_map = noise_map.with_codes(stack.codes | prepared.codes)
-        stack = stack.without("ambiguous", "saturated")
+        limits = settings.create_noise_map
+        prepared, stack, noise_map = self.stack_frames(frames, settings.soxs_mdark, limits)
         frame = master_frame(stack, noise_map.codes, frames.geometry)
         files = [master_file(frame, stack, frames, prepared, MASTER_DARK), bad_pixel_map(frame)]
         qc_values = dark_quality(stack, noise_map, _context(frames, prepared, limits.hot_pixel_sigma))

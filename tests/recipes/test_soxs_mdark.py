@@ -136,7 +136,7 @@ def test_the_height_of_the_bands_does_not_matter(simulated, tmp_path, monkeypatc
         def banded(*args, rows=rows, **kwargs):
             return stacking_function(*args, band_rows=rows, **kwargs)
 
-        monkeypatch.setattr(sys.modules["soxspipe.recipes.soxs_mdark"], "clip_and_stack", banded, raising=True)
+        monkeypatch.setattr(sys.modules["soxspipe.recipes.base_recipe"], "clip_and_stack", banded, raising=True)
         products.append(soxs_mdark(raw.sof, output_dir=tmp_path / str(rows)).produce_product())
     assert pixels_of(products[0].path) == pixels_of(products[1].path) == pixels_of(products[2].path)
 
