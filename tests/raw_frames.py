@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 from collections.abc import Callable
@@ -66,13 +67,13 @@ def pack_tiles(path: Path, **options: Any) -> bytes:
 
 @pytest.fixture
 def pack() -> Callable[..., Path]:
-    """Return a function that packs a file as ``gz``, ``Z`` or ``fz`` in its folder, also under another name."""
+    """Return a function that packs a file as ``gz``, ``bz2``, ``Z`` or ``fz`` in its folder."""
 
     def packed(path: Path, how: str, name: str | None = None, **options: Any) -> Path:
         if how == "fz":
             data = pack_tiles(path, **options)
         else:
-            data = {"gz": gzip.compress, "Z": pack_lzw}[how](path.read_bytes())
+            data = {"gz": gzip.compress, "bz2": bz2.compress, "Z": pack_lzw}[how](path.read_bytes())
         target = path.with_name(name or f"{path.name}.{how}")
         target.write_bytes(data)
         return target

@@ -4,6 +4,7 @@ A refusal is exit code 2, one line a fault, an older product untouched and nothi
 machine is exit code 1 and leaves as little.
 """
 
+import bz2
 import errno
 import gzip
 import os
@@ -238,7 +239,7 @@ def test_truncated_empty_or_random_bytes(night):
     night.frames[2].write_bytes(np.random.default_rng(5).bytes(9000))
     night.frames[3].write_bytes(whole[:2880])
     night.refused(
-        r"10-00-00.000.fits: truncated: the header promises \d+ bytes, \d+ are there, 2881 are missing",
+        r"10-00-00.000.fits: truncated: the header promises \d+ bytes, \d+ are there, 1153 are missing",
         r"10-05-04.500.fits: the file is empty \(0 bytes\)",
         r"10-10-09.000.fits: not a FITS file",
         r"10-15-13.500.fits: truncated: the file ends inside a header",
@@ -294,6 +295,7 @@ def test_compressed_frames_in_a_sof(night):
     expected = planes_of(night.out)
     packed = {".gz": gzip.compress(night.frames[0].read_bytes()), ".Z": pack_lzw(night.frames[1].read_bytes())}
     packed[".fz"] = pack_tiles(night.frames[2])
+    packed[".bz2"] = bz2.compress(night.frames[3].read_bytes())
     names = [path.name for path in night.frames]
     for index, (ending, data) in enumerate(packed.items()):
         night.frames[index].with_name(names[index] + ending).write_bytes(data)
@@ -305,6 +307,50 @@ def test_compressed_frames_in_a_sof(night):
     assert not warnings
     assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
     assert contents(Path("raw")) == before
+
+
+def test_a_last_block_without_padding(night):
+    expected = planes_of(night.out)
+    size = 96 * 96 * 2
+    for index in range(4):
+        content = night.frames[index].read_bytes()
+        data = len(content) - size - -size % 2880
+        night.frames[index].write_bytes(content[: data + size] if index % 2 else content + b"junk")
+    planes, warnings = night.reduced()
+    assert not warnings
+    assert all(np.array_equal(planes[name], expected[name], equal_nan=True) for name in expected)
+    os.truncate(night.frames[1], data + size - 1)
+    night.refused("10-05-04.*: truncated: .*, 1 are missing")
+
+
+def test_several_images_in_a_file(night):
+    with fits.open(night.frames[2]) as hdus:
+        primary, image = fits.PrimaryHDU(None, hdus[0].header), fits.ImageHDU(hdus[0].data, name="DATA")
+        preview, table = fits.ImageHDU(hdus[0].data[:40, :40], name="PREVIEW"), fits.BinTableHDU(name="LOG")
+        for keyword in ("CHECKSUM", "DATASUM"):
+            primary.header.remove(keyword)
+        fits.HDUList([primary, preview, image]).writeto("several.fits")
+        fits.HDUList([primary, image, table]).writeto("one.fits")
+    shutil.copy("several.fits", night.frames[2])
+    night.refused(r"10-10-09.*: holds 2 images, PREVIEW \(40 x 40\), DATA \(96 x 96\), expected one image")
+    shutil.copy("one.fits", night.frames[2])
+    planes, warnings = night.reduced()
+    assert planes["FLUX"].shape == (88, 88)
+    assert not warnings
+
+
+def test_packed_or_incomplete_files_of_a_folder(night):
+    night.frames[4].rename(night.frames[4].with_name("a.fits.xz"))
+    night.frames[1].rename(night.frames[1].with_name("b.fits.part"))
+    _, warnings = night.reduced("raw")
+    assert "a.fits.xz (not read under this name), b.fits.part (not read under this name)" in warnings[0]
+
+
+def test_a_third_word_and_a_tag_with_a_binning(night):
+    night.list(*[f"{path.name} DARK_NIR_1x1 RAW" for path in night.frames])
+    assert night.reduced()
+    night.change(1, ESO_DET_BINX=2)
+    night.refused("10-05-04.*tag is 'DARK_NIR', but ESO DET BINX is 2, expected 1 as in the tag")
 
 
 def flip(path, position):

@@ -11,6 +11,7 @@ import numpy as np
 from ..exceptions import ErrorCollector, FrameError, InputError
 from ..parallel import map_bands, row_bands
 from ..text import escape
+from .headers import BLOCK
 from .images import FitsImage
 from .streams import Stream, truncated
 
@@ -186,10 +187,11 @@ def _add_up_file(images: Sequence[FitsImage], use: Callable[[bytes], object] = l
             position += stream.skip(begin - position)
             header = stream.read(data - begin)
             position, datasum = position + len(header), 0
-            while position < end and (chunk := stream.read(min(_CHUNK, end - position))):
+            padded = -(-end // BLOCK) * BLOCK
+            while position < padded and (chunk := stream.read(min(_CHUNK, padded - position))):
                 use(chunk)
                 position += len(chunk)
-                datasum = add_up(chunk[: len(chunk) // 4 * 4], datasum)
+                datasum = add_up(chunk + bytes(-len(chunk) % 4), datasum)
             if position < end:
                 raise truncated(path, end, position)
             stated = {

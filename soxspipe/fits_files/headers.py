@@ -56,7 +56,9 @@ _TABLE_KEYWORD = re.compile(
 )
 _IMAGE_KEYWORD = re.compile(r"Z(BITPIX|NAXIS\d*|DATASUM)")
 _DEFAULT_NAME = re.compile(r"EXTNAME = *'COMPRESSED_IMAGE *'.*")
-_PRIMARY_KEYWORD = re.compile(r"SIMPLE|BITPIX|NAXIS|EXTEND|EXTNAME|CHECKSUM|DATASUM|COMMENT|HISTORY|")
+_PRIMARY_KEYWORD = re.compile(
+    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|EXTNAME|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|COMMENT|HISTORY|"
+)
 
 
 @functools.lru_cache(maxsize=32)
@@ -221,7 +223,7 @@ def merge_headers(cards: str, primary: str | None, tiles: bool) -> str:
     cards : str
         Text of the header of the HDU.
     primary : str or None
-        Text of the header of a primary HDU without pixels: its keywords hold for the image too.
+        Text of the header of a primary HDU whose keywords hold for the image too.
     tiles : bool
         Whether the HDU is a table of compressed tiles: then the keywords of the table are left out, and those of the
         image get their names back.

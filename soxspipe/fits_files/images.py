@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from . import headers
 from .headers import BLOCK, HEADER_LIMIT, STORED
 from .streams import Fingerprint, Stream, truncated
 
-__all__ = ["FitsImage", "read_first_image", "read_image_hdus"]
+__all__ = ["FitsImage", "frame_image", "image_hdus", "read_image_hdus"]
 
 #: More HDUs than this in one file are refused.
 HDU_LIMIT = 256
@@ -30,7 +31,7 @@ UNPACKED_LIMIT = 2**30
 _SHIFTED = {(8, -128): "i1", (16, 2**15): "u2", (32, 2**31): "u4", (64, 2**63): "u8"}
 
 
-#: Number of an HDU, its first byte, the first byte of its data, and the byte after its end.
+#: Number of an HDU, its first byte, the first byte of its data, and the byte after its data, without their padding.
 Span = tuple[int, int, int, int]
 
 
@@ -46,7 +47,7 @@ def _physical_type(bitpix: int, bscale: float, bzero: float, blank: bool) -> np.
 
 @dataclass(frozen=True)
 class FitsImage:
-    """A two-dimensional image in a FITS file: place and meaning of its pixels.
+    """An image in a FITS file: place and meaning of its pixels.
 
     Attributes
     ----------
@@ -60,6 +61,8 @@ class FitsImage:
         The header as text; see `header`.
     shape : tuple of int
         Rows and columns.
+    planes : int
+        Images along further axes. An image of more than one cannot be read.
     bitpix : int
         Type of the stored samples, as FITS numbers it.
     bscale, bzero : float
@@ -69,13 +72,13 @@ class FitsImage:
     offset : int
         First byte of the data in the file, unpacked where the whole file is compressed.
     compression : str
-        ``''``, ``'gzip'``, ``'lzw'`` or ``'tiles'``.
+        ``''``, ``'gzip'``, ``'bzip2'``, ``'lzw'`` or ``'tiles'``.
     fingerprint : tuple of int
         Device, inode, size and time of change of the file when its header was read.
     spans : tuple of (int, int, int, int)
         Spans of the HDUs that the image needs: its HDU, and before it the primary whose keywords it has. A span is the
-        number of the HDU, its first byte, the first byte of its data and the byte after its end in the file, unpacked
-        where the whole file is compressed.
+        number of the HDU, its first byte, the first byte of its data and the byte after its data in the file, unpacked
+        where the whole file is compressed. The last block of a file may lack its padding.
     """
 
     path: Path
@@ -83,6 +86,7 @@ class FitsImage:
     extname: str
     cards: str = field(repr=False)
     shape: tuple[int, int]
+    planes: int
     bitpix: int
     bscale: float
     bzero: float
@@ -91,6 +95,11 @@ class FitsImage:
     compression: str
     fingerprint: Fingerprint = field(repr=False)
     spans: tuple[Span, ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        name = self.extname or ("the primary image" if self.hdu == 0 else f"HDU {self.hdu}")
+        sides = (*self.shape[::-1], self.planes) if self.planes > 1 else self.shape[::-1]
+        return f"{escape(name)} ({' x '.join(map(str, sides))})"
 
     @property
     def header(self) -> fits.Header:
@@ -127,20 +136,18 @@ class FitsImage:
             return scaled.astype(dtype, copy=False)
 
 
-def read_image_hdus(path: str | os.PathLike[str], limit: int | None = None) -> tuple[FitsImage, ...]:
-    """Read the headers of the images in a file.
+def image_hdus(path: str | os.PathLike[str]) -> Generator[FitsImage, None, None]:
+    """Yield the images of a file and its arrays of more axes, described by their headers alone.
 
     Parameters
     ----------
     path : path-like
-        A FITS file; plain, gzip, LZW (.Z) or tile-compressed (.fz), under any name.
-    limit : int, optional
-        Most images to return. A plain file is followed to its end all the same, as that costs nothing.
+        A FITS file; plain, gzip, bzip2, LZW (.Z) or tile-compressed (.fz), under any name.
 
-    Returns
-    -------
-    tuple of FitsImage
-        Two-dimensional images in the order of the file; empty where it has none. No pixel was read.
+    Yields
+    ------
+    FitsImage
+        In the order of the file. No pixel was read.
 
     Raises
     ------
@@ -148,7 +155,6 @@ def read_image_hdus(path: str | os.PathLike[str], limit: int | None = None) -> t
         When the file cannot be read, is not FITS, is truncated, or its header promises the impossible.
     """
     path = Path(path)
-    images: list[FitsImage] = []
     position, budget, primary = 0, HEADER_LIMIT, None
     with Stream(path) as stream:
         if stream.size == 0:
@@ -163,38 +169,66 @@ def read_image_hdus(path: str | os.PathLike[str], limit: int | None = None) -> t
             budget -= length
             data_begin = position + length
             span = hdu, position, data_begin, data_begin + _data_bytes(headers.parse(cards), path)
-            position = span[3]
-            if not stream.compression and position > stream.size:
-                raise truncated(path, position, stream.size)
-            if stream.compression and position > UNPACKED_LIMIT:
-                raise _too_large(path, position)
+            end = span[3]
+            if not stream.compression and end > stream.size:
+                raise truncated(path, end, stream.size)
+            if stream.compression and end > UNPACKED_LIMIT:
+                raise _too_large(path, end)
             if image := _image(stream, cards, primary, span):
-                images.append(image)
-                if len(images) == limit and stream.compression:
-                    break
-            if hdu == 0 and position == data_begin:
+                yield image
+            if hdu == 0 and end == data_begin:
                 primary = cards, span
+            position = -(-end // BLOCK) * BLOCK
             passed = stream.skip(position - data_begin)
-            if data_begin + passed < position:
-                raise truncated(path, position, data_begin + passed)
+            if data_begin + passed < end:
+                raise truncated(path, end, data_begin + passed)
+        if position == 0:
+            stream.check_end()
     if position == 0:
         remedy = "if it lists frames, let its name end in .sof" if _is_text(path) else "leave it out"
         raise FrameError(f"{escape(path)}: not a FITS file, it does not begin with SIMPLE: {remedy}")
-    return tuple(images[:limit])
 
 
-def read_first_image(path: str | os.PathLike[str]) -> FitsImage:
-    """Read the header of the first two-dimensional image in a file; see `read_image_hdus`.
+def read_image_hdus(path: str | os.PathLike[str]) -> tuple[FitsImage, ...]:
+    """Read the headers of the two-dimensional images in a file; see `image_hdus`."""
+    return tuple(image for image in image_hdus(path) if image.planes == 1)
+
+
+def frame_image(images: Sequence[FitsImage], extension: str | None, label: str, where: str) -> FitsImage:
+    """Choose the image of a frame among the images of its file.
+
+    Parameters
+    ----------
+    images : sequence of FitsImage
+        All of the file, see `image_hdus`.
+    extension : str or None
+        EXTNAME of the image, in either case; None: the file must have one image.
+    label : str
+        Name of the file, for the message.
+    where : str
+        Where the EXTNAME can be given, for the message.
+
+    Returns
+    -------
+    FitsImage
+        With the keywords of the primary HDU, which hold for the whole file.
 
     Raises
     ------
     FrameError
-        As `read_image_hdus`, and when there is no image.
+        When there is no such image, or more than one.
     """
-    images = read_image_hdus(path, limit=1)
-    if not images:
-        raise FrameError(f"{escape(path)}: holds no two-dimensional image, expected NAXIS = 2: leave it out")
-    return images[0]
+    named = [image for image in images if extension and image.extname.upper() == extension.upper()]
+    chosen = named or [image for image in images if len(images) == 1 and not (extension and image.extname)]
+    if len(chosen) != 1 or chosen[0].planes != 1:
+        found = f"{len(images)} images, " * (len(images) > 1) + ", ".join(map(str, images))
+        wanted = f"one image '{escape(extension)}'" if extension else "one image"
+        raise FrameError(f"{label}: holds {found}, expected {wanted}: name the right one as {where}, or leave it out")
+    image, first = chosen[0], images[0]
+    if first.hdu == 0 and image is not first:
+        cards = headers.merge_headers(image.cards, first.cards, False)
+        return replace(image, cards=cards, spans=(*first.spans, *image.spans))
+    return image
 
 
 def _is_text(path: Path) -> bool:
@@ -211,43 +245,45 @@ def _too_large(path: Path, promised: int) -> FrameError:
 
 
 def _data_bytes(header: fits.Header, path: Path) -> int:
-    """Return the bytes of the data of an HDU with their padding, as the header promises them."""
+    """Return the bytes of the data of an HDU without their padding, as the header promises them."""
     bitpix, axes = headers.image_layout(header, path)
     if not axes:
         return 0
     groups, heap = headers.require_count(header, "GCOUNT", path, 1), headers.require_count(header, "PCOUNT", path, 0)
-    return -(-abs(bitpix) // 8 * groups * (heap + prod(axes)) // BLOCK) * BLOCK
+    return abs(bitpix) // 8 * groups * (heap + prod(axes))
 
 
 def _image(stream: Stream, cards: str, primary: tuple[str, Span] | None, span: Span) -> FitsImage | None:
-    """Return the image in an HDU; None where it holds no two-dimensional image."""
+    """Return the image in an HDU; None where it holds none."""
     path, header = stream.path, headers.parse(cards)
     kind = str(header.get("XTENSION", "IMAGE")).strip()
     tiles = kind == "BINTABLE" and header.get("ZIMAGE") is True
     if not tiles and kind != "IMAGE":
         return None
     bitpix, axes = headers.image_layout(header, path, "Z" if tiles else "")
-    if len(axes) < 2 or 0 in axes or prod(axes[2:]) != 1:
+    if len(axes) < 2 or 0 in axes:
         return None
     if tiles and stream.compression:
         raise FrameError(
             f"{escape(path)}: is compressed twice ({stream.compression} around tiles), expected once: "
             "undo the outer compression"
         )
+    zblank = header.get("ZBLANK") if tiles else None
     size = max(prod(axes) * abs(bitpix) // 8, span[3] - span[2] if tiles else 0)
-    if size > UNPACKED_LIMIT:
+    if size > UNPACKED_LIMIT and prod(axes[2:]) == 1:
         raise _too_large(path, size)
     if tiles or primary is not None:
         cards = headers.merge_headers(cards, None if primary is None else primary[0], tiles)
         header = headers.parse(cards)
     bscale, bzero = headers.scaling(header, path)
-    blank = header.get("BLANK")
+    blank = header.get("BLANK", zblank)
     return FitsImage(
         path=path,
         hdu=span[0],
         extname=str(header.get("EXTNAME") or "").strip(),
         cards=cards,
         shape=(axes[1], axes[0]),
+        planes=prod(axes[2:]),
         bitpix=bitpix,
         bscale=bscale,
         bzero=bzero,

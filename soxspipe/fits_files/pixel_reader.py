@@ -1,4 +1,4 @@
-"""Pixels of FITS images, plain, .gz, .Z or .fz, in bands of rows."""
+"""Pixels of FITS images, plain, .gz, .bz2, .Z or .fz, in bands of rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PixelReader:
     Parameters
     ----------
     images : sequence of FitsImage
-        Images, as `read_first_image` or `read_image_hdus` describe them.
+        Images, as `image_hdus` describes them.
     temporary_folder : path-like, optional
         Where to unpack; default: the system's folder for temporary files.
     """
@@ -177,16 +177,15 @@ def _read_plain(image: FitsImage, size: int, position: int) -> bytes:
 
 def _unpacked_stream(image: FitsImage) -> Iterator[bytes]:
     """Yield the samples of an image from a file that is compressed as a whole; never more than was promised."""
-    padding = -image.nbytes % BLOCK
-    promised = image.offset + image.nbytes + padding
+    end = image.offset + image.nbytes
     with Stream(image.path, image.fingerprint) as stream:
         position = stream.skip(image.offset)
-        while data := stream.read(min(promised - padding - position, _CHUNK)):
+        while data := stream.read(min(end - position, _CHUNK)):
             yield data
             position += len(data)
-        position += stream.skip(padding)
-        if position < promised:
-            raise truncated(image.path, promised, position)
+        if position < end:
+            raise truncated(image.path, end, position)
+        stream.skip(-end % BLOCK)
         stream.check_end()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import os
@@ -20,6 +21,10 @@ _CHUNK = 2**20
 
 #: Device, inode, size and time of change of a file; they must stay the same while it is read.
 Fingerprint = tuple[int, int, int, int]
+
+#: First bytes of a file that is compressed as a whole: of those that are read, and of others that have to be unpacked.
+_READ = {b"\x1f\x8b": "gzip", b"\x1f\x9d": "lzw", b"BZh": "bzip2"}
+_NOT_READ = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
 
 
 def open_regular(path: Path) -> tuple[int, os.stat_result]:
@@ -75,10 +80,14 @@ def truncated(path: Path, promised: int, found: int) -> FrameError:
     )
 
 
+def _kind(start: bytes, kinds: dict[bytes, str]) -> str:
+    return next((kind for first, kind in kinds.items() if start.startswith(first)), "")
+
+
 class Stream:
     """The unpacked bytes of a file, a context manager.
 
-    The first two bytes decide how the file is unpacked, never its name.
+    The first bytes decide how the file is unpacked, never its name.
 
     Parameters
     ----------
@@ -90,7 +99,7 @@ class Stream:
     Attributes
     ----------
     compression : str
-        ``''``, ``'gzip'`` or ``'lzw'``.
+        ``''``, ``'gzip'``, ``'bzip2'`` or ``'lzw'``.
     size : int
         Bytes of the file on disk.
     fingerprint : tuple of int
@@ -99,7 +108,8 @@ class Stream:
     Raises
     ------
     FrameError
-        When the file cannot be opened or has changed, or the program that unpacks it is missing.
+        When the file cannot be opened or has changed, its compression is not read, or the program that unpacks it is
+        missing.
     """
 
     def __init__(self, path: Path, fingerprint: Fingerprint | None = None) -> None:
@@ -113,13 +123,19 @@ class Stream:
             if fingerprint not in (None, self.fingerprint):
                 raise changed(path)
             try:
-                magic = os.pread(descriptor, 2, 0)
+                start = os.pread(descriptor, 8, 0)
             except OSError as error:
                 raise FrameError(f"{escape(path)}: cannot be read ({error.strerror}): fetch it again") from error
-            self.compression = {b"\x1f\x8b": "gzip", b"\x1f\x9d": "lzw"}.get(magic, "")
-            self._file: IO[bytes] | gzip.GzipFile = packed
+            if other := _kind(start, _NOT_READ):
+                raise FrameError(
+                    f"{escape(path)}: is compressed by {other}, expected FITS, plain or .gz, .bz2, .Z or .fz: unpack it"
+                )
+            self.compression = _kind(start, _READ)
+            self._file: IO[bytes] | gzip.GzipFile | bz2.BZ2File = packed
             if self.compression == "gzip":
                 self._file = closing.enter_context(gzip.GzipFile(fileobj=packed, mode="rb"))
+            elif self.compression == "bzip2":
+                self._file = closing.enter_context(bz2.BZ2File(packed))
             elif self.compression == "lzw":
                 self._process = closing.enter_context(self._unpack_lzw(packed))
                 closing.callback(self._process.terminate)
@@ -153,6 +169,8 @@ class Stream:
         except EOFError:
             self._cut = True
         except (OSError, zlib.error) as error:
+            if str(error).startswith("Not a gzipped file"):  # bytes after the last member are ignored
+                return b"".join(parts)
             raise FrameError(f"{escape(self.path)}: damaged ({escape(error)}): fetch it again") from error
         return b"".join(parts)
 

@@ -93,8 +93,9 @@ def _minimal_file(image: FitsImage) -> io.BytesIO:
     if image.bitpix > 0 and not keywords & {"BLANK", "ZBLANK"}:  # astropy would choose it, with a warning
         cards.append(f"BLANK   = {-(1 << image.bitpix - 1):>20}{'':50}")
     table_header = "".join(cards) + f"{'END':80}"
-    padding = " " * (-len(table_header) % BLOCK)
-    return io.BytesIO(fits.PrimaryHDU().header.tostring().encode() + (table_header + padding).encode() + table)
+    table_header += " " * (-len(table_header) % BLOCK)
+    primary = fits.PrimaryHDU().header.tostring()
+    return io.BytesIO((primary + table_header).encode() + table + bytes(-len(table) % BLOCK))
 
 
 def _check_tiles(table: fits.BinTableHDU, file: memoryview, tile_sizes: Iterator[int]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from astropy.io import fits
 
 from ..exceptions import FrameError, SetOfFilesError
-from ..fits_files.images import FitsImage, read_first_image, read_image_hdus
+from ..fits_files.images import FitsImage, frame_image, image_hdus
 from ..instruments.keywords import Instrument, instrument_for
 from ..text import escape, format_value
 from .exposure import ExposureInfo, read_exposure_info
@@ -32,7 +34,7 @@ class InputFile:
     entry : SofEntry
         Path and place.
     image : FitsImage
-        Its first image.
+        The image of a raw frame; the first image of a calibration.
     arm : str
         Its arm.
     calibration : ProductKind or None
@@ -134,20 +136,24 @@ class FrameClassifier:
             contradicts its tag. A readable file of another kind in a folder is left out.
         """
         if not entry.in_folder:
-            return self._classify(entry, read_first_image(entry.path))
-        is_folder = entry.path.is_dir()
-        images = () if is_folder else read_image_hdus(entry.path, limit=1)
-        reason = "a folder" if is_folder else "no image"
-        if images:
-            header = images[0].header
-            category, frame_type = header.get(PRODUCT_CATEGORY), header.get(FRAME_TYPE)
-            if category is None and self.kind.matches(frame_type):
-                return self._classify(entry, images[0])
-            reason = f"no {FRAME_TYPE}" if (category or frame_type) is None else escape(category or frame_type)
-        return LeftOut(entry, reason)
+            return self._classify(entry, list(image_hdus(entry.path)))
+        if entry.path.is_dir():
+            return LeftOut(entry, "a folder")
+        with closing(image_hdus(entry.path)) as images:
+            first = next(images, None)
+            category, frame_type = (first.header.get(key) if first else None for key in (PRODUCT_CATEGORY, FRAME_TYPE))
+            if first is not None and category is None and self.kind.matches(frame_type):
+                found = [first, *images]  # only a file of the kind is read to its end
+                if any(image.planes == 1 for image in found):
+                    return self._classify(entry, found)
+                first = None
+        reason = f"no {FRAME_TYPE}" if (category or frame_type) is None else escape(category or frame_type)
+        return LeftOut(entry, reason if first else "no image")
 
-    def _classify(self, entry: SofEntry, image: FitsImage) -> InputFile:
-        header = image.header
+    def _classify(self, entry: SofEntry, images: Sequence[FitsImage]) -> InputFile:
+        if not any(image.planes == 1 for image in images):
+            raise FrameError(f"{escape(entry.path)}: holds no two-dimensional image, expected NAXIS = 2: leave it out")
+        header = images[0].header
         if self.kind.calibration(entry.tag) and not header.get("INSTRUME") and self._instruments:
             # a hand-made map has few keywords; assume the frames' instrument
             instrument = next(iter(self._instruments.values()))
@@ -158,7 +164,11 @@ class FrameClassifier:
         if calibration is not None:
             if header.get(PRODUCT_CATEGORY) is None:
                 self.warnings.append(f"{entry.label}: {PRODUCT_CATEGORY} is missing: '{entry.tag}' is assumed")
-            return InputFile(entry, image, arm, calibration)
+            return InputFile(entry, images[0], arm, calibration)
+        detector = instrument.detectors.get(arm)
+        extension = None if detector is None else detector.extension
+        image = frame_image(images, extension, entry.label, f"'extension' of {arm} in the instrument table")
+        header = image.header
         _refuse_contradictions(header, instrument, entry.label)
         archive_name = instrument.value(header, "archive_name")
         datasum = str(header.get("DATASUM") or "0").strip()
@@ -196,6 +206,10 @@ class FrameClassifier:
         contradictions = self._contradiction(tag, calibration, category, instrument.find(header, "type"))
         if tag_arm is not None and arm is not None and arm != tag_arm:
             contradictions.append((arm_keyword, arm, f"'{tag_arm}'", None))
+        for meaning, binning in zip(("binx", "biny"), entry.binning or (), strict=False):
+            keyword, value = instrument.find(header, meaning)
+            if value is not None and value != binning and not keyword.startswith("CDELT"):
+                contradictions.append((keyword, value, f"{binning} as in the tag", None))
         if contradictions:
             tagged = "" if entry.tag is None else f"tag is '{entry.tag}', but "
             default = "leave it out" if entry.tag is None else "correct the tag, or remove the line"

@@ -21,6 +21,9 @@ __all__ = ["InputFiles", "SetCollector", "UniqueKey"]
 #: Files left out of a folder that a warning names.
 NAMED_LEFT_OUT = 10
 
+#: Fault and remedy of a file that is listed twice.
+SAME_FILE = "are the same file: list it once"
+
 #: A set-of-files file or a folder, FITS files, or both.
 InputFiles = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -159,9 +162,15 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         members: list[MemberT] = []
         left_out: list[LeftOut] = []
         n_broken = 0
+        listed: dict[Path, SofEntry] = {}
         for entry in self.reading_order(listing.entries):
+            twin = listed.setdefault(entry.path, entry)
+            if twin is not entry:
+                n_broken += 1
+                self.errors.add(SetOfFilesError, f"{twin.label} and {entry.label} {SAME_FILE}")
+                continue
             try:
-                found = self.classify(entry)
+                found = self.classify(entry) if entry.is_fits else LeftOut(entry, "not read under this name")
             except InputError as error:
                 n_broken += 1
                 self.errors.take(error)

@@ -23,7 +23,7 @@ from .classify import FrameClassifier, InputFile, LeftOut
 from .collect import InputFiles, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value, conversion_factor
 from .exposure import ExposureInfo, mode_keywords
-from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
+from .frame_kinds import PRODUCT_CATEGORY, STATIC_MAP, FrameKind, ProductKind
 from .set_of_files import SofEntry
 
 __all__ = ["CalibrationFile", "FrameSet", "collect_frames"]
@@ -321,6 +321,11 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             if image.shape != shape:
                 found, expected = (f"{nx} x {ny}" for ny, nx in (image.shape, shape))
                 self._report_misfit(file, kind, f"NAXIS1 x NAXIS2 of {escape(name)}", found, expected)
+        if kind == STATIC_MAP and len(images) > 1:
+            found = ", ".join(map(str, images.values()))
+            raise SetOfFilesError(
+                f"{file.label}: holds {len(images)} images, {found}, expected one: keep the map alone in its file"
+            )
         if self.strict_checksums or not self.errors:
             self.checksums.verify(list(images.values()), file.label)
         return CalibrationFile(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
+from contextlib import closing
 
 from ..exceptions import InputError
 from .frame_kinds import PRODUCT_CATEGORY
@@ -48,10 +50,10 @@ def split_reductions(paths: Sequence[str], *, share_products: bool) -> list[list
 
 def _is_product(path: str) -> bool:
     """Return whether a file is a product by its header; an unreadable file is reported where it is reduced."""
-    from ..fits_files.images import read_image_hdus
+    from ..fits_files.images import image_hdus
 
     try:
-        images = read_image_hdus(path, limit=1)
+        with closing(image_hdus(path)) as images:
+            return any(image.header.get(PRODUCT_CATEGORY) is not None for image in itertools.islice(images, 1))
     except InputError:
         return False
-    return bool(images) and images[0].header.get(PRODUCT_CATEGORY) is not None

@@ -19,8 +19,17 @@ __all__ = ["FITS_NAME", "Listing", "SofEntry", "list_files", "parse_sof"]
 SOF_LIMIT, LINES_LIMIT, LINE_LIMIT = 16 * 2**20, 100_000, 4096
 
 #: Name of a FITS file, compressed or not.
-FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz))?", re.IGNORECASE | re.DOTALL)
+FITS_NAME = re.compile(r"[^.].*\.(?:fits|fit|fts)(?:\.(?:gz|z|fz|bz2))?", re.IGNORECASE | re.DOTALL)
+#: Name of a file that may be a frame under another name: packed in another way, or not complete.
+_OTHER_NAME = re.compile(
+    r"[^.].*(?:\.(?:fits|fit|fts)\W.*|\.(?:gz|z|fz|bz2|xz|zst|zip|7z|lz4|lzma|tar|tgz|part|partial|filepart|tmp|temp"
+    r"|crdownload|download|incomplete))",
+    re.IGNORECASE | re.DOTALL,
+)
+#: A tag with the binning, columns x rows.
+_BINNED_TAG = re.compile(r"(.+)_([1-9])x([1-9])")
 _PLAIN_WORD = re.compile(r"[^ \t]+")
+_GROUP = re.compile(r"\w+")
 _CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 _EXPECTED = "expected a text file with lines 'path TAG'"
 
@@ -41,6 +50,8 @@ class SofEntry:
         Whether it was found in a folder of the input.
     given_separately : bool
         Whether it was given in addition to a set of files or a folder.
+    binning : tuple of int, optional
+        Binning in x and y that follows the tag, as in ``BIAS_UVB_1x2``.
     """
 
     path: Path
@@ -48,6 +59,12 @@ class SofEntry:
     where: str
     in_folder: bool = False
     given_separately: bool = False
+    binning: tuple[int, int] | None = None
+
+    @property
+    def is_fits(self) -> bool:
+        """Whether its name is that of a FITS file, or it was listed."""
+        return not self.in_folder or FITS_NAME.fullmatch(self.path.name) is not None
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -77,7 +94,8 @@ class Listing:
 def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
     """Read a set-of-files file.
 
-    A line is ``path TAG``; the tag may be missing. A word that begins with ``#`` starts a comment. Single or double
+    A line is ``path TAG``; the tag may be missing, end in a binning as in ``BIAS_UVB_1x2``, or be followed by a group
+    such as ``RAW``, which is ignored. A word that begins with ``#`` starts a comment. Single or double
     quotes allow spaces in a name. A quote counts at the start of a word or after a quoted part. Elsewhere it is
     an ordinary character, as every backslash is. ``~`` and environment variables are expanded, but not in single
     quotes. A relative path is looked up in the folder of the file, then in the working directory.
@@ -104,8 +122,11 @@ def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
         try:
             words = _split(line, where)
             if words:
-                tag = words[1] if len(words) > 1 else None
-                entries.append(SofEntry(_look_up(words[0], path.parent, where), tag, where))
+                tag, binning = words[1] if len(words) > 1 else None, None
+                if tag and (match := _BINNED_TAG.fullmatch(tag)):
+                    tag, binning = match[1], (int(match[2]), int(match[3]))
+                found = _look_up(words[0], path.parent, where, quotes=len(words) > 2)
+                entries.append(SofEntry(found, tag, where, binning=binning))
         except SetOfFilesError as error:
             errors.take(error)
     errors.raise_any()
@@ -140,7 +161,7 @@ def _sof_lines(path: Path) -> list[str]:
 
 
 def _split(line: str, where: str) -> list[str]:
-    """Return path and tag of a line, as far as it has them."""
+    """Return path, tag and group of a line, as far as it has them."""
     words: list[str] = []
     position = 0
     while position < len(line) and line[position] != "#":
@@ -149,7 +170,7 @@ def _split(line: str, where: str) -> list[str]:
         else:
             word, position = _word(line, position, where)
             words.append(word)
-    if len(words) > 2:
+    if len(words) > 3 or (len(words) == 3 and not _GROUP.fullmatch(words[2])):
         raise SetOfFilesError(
             f"{where}: {len(words)} words, expected 'path TAG': put a name with spaces in quotes, a comment behind #"
         )
@@ -188,12 +209,13 @@ def _refuse_control(name: str, where: str) -> None:
         )
 
 
-def _look_up(name: str, folder: Path, where: str) -> Path:
+def _look_up(name: str, folder: Path, where: str, quotes: bool) -> Path:
     for candidate in (folder / name, Path(name)):
         if os.path.exists(candidate):
             return candidate
     places = "" if Path(name).is_absolute() else f" in {escape(folder)} or the working directory"
-    raise SetOfFilesError(f"{where}: {escape(name)} does not exist{places}: correct the path, or remove the line")
+    remedy = "put a name with spaces in quotes" if quotes else "correct the path"
+    raise SetOfFilesError(f"{where}: {escape(name)} does not exist{places}: {remedy}, or remove the line")
 
 
 def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Listing:
@@ -208,7 +230,7 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
     Returns
     -------
     Listing
-        From a folder: FITS names, sorted, no hidden files.
+        From a folder: FITS names and others that may be frames, sorted, no hidden files; see `SofEntry.is_fits`.
 
     Raises
     ------
@@ -257,7 +279,7 @@ def _given_path(item: object, where: str) -> Path:
 
 def _folder_entries(folder: Path) -> tuple[SofEntry, ...]:
     try:
-        names = sorted(name for name in os.listdir(folder) if FITS_NAME.fullmatch(name))
+        names = sorted(name for name in os.listdir(folder) if FITS_NAME.fullmatch(name) or _OTHER_NAME.fullmatch(name))
     except OSError as error:
         raise SetOfFilesError(
             f"{escape(folder)}: cannot be read ({error.strerror}): correct its permissions"

@@ -103,6 +103,7 @@ class Detector(InstrumentModel):
 
     arm: Text = setting("", "arm of the spectrograph, the name of the entry in the table")
     name: Text = setting(..., "maker and type")
+    extension: Text | None = setting(None, "EXTNAME of the raw image, where a file has several images")
     raw_shape: tuple[_Side, _Side] = setting(
         ..., "rows and columns of an unbinned raw frame", expected=f"[rows, columns], {SMALLEST_SIDE} at least"
     )

@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from ..exceptions import CommandLineError, ErrorCollector, FrameError, InputError
 from ..fits_files.checksums import data_sum, file_md5
-from ..fits_files.images import read_first_image, read_image_hdus
+from ..fits_files.images import FitsImage, read_image_hdus
 from ..inputs.set_of_files import FITS_NAME, SofEntry
 from ..text import escape
 from .headers import card_text
@@ -23,7 +23,7 @@ __all__ = ["RECIPE", "find_inputs", "numbered"]
 
 #: Beginning of the keywords that record how a product was made.
 RECIPE = "ESO PRO REC1"
-_COMPRESSED = re.compile(r"\.(gz|z|fz)$", re.IGNORECASE)
+_COMPRESSED = re.compile(r"\.(gz|z|fz|bz2)$", re.IGNORECASE)
 
 
 def numbered(header: fits.Header, kind: str) -> Iterator[str]:
@@ -50,10 +50,18 @@ class _InputRecord:
     def content_of(self, path: Path) -> str:
         """Return the sum of a file, as the header has it."""
         if self.is_raw:
-            return data_sum(read_first_image(path))
+            sums = [data_sum(image) for image in _images_of(path)]  # the frame was one of several images
+            return self.content if self.content in sums else sums[0]
         if self.category == INSTRUMENT_TABLE:
             return text_md5(path)
-        return file_md5(read_image_hdus(path) or [read_first_image(path)])  # refuses a file without an image
+        return file_md5(_images_of(path))
+
+
+def _images_of(path: Path) -> tuple[FitsImage, ...]:
+    images = read_image_hdus(path)
+    if not images:
+        raise FrameError(f"{escape(path)}: holds no two-dimensional image, expected NAXIS = 2: leave it out")
+    return images
 
 
 def _records(header: fits.Header) -> list[_InputRecord]:
@@ -144,5 +152,6 @@ def _by_datasum(files: Sequence[Path]) -> dict[str, list[Path]]:
     for path in files:
         if FITS_NAME.fullmatch(path.name):
             with contextlib.suppress(InputError):
-                by_datasum.setdefault(str(read_first_image(path).header.get("DATASUM")), []).append(path)
+                for image in read_image_hdus(path):
+                    by_datasum.setdefault(str(image.header.get("DATASUM")), []).append(path)
     return by_datasum

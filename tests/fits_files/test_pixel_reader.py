@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe.exceptions import FrameError, ProductError
+from soxspipe.exceptions import ErrorCollector, FrameError, ProductError
 from soxspipe.fits_files import images as images_module
 from soxspipe.fits_files import pixel_reader as reader_module
-from soxspipe.fits_files.images import FitsImage, read_first_image, read_image_hdus
+from soxspipe.fits_files.checksums import ChecksumVerifier
+from soxspipe.fits_files.images import FitsImage, frame_image, image_hdus, read_image_hdus
 from soxspipe.fits_files.pixel_reader import PixelReader, same_pixels
 from soxspipe.parallel import map_bands, row_bands
 from soxspipe.text import escape
@@ -29,6 +30,10 @@ def block(cards: list[str]) -> bytes:
 def primary(bitpix: object = 16, axes: tuple[object, ...] = (3, 2), *more: str) -> list[str]:
     cards = [f"SIMPLE  = {'T':>20}", f"BITPIX  = {bitpix!s:>20}", f"NAXIS   = {len(axes):>20}"]
     return cards + [f"NAXIS{i:<3}= {axis!s:>20}" for i, axis in enumerate(axes, 1)] + list(more)
+
+
+def read_first_image(path: Path) -> FitsImage:
+    return read_image_hdus(path)[0]
 
 
 def padded(data: bytes) -> bytes:
@@ -97,6 +102,7 @@ def test_bands_are_parts_of_the_image(make_frame):
     [
         ("gz", "b.fits.gz", "gzip"),
         ("gz", "b.fits", "gzip"),
+        ("bz2", "b.fits.bz2", "bzip2"),
         ("Z", "b.fits.Z", "lzw"),
         ("Z", "-d; rm x.fits", "lzw"),
         ("fz", "b.fits.fz", "tiles"),
@@ -176,7 +182,6 @@ def test_images_of_a_product(tmp_path, pack):
         with PixelReader(images) as reader:
             values = [reader.read_rows(i, 1, 3) for i in (2, 0, 1)]
         assert [(value.dtype, value[0, 0]) for value in values] == [("f4", 0.5), ("f4", 1.0), ("i4", 7)]
-        assert len(read_image_hdus(file, limit=1)) == 1
 
 
 def test_compressed_frames_are_unpacked_once_into_one_nameless_file(make_frame, pack, tmp_path, monkeypatch):
@@ -275,10 +280,11 @@ def image_of(bitpix, axes, *more):
         (b"", "the file is empty (0 bytes): fetch it again"),
         (np.random.default_rng(1).bytes(9000), "not a FITS file, it does not begin with SIMPLE: leave it out"),
         (b"path TAG\n", "not a FITS file"),
-        (b"\x1f\x8b", "not a FITS file"),
+        (b"\x1f\x8b", "damaged or cut off at its end: fetch it again"),
         (gzip.compress(b"hello", mtime=0), "not a FITS file"),
         (b"\x1f\x9d\x90", "not a FITS file"),
         (block(primary())[:-1], "truncated: the header promises 2880 bytes, 2879 are there, 1 are missing"),
+        (block(primary()) + b"\0" * 11, "truncated: the header promises 2892 bytes, 2891 are there, 1 are missing"),
         (block(primary(16, (3, 2), *["COMMENT"] * 40))[:2880], "the file ends inside a header, whose END is missing"),
         (image_of("7", (3, 2)), "BITPIX is '7', expected one of 8, 16, 32, 64, -32, -64"),
         (image_of("'x'", (3, 2)), "BITPIX is 'x', expected one of"),
@@ -287,16 +293,13 @@ def image_of(bitpix, axes, *more):
         (image_of(16, (3, "T")), "NAXIS2 is 'True', expected a whole number"),
         (block(primary()[:-1]) + b"\0" * 2880, "NAXIS2 is missing, expected a whole number"),
         (block(primary()[:2] + ["NAXIS   = 999"]), "NAXIS is 999, expected 2"),
-        (image_of(16, (10**9, 10**9)), "promises 2000000000000004480 bytes, 5760 are there, 1999999999999998720 are"),
+        (image_of(16, (10**9, 10**9)), "promises 2000000000000002880 bytes, 5760 are there, 1999999999999997120 are"),
         (image_of(16, (10**40, 2)), "are missing: fetch the file again"),
         (image_of(16, (3, 2), "BSCALE  = 'x'"), "BSCALE is 'x', expected a number"),
-        (image_of(16, (3, 2, 4)), "holds no two-dimensional image, expected NAXIS = 2: leave it out"),
-        (image_of(16, (0, 2)), "holds no two-dimensional image"),
-        (block(primary(8, ())), "holds no two-dimensional image"),
         (block(primary(16, (3, 2), *["HISTORY"] * 100_000)), "more than 4194304 bytes of header"),
         (block(primary(16, (3, 2), *["A = x"] * 2500)) + b"\0" * 2880, "2500 odd or continued cards in its header"),
         (block(primary(8, ())) + block(["XTENSION= 'IMAGE'", *primary(8, ())[1:]]) * 300, "more than 256 HDUs"),
-        (gzip.compress(image_of(16, (10**6, 10**6))), "promises 2000000004480 bytes of pixels, expected at most"),
+        (gzip.compress(image_of(16, (10**6, 10**6))), "promises 2000000002880 bytes of pixels, expected at most"),
     ],
 )
 def test_refused_by_the_header(tmp_path, content, message):
@@ -312,7 +315,7 @@ def test_refused_by_the_header(tmp_path, content, message):
 
 def test_missing_bytes_are_counted(make_frame):
     path = make_frame("a.fits")
-    size = path.stat().st_size
+    size = path.stat().st_size // 2880 * 2880 - 2 * 2880 + 40 * 48 * 2  # without the padding of the last block
     for missing in (1, 500, 3000):
         os.truncate(path, size - missing)
         with pytest.raises(FrameError, match=f"promises {size} bytes, {size - missing} are there, {missing} are miss"):
@@ -348,7 +351,13 @@ def test_tiles_are_checked_before_they_are_unpacked(make_frame, pack, tmp_path):
         with pytest.raises(FrameError) as caught:
             read_first_image(path)
         assert message in str(caught.value)
-    path.write_bytes(tiled[:-10])
+    with fits.open(path, disable_image_compression=True) as hdus:
+        end = (
+            hdus[1].fileinfo()["datLoc"]
+            + hdus[1].header["NAXIS1"] * hdus[1].header["NAXIS2"]
+            + hdus[1].header["PCOUNT"]
+        )
+    path.write_bytes(tiled[: end - 10])
     with pytest.raises(FrameError, match="10 are missing"):
         read_first_image(path)
     path.write_bytes(gzip.compress(tiled))
@@ -399,24 +408,23 @@ def test_tiles_without_rows_are_refused(make_frame, pack, rows):
 # ---- files that are refused when their pixels are read
 
 
-@pytest.mark.parametrize("how", ["gz", "Z", "fz"])
+@pytest.mark.parametrize("how", ["gz", "bz2", "Z", "fz"])
 def test_truncated_or_damaged_under_compression(make_frame, pack, how):
     noise = np.random.default_rng(3).integers(0, 65535, (40, 48), dtype=np.uint16)
     path = pack(make_frame("a.fits", data=noise), how)
     packed = path.read_bytes()
-    cut = {"gz": len(packed) // 2, "Z": len(packed) // 2}.get(how)
+    cut = None if how == "fz" else len(packed) // 2
     content = packed[:cut] if cut else packed[:9000] + bytes(200) + packed[9200:]
     path.write_bytes(content)
-    image = read_first_image(path)
-    with pytest.raises(FrameError) as caught, PixelReader([image]) as reader:
-        reader.read_rows(0, 0, 1)
+    with pytest.raises(FrameError) as caught:
+        pixels_of(read_first_image(path))
     assert str(path) in str(caught.value)
-    assert ("are missing" if cut else "damaged") in str(caught.value)
+    assert ("are missing" if how in ("gz", "Z") else "damaged") in str(caught.value)
 
 
 @pytest.mark.parametrize("how", ["gz", "Z"])
 def test_the_last_bytes_count_too(make_frame, pack, how):
-    path = pack(make_frame("a.fits"), how)
+    path = pack(make_frame("a.fits", data=np.arange(1440, dtype=np.int16).reshape(36, 40)), how)  # fills its block
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(FrameError, match=r"a\.fits\.(gz|Z): (damaged or cut off at its end|truncated)"):
         pixels_of(read_first_image(path))
@@ -489,6 +497,105 @@ def test_a_bomb_is_unpacked_no_further_than_it_promised(tmp_path):
     with PixelReader([read_first_image(path)]) as reader:
         reader.read_rows(0, 0, 2)
         assert os.fstat(reader._unpacked_file.fileno()).st_size == 12
+
+
+# ---- the last block, and images beside others
+
+
+@pytest.mark.parametrize("how", ["plain", "gz", "bz2", "Z", "fz"])
+def test_the_last_block_may_lack_its_padding_and_bytes_after_it_are_ignored(make_frame, pack, how):
+    plain = make_frame("a.fits")
+    expected, content = fits.getdata(plain), plain.read_bytes()
+    if how == "fz":
+        path = pack(plain, how)
+        content = path.read_bytes()
+        with fits.open(path, disable_image_compression=True) as hdus:
+            table = hdus[1].header
+            end = hdus[1].fileinfo()["datLoc"] + table["NAXIS1"] * table["NAXIS2"] + table["PCOUNT"]
+    else:
+        end = len(content) - 2 * 2880 + 40 * 48 * 2
+    for number, variant in enumerate(
+        (content[:end], content[: end + 3], content + b"junk" * 25, content + bytes(5760))
+    ):
+        path = plain.with_name(f"{number}.fits")
+        path.write_bytes(variant)
+        image = read_first_image(path if how in ("plain", "fz") else pack(path, how))
+        np.testing.assert_array_equal(pixels_of(image), expected)
+        ChecksumVerifier(ErrorCollector(), strict=True).verify([image], "a.fits")
+
+
+def test_bytes_after_a_compressed_file_are_ignored(make_frame, pack):
+    for how in ("gz", "bz2"):
+        plain = make_frame(f"{how}.fits")
+        path = pack(plain, how)
+        path.write_bytes(path.read_bytes() + b"junk" * 25)
+        np.testing.assert_array_equal(pixels_of(read_first_image(path)), fits.getdata(plain))
+
+
+@pytest.mark.parametrize(
+    ("start", "name"), [(b"\xfd7zXZ\0\0\4", "xz"), (b"\x28\xb5\x2f\xfd\x24", "zstd"), (b"PK\3\4", "zip")]
+)
+def test_another_compression_is_refused_by_its_name(tmp_path, start, name):
+    path = tmp_path / "a.fits"
+    path.write_bytes(start + bytes(5000))
+    with pytest.raises(FrameError, match=rf"a\.fits: is compressed by {name}, expected FITS, .*: unpack it"):
+        read_first_image(path)
+
+
+@pytest.mark.parametrize("keyword", ["BLANK", "ZBLANK"])
+def test_a_blank_of_integer_tiles_is_nan_under_either_keyword(tmp_path, keyword):
+    data = np.arange(1920, dtype=np.int16).reshape(40, 48)
+    data[3, 4:9] = -32768
+    path = tmp_path / "a.fits.fz"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, compression_type="RICE_1")]).writeto(path)
+    with fits.open(path, disable_image_compression=True, mode="update") as hdus:
+        hdus[1].header[keyword] = -32768
+    values = pixels_of(read_first_image(path))
+    assert np.isnan(values[3, 4:9]).all()
+    assert np.isnan(values).sum() == 5
+    assert values[39, 47] == 1919
+
+
+def test_the_image_of_a_frame_is_the_only_one_or_the_named_one(tmp_path):
+    first = fits.PrimaryHDU(None, fits.Header({"INSTRUME": "SOXS"}))
+    guide, science = np.zeros((3, 4), np.int16), np.ones((5, 6), np.uint16)
+    table, spectrum, cube = fits.BinTableHDU(name="LOG"), fits.ImageHDU(np.ones(9)), fits.ImageHDU(np.ones((2, 3, 4)))
+
+    def images_of(*hdus):
+        fits.HDUList(list(hdus)).writeto(tmp_path / "a.fits", overwrite=True)
+        return tuple(image_hdus(tmp_path / "a.fits"))
+
+    def choose(images, name=None):
+        return frame_image(images, name, "a.fits", "the key")
+
+    alone = images_of(first, table, spectrum, fits.ImageHDU(science, name="SCI"))
+    assert choose(alone) is alone[0]
+    assert choose(alone, "sci") is alone[0]
+    several = images_of(first, fits.ImageHDU(guide, name="GUIDE"), fits.ImageHDU(science, name="SCI"))
+    assert choose(several, "sci").shape == (5, 6)
+    unnamed = images_of(fits.PrimaryHDU(science))
+    assert choose(unnamed, "SCI") is unnamed[0]
+    primary = fits.PrimaryHDU(guide, fits.Header({"INSTRUME": "SOXS", "BZERO": 7.0}))
+    chosen = choose(images_of(primary, fits.ImageHDU(science.astype(np.int16), name="SCI")), "SCI")
+    assert (chosen.header["INSTRUME"], chosen.header.get("BZERO"), chosen.shape) == ("SOXS", None, (5, 6))
+    np.testing.assert_array_equal(pixels_of(chosen), science)
+
+    for images, name, found in (
+        (several, None, "2 images, GUIDE (4 x 3), SCI (6 x 5), expected one image"),
+        (several, "DATA", "2 images, GUIDE (4 x 3), SCI (6 x 5), expected one image 'DATA'"),
+        (alone, "DATA", "SCI (6 x 5), expected one image 'DATA'"),
+        (
+            images_of(primary, fits.ImageHDU(science)),
+            None,
+            "2 images, the primary image (4 x 3), HDU 1 (6 x 5), expect",
+        ),
+        (images_of(first, *[fits.ImageHDU(guide, name="A")] * 2), "A", "2 images, A (4 x 3), A (4 x 3), expected one"),
+        (images_of(primary, cube), None, "2 images, the primary image (4 x 3), HDU 1 (4 x 3 x 2), expected one image"),
+    ):
+        with pytest.raises(FrameError) as caught:
+            choose(images, name)
+        assert str(caught.value).startswith(f"a.fits: holds {found}")
+        assert str(caught.value).endswith(": name the right one as the key, or leave it out")
 
 
 # ---- headers

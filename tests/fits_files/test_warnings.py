@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import FrameError
-from soxspipe.fits_files.images import read_first_image
+from soxspipe.fits_files.images import read_image_hdus
 from soxspipe.fits_files.pixel_reader import PixelReader
 from soxspipe.recipes import soxs_mdark
 from soxspipe.simulation import DarkSimulation, simulate_darks
@@ -55,7 +55,7 @@ def test_tiles_with_odd_cards(make_frame, kind):
     plain = make_frame("a.fits")
     packed = plain.with_name("b.fits.fz")
     packed.write_bytes(with_odd_cards(pack_tiles(plain, compression_type=kind)))
-    with without_catching(), PixelReader([read_first_image(packed)]) as reader:
+    with without_catching(), PixelReader([*read_image_hdus(packed)]) as reader:
         np.testing.assert_array_equal(reader.read_rows(0, 0, 40), fits.getdata(plain))
     assert reader.images[0].header["ESO ODD LOW"] == 1500.0
 
@@ -74,7 +74,7 @@ def test_damaged_tables_of_tiles_are_refused(make_frame, old, new):
     assert old.encode() in data
     plain.write_bytes(data.replace(old.encode(), new.encode()))
     refusal = pytest.raises(FrameError, match=r"a\.fits: damaged \(")
-    with without_catching(), PixelReader([read_first_image(plain)]) as reader, refusal:
+    with without_catching(), PixelReader([*read_image_hdus(plain)]) as reader, refusal:
         reader.read_rows(0, 0, 40)
     gc.collect()  # a buffer that is still in use would print a message here
 

@@ -225,7 +225,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path, how):
         "from soxspipe.fits_files import images as reader\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = used()\n"
-        "try: reader.read_first_image(sys.argv[1])\n"
+        "try: reader.read_image_hdus(sys.argv[1])\n"
         "except FrameError: print(used() - before)"
     )
     run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)

@@ -22,6 +22,7 @@ from soxspipe.exceptions import (
     TooFewFramesError,
 )
 from soxspipe.fits_files.pixel_reader import PixelReader
+from soxspipe.inputs import classify as classify_module
 from soxspipe.inputs import set_of_files as sof_module
 from soxspipe.inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
 from soxspipe.inputs.raw_frames import FrameSet
@@ -193,6 +194,8 @@ def test_lines_of_a_sof(tmp_path, monkeypatch):
         "光.fits DARK\n"
         "'$x.fits' DARK\n"
         "'b '\"c.\"fits\n"
+        "a.fits DARK_NIR RAW\n"
+        "a.fits DARK_NIR 0 # behind\n"
         "   # the end"
     )
     assert entries(sof(tmp_path, text)) == [
@@ -207,7 +210,41 @@ def test_lines_of_a_sof(tmp_path, monkeypatch):
         ("光.fits", "DARK", 11),
         ("$x.fits", "DARK", 12),
         ("b c.fits", None, 13),
+        ("a.fits", "DARK_NIR", 14),
+        ("a.fits", "DARK_NIR", 15),
     ]
+
+
+def test_a_second_file_in_a_line_is_not_taken_for_a_group(tmp_path):
+    (tmp_path / "a.fits").touch()
+    words = "4 words", "3 words"
+    for line, found in zip(("a.fits DARK_NIR RAW 1", "a.fits DARK_NIR b.fits"), words, strict=True):
+        assert refused(SetOfFilesError, sof(tmp_path, line)) == [
+            f"darks.sof line 1: {found}, expected 'path TAG': put a name with spaces in quotes, a comment behind #"
+        ]
+
+
+def test_a_tag_with_a_binning_must_agree_with_the_header(make_frame, tmp_path):
+    for name in "abc":
+        make_frame(f"{name}.fits", {"ESO DET BINX": 1, "ESO DET BINY": 2}, arm="VIS")
+    frames = collect_frames(sof(tmp_path, "a.fits DARK_VIS_1x2\nb.fits DARK_1x2 RAW\nc.fits DARK_VIS\n"))
+    assert frames.binning == (2, 1)
+    assert refused(FrameError, sof(tmp_path, "a.fits DARK_VIS_2x1\nb.fits DARK_VIS\nc.fits DARK_VIS\n")) == [
+        "a.fits (darks.sof line 1): tag is 'DARK_VIS', but ESO DET BINX is 1, expected 2 as in the tag: correct the "
+        "tag, or remove the line",
+        "a.fits (darks.sof line 1): tag is 'DARK_VIS', but ESO DET BINY is 2, expected 1 as in the tag: correct the "
+        "tag, or remove the line",
+    ]
+
+
+def test_a_list_of_a_hundred_thousand_lines_opens_a_file_once(darks, tmp_path, monkeypatch):
+    opened = []
+    original = classify_module.image_hdus
+    monkeypatch.setattr(classify_module, "image_hdus", lambda path: opened.append(path) or original(path))
+    faults = refused(SetOfFilesError, sof(tmp_path, "a.fits DARK_NIR\n" * 99_999 + "b.fits DARK_NIR\n"))
+    assert [path.name for path in opened] == ["a.fits", "b.fits"]
+    assert len(faults) == 99_998
+    assert faults[-1] == "a.fits (darks.sof line 1) and a.fits (darks.sof line 99999) are the same file: list it once"
 
 
 def test_paths_of_a_sof(tmp_path, monkeypatch):
@@ -239,7 +276,7 @@ def test_all_missing_files_in_one_message(darks, tmp_path):
     assert refused(SetOfFilesError, path) == [
         f"darks.sof line 2: x.fits does not exist in {tmp_path} or the working directory: "
         "correct the path, or remove the line",
-        "darks.sof line 4: 3 words, expected 'path TAG': put a name with spaces in quotes, a comment behind #",
+        "darks.sof line 4: /none/y does not exist: put a name with spaces in quotes, or remove the line",
         "darks.sof line 5: /none/y z.fits does not exist: correct the path, or remove the line",
         "darks.sof line 6: ' is not closed, expected another ': correct the line",
         "darks.sof line 7: the path is empty, expected 'path TAG': correct the line",
@@ -302,6 +339,58 @@ def test_of_a_folder_the_raw_darks_are_taken(darks, make_frame, tmp_path, pack):
     )
     (tmp_path / "broken.fits").write_bytes(b"")
     assert "broken.fits: the file is empty" in refused(FrameError, tmp_path)[0]
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(darks, make_frame, pack, tmp_path):
+    pack(darks[3], "bz2", "d.fits.bz2")
+    darks[3].unlink()
+    for name in ("e.fits.xz", "f.FIT.zst", "g.fits.part", "h.tmp", "i.fits~", "j.zip", "k.Z", ".l.fits.part", "m.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    frames = collect_frames(tmp_path)
+    assert [frame.name for frame in frames.frames] == ["a.fits", "b.fits", "c.fits", "d.fits.bz2"]
+    named = ("e.fits.xz", "f.FIT.zst", "g.fits.part", "h.tmp", "i.fits~", "j.zip", "k.Z")
+    left_out = ", ".join(f"{name} (not read under this name)" for name in named)
+    assert frames.warnings == (f"{tmp_path}: left out, not a raw dark: {left_out}",)
+    for dark in (*darks[:3], tmp_path / "d.fits.bz2"):
+        dark.unlink()
+    assert f"0 raw darks, expected at least 3 ({tmp_path}: left out" in refused(TooFewFramesError, tmp_path)[0]
+
+
+def test_a_frame_with_several_images_is_refused_unless_the_table_names_one(make_frame, tmp_path):
+    table = (Path(keywords_module.__file__).parent / "soxs.yaml").read_text()
+    own = tmp_path / "own.yaml"
+    own.write_text(table.replace("  NIR:\n", "  NIR:\n    extension: DATA\n"))
+    paths, data = [], []
+    for name in "abc":
+        path = make_frame(f"{name}.fits")
+        with fits.open(path) as hdus:
+            data.append(hdus[0].data.copy())
+            primary = fits.PrimaryHDU(None, hdus[0].header)
+        preview, image = fits.ImageHDU(data[-1][:36, :36], name="PREVIEW"), fits.ImageHDU(data[-1], name="DATA")
+        table_hdu = fits.BinTableHDU(name="LOG")
+        fits.HDUList([primary, preview, image, table_hdu]).writeto(path, overwrite=True)
+        paths.append(path)
+    assert refused(FrameError, paths)[0] == (
+        "a.fits (input 1): holds 2 images, PREVIEW (36 x 36), DATA (48 x 40), expected one image: name the right one "
+        "as 'extension' of NIR in the instrument table, or leave it out"
+    )
+    assert len(refused(FrameError, tmp_path)) == 3
+    frames = collect_frames(paths, extra_table=own)
+    assert [frame.image.extname for frame in frames.frames] == ["DATA"] * 3
+    with PixelReader([frame.image for frame in frames.frames]) as reader:
+        for number, expected in enumerate(data):
+            np.testing.assert_array_equal(reader.read_rows(number, 0, 40), expected)
+
+
+def test_a_static_map_with_several_images_is_refused(make_frame, tmp_path):
+    for name in "abc":
+        make_frame(f"{name}.fits", arm="VIS")
+    product(tmp_path / "map.fits", (40, 40), {"ESO PRO CATG": "BP_MAP_RP_VIS"}, ("A", "B"))
+    lines = "a.fits DARK\nb.fits DARK\nc.fits DARK\nmap.fits BP_MAP_RP_VIS\n"
+    assert (
+        "map.fits (darks.sof line 4): holds 2 images, A (40 x 40), B (40 x 40), expected one: keep"
+        in (refused(SetOfFilesError, sof(tmp_path, lines))[0])
+    )
 
 
 def test_a_folder_without_darks(make_frame, tmp_path):
