@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["escape", "format_value", "nearest"]
+__all__ = ["escape", "format_value", "listed", "nearest"]
 
 #: Longer values are cut in a message: the width of a header card.
 LONGEST_VALUE = 80
+#: Items of a list that a message names; the others are counted.
+MOST_LISTED = 10
 
 
 def escape(text: object) -> str:
@@ -48,6 +50,12 @@ def format_value(value: Any) -> str:
     except ValueError:  # an integer of thousands of digits
         text = f"<{type(value).__name__} of {value.bit_length()} bits>"
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
+def listed(items: Sequence[object]) -> str:
+    """Return items for a message: the first ten by name, and the number of the others."""
+    more = f" and {len(items) - MOST_LISTED} more" if len(items) > MOST_LISTED else ""
+    return ", ".join(map(str, items[:MOST_LISTED])) + more
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

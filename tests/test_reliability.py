@@ -394,6 +394,58 @@ def test_missing_required_keyword(night):
     night.refused("10-00-00.*EXPTIME is missing", "10-05-04.*INSTRUME is missing")
 
 
+def samples_of(night):
+    return [fits.getdata(path).copy() for path in night.frames]
+
+
+@pytest.mark.parametrize("odd", [0, 3])
+def test_mixed_sample_types(night, odd):
+    for index, data in enumerate(samples_of(night)):
+        data[30:40, 30:40] = 65535
+        night.change(index, data.astype(np.float32) if index == odd else data)
+    planes, warnings = night.reduced()
+    assert np.count_nonzero(planes["QUAL"] & 4096) == 100
+    assert re.search(rf"mixed sample types: {re.escape(night.frames[odd].name)} \(BITPIX -32", warnings[0])
+
+
+def test_bzero_is_missing_or_bscale_is_negative(night):
+    for index, data in enumerate(samples_of(night)):
+        night.change(index, (data.astype(int) - 32768).astype(np.int16))
+    night.refused(*[rf"{path.name}: its level is -\d+ ADU.*BZERO is missing" for path in night.frames])
+    with fits.open(night.frames[2], mode="update", do_not_scale_image_data=True) as hdus:
+        hdus[0].header["BSCALE"] = -1.0
+    night.refused("10-10-09.*BSCALE is '-1.0', expected a number above zero")
+
+
+def test_clipped_samples(night):
+    data = samples_of(night)[3]
+    night.change(3, np.maximum(data, np.percentile(data, 20).astype(np.uint16)))
+    _, warnings = night.reduced()
+    assert any(re.search(r"lowest or highest value: .*10-15-13.*\(2\d % at the lowest", line) for line in warnings)
+
+
+def test_samples_that_wrapped_around(night):
+    for index, data in enumerate(samples_of(night)):
+        data[50, 50:53] = 40000
+        night.change(index, data.astype(np.int16))
+    _, warnings = night.reduced()
+    assert any(re.search(r"negative samples: .*10-20-18.*\(6 samples, down to -\d+ ADU", line) for line in warnings)
+
+
+def test_half_of_every_frame_is_constant(night):
+    for index, data in enumerate(samples_of(night)):
+        data[:48] = 1000
+        night.change(index, data)
+    code, _, lines = night.run()
+    assert any(re.search(r"part of the frame is constant: .*10-00-00.*\(50 %\)", line) for line in lines), (code, lines)
+
+
+@pytest.mark.parametrize(("factor", "constant"), [(1, 5), (1.0005, 0)])
+def test_a_copy_plus_a_constant_or_times_a_factor(night, factor, constant):
+    night.change(4, np.round(samples_of(night)[1] * factor + constant).astype(np.uint16))
+    night.refused("10-05-04.* and SOXS.*10-20-18.* hold the same pixels but for a constant or a factor: leave one")
+
+
 def test_a_frame_that_is_dead(night):
     night.change(2, np.zeros((96, 96), np.uint16))
     night.refused("10-10-09.*do not scatter, expected read noise: it is dead or saturated")

@@ -204,13 +204,15 @@ def image_layout(header: fits.Header, path: Path, prefix: str = "") -> tuple[int
 
 
 def scaling(header: fits.Header, path: Path) -> tuple[float, float]:
-    """Return BSCALE and BZERO; raises FrameError where they are not numbers."""
+    """Return BSCALE and BZERO; raises FrameError where they are not numbers, or BSCALE is not above zero."""
     values = []
     for keyword, default in (("BSCALE", 1.0), ("BZERO", 0.0)):
         value: Any = header.get(keyword)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
             raise _damaged(path, keyword, value, "a number")
+        if keyword == "BSCALE" and value <= 0:
+            raise _damaged(path, keyword, value, "a number above zero")
         values.append(float(value))
     return values[0], values[1]
 

@@ -13,13 +13,11 @@ from ..exceptions import ErrorCollector, InputError, SetOfFilesError, TooFewFram
 from ..fits_files.checksums import ChecksumVerifier
 from ..fits_files.images import FitsImage
 from ..instruments.keywords import Instrument, load_instrument
+from ..text import listed
 from .classify import LeftOut
 from .set_of_files import Listing, SofEntry, list_files
 
 __all__ = ["InputFiles", "SetCollector", "UniqueKey"]
-
-#: Files left out of a folder that a warning names.
-NAMED_LEFT_OUT = 10
 
 #: Fault and remedy of a file that is listed twice.
 SAME_FILE = "are the same file: list it once"
@@ -162,9 +160,9 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         members: list[MemberT] = []
         left_out: list[LeftOut] = []
         n_broken = 0
-        listed: dict[Path, SofEntry] = {}
+        first: dict[Path, SofEntry] = {}
         for entry in self.reading_order(listing.entries):
-            twin = listed.setdefault(entry.path, entry)
+            twin = first.setdefault(entry.path, entry)
             if twin is not entry:
                 n_broken += 1
                 self.errors.add(SetOfFilesError, f"{twin.label} and {entry.label} {SAME_FILE}")
@@ -180,9 +178,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
             else:
                 members.append(found)
         if left_out:
-            names = ", ".join(map(str, left_out[:NAMED_LEFT_OUT]))
-            more = f" and {len(left_out) - NAMED_LEFT_OUT} more" if len(left_out) > NAMED_LEFT_OUT else ""
-            self.warnings.append(f"{listing.source}: left out, not a {self.noun}: {names}{more}")
+            self.warnings.append(f"{listing.source}: left out, not a {self.noun}: {listed(left_out)}")
         return members, n_broken
 
     def reading_order(self, entries: Sequence[SofEntry]) -> Sequence[SofEntry]:

@@ -15,6 +15,7 @@ from ..stacking.robust import clipped_moments
 from ..text import escape
 from .frame_kinds import MASTER_BIAS, STATIC_MAP
 from .raw_frames import CalibrationFile, FrameSet
+from .sample_checks import check_samples, full_scale_adu
 
 __all__ = ["PreparedFrames"]
 
@@ -46,7 +47,9 @@ class PreparedFrames:
     shape : tuple of int
         Rows and columns of the trimmed frames, raw orientation.
     step_e : float
-        Quantisation step: electrons per ADU of integer frames, 0 of others.
+        Quantisation step of the samples, electron; 0 where one frame is continuous.
+    warnings : tuple of str
+        Oddities of the samples; see `check_samples`.
     regions : tuple of (slice, slice)
         Rows and columns of each read-out amplifier.
     shot_scale : float
@@ -69,7 +72,6 @@ class PreparedFrames:
     def __init__(self, frames: FrameSet, workers: int = 1) -> None:
         self.names = tuple(frame.name for frame in frames.frames)
         self.shape = frames.geometry.shape
-        self.step_e = frames.conad_e_per_adu if all(frame.image.bitpix > 0 for frame in frames.frames) else 0.0
         regions = ((slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in frames.geometry.amplifiers)
         self.regions: Regions = check_regions(tuple(regions), self.shape)
         self.shot_scale = frames.shot_scale
@@ -82,6 +84,8 @@ class PreparedFrames:
         self._bias = self.common_error = self.static_bad = None
         try:
             self._reader.unpack(workers)
+            checks = check_samples(self._reader, self.names, self._window)
+            self.step_e, self.warnings = frames.conad_e_per_adu * checks.step_adu, checks.warnings
             self.pedestals_e = self._measure_pedestals(frames)
             if master_bias is not None:
                 self._bias, self.common_error = _read_bias(master_bias, frames)
@@ -132,7 +136,8 @@ class PreparedFrames:
         window = self._window
         raw = self._reader.read_rows(frame, window.y0 + start, window.y0 + stop)[:, window.x0 : window.x1]
         highest = raw.max() if raw.dtype.kind in "iu" else np.fmax.reduce(raw, axis=None)
-        saturated = raw >= self._saturation_adu if highest >= self._saturation_adu else None
+        saturation_adu = self._saturation_adu[frame]
+        saturated = raw >= saturation_adu if highest >= saturation_adu else None
         with np.errstate(over="ignore", invalid="ignore"):  # a value beyond float32 becomes no data below
             out[...] = raw
             out *= self._conad
@@ -160,12 +165,15 @@ class PreparedFrames:
         self.close()
 
 
-def _saturation_adu(frames: FrameSet) -> float:
-    """Return the level of a saturated sample: the detector's, else the highest that 16 bits hold."""
+def _saturation_adu(frames: FrameSet) -> list[float]:
+    """Return the level of a saturated sample of each frame: the detector's, else the highest that its type holds.
+
+    Samples of another type may have been converted: their level is the lowest of the other frames.
+    """
     if frames.detector.saturation_adu is not None:
-        return frames.detector.saturation_adu
-    image = frames.frames[0].image
-    return image.bzero + image.bscale * 32767 if image.bitpix == 16 else np.inf
+        return [frames.detector.saturation_adu] * len(frames.frames)
+    levels = [full_scale_adu(frame.image) for frame in frames.frames]
+    return [level if np.isfinite(level) else min(levels) for level in levels]
 
 
 def _read_image(image: FitsImage, frames: FrameSet) -> NDArray[np.generic]:

@@ -49,11 +49,14 @@ class RecipeOutput:
         Its QC values.
     files : sequence of ProductFile
         Its FITS files, the main product first.
+    warnings : tuple of str
+        What was odd about the pixels, one line each.
     """
 
     frame: CCDData
     qc: QualityTable
     files: Sequence[ProductFile]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ class Recipe(ABC, Generic[InputsT]):
                 for package in self.imports:
                     import_module(package)
                 output = self.process(inputs, settings)
-                warnings = inputs.warnings + output.qc.warnings
+                warnings = inputs.warnings + output.warnings + output.qc.warnings
                 for line in warnings:
                     log.warning("%s", line)
                 for file in output.files:

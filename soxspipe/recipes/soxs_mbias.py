@@ -76,4 +76,5 @@ class soxs_mbias(BaseRecipe):
             orient=frames.geometry.to_product,
         )
         quality = QualityTable(bias_quality(stack, noise_map, context), settings.quality.ranges)
-        return RecipeOutput(frame, quality, [master_file(frame, stack, frames, prepared, MASTER_BIAS)])
+        files = [master_file(frame, stack, frames, prepared, MASTER_BIAS)]
+        return RecipeOutput(frame, quality, files, prepared.warnings)

@@ -62,7 +62,7 @@ class soxs_mdark(BaseRecipe):
         frame = master_frame(stack, noise_map.codes, frames.geometry)
         files = [master_file(frame, stack, frames, prepared, MASTER_DARK), bad_pixel_map(frame)]
         qc_values = dark_quality(stack, noise_map, _context(frames, prepared, limits.hot_pixel_sigma))
-        return RecipeOutput(frame, QualityTable(qc_values, _ranges(frames, settings)), files)
+        return RecipeOutput(frame, QualityTable(qc_values, _ranges(frames, settings)), files, prepared.warnings)
 
 
 def _context(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkContext:

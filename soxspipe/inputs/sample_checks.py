@@ -1,0 +1,205 @@
+"""Checks of the samples of raw frames: whether they are what a detector can have measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import FrameError
+from ..fits_files.images import FitsImage
+from ..fits_files.pixel_reader import PixelReader
+from ..instruments.detectors import Window
+from ..parallel import row_bands
+from ..stacking.frame_stack import sample_starts
+from ..text import listed
+
+__all__ = ["SampleChecks", "check_samples", "full_scale_adu"]
+
+#: Pixels of a frame that are looked at, in groups of neighbouring rows; and those that are compared between frames.
+SAMPLE_PIXELS, SAMPLE_ROWS, COMPARED_PIXELS = 2**17, 4, 2**10
+#: Share of samples at the lowest or highest value from which a frame counts as clipped.
+CLIPPED_SHARE = 0.01
+#: So many equal samples in a row are constant; share of the frame in such runs from which it is named.
+CONSTANT_RUN, CONSTANT_SHARE = 16, 0.05
+#: So many widths from zero, no noise makes a sample change its sign.
+FAR_BELOW = 20.0
+#: A level below this belongs to unsigned samples whose BZERO was lost, ADU.
+LOST_BZERO_ADU = -(2**14)
+#: Two frames are copies if the residuals of one from the other scatter less than this part of those from a third
+#: frame, or of the pixels of the frame.
+COPY_RATIO, COPY_OF_SCATTER = 0.3, 1e-3
+
+#: Words and advice of the warnings, by kind.
+_REMEDIES = {
+    "clipped": ("samples at the lowest or highest value", "check offset and saturation of the camera"),
+    "constant": ("a part of the frame is constant", "check the read-out and the file"),
+    "negative": ("negative samples", "check BZERO, and whether high values wrapped around"),
+}
+
+
+@dataclass(frozen=True)
+class SampleChecks:
+    """Result of the checks.
+
+    Attributes
+    ----------
+    step_adu : float
+        Quantisation step of the samples, ADU; 0 where one frame is continuous.
+    warnings : tuple of str
+        One line for each kind of oddity, with the frames.
+    """
+
+    step_adu: float
+    warnings: tuple[str, ...]
+
+
+def full_scale_adu(image: FitsImage) -> float:
+    """Return the highest value that samples of 8 or 16 bits can have; of other samples infinity."""
+    if image.bitpix not in (8, 16):
+        return np.inf
+    stored = (0, 255) if image.bitpix == 8 else (-32768, 32767)
+    return max(image.bzero + image.bscale * value for value in stored)
+
+
+def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> SampleChecks:
+    """Check the samples of the frames of a set.
+
+    Parameters
+    ----------
+    reader : PixelReader
+        Reader of the frames.
+    names : sequence of str
+        Their names.
+    window : Window
+        Light-sensitive part of a frame.
+
+    Returns
+    -------
+    SampleChecks
+
+    Raises
+    ------
+    FrameError
+        When BZERO of a frame is missing, or a frame is another one but for a constant or a factor: a line for each.
+    """
+    found: dict[str, list[str]] = {kind: [] for kind in _REMEDIES}
+    faults, steps, compared = [], [], {}
+    for frame, (name, image) in enumerate(zip(names, reader.images, strict=True)):
+        sample = _read_sample(reader, frame, window)
+        levels, counts = np.unique(sample[np.isfinite(sample)], return_counts=True)
+        if levels.size < 2:  # without data, or constant: refused where the noise is measured
+            continue
+        steps.append(abs(image.bscale) if image.bitpix > 0 else float((levels == np.rint(levels)).all()))
+        ranks = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.1587, 0.5, 0.8413]))
+        low, median, high = levels[ranks].astype(float)
+        if image.bitpix > 0 and image.bzero == 0 and median < LOST_BZERO_ADU:
+            faults.append(
+                f"{name}: its level is {median:.0f} ADU, expected counts of a detector: BZERO is missing: repair its "
+                "header, or leave it out"
+            )
+        for kind, details in (
+            ("clipped", _clipped(levels, counts)),
+            ("constant", _constant(sample)),
+            ("negative", _negative(reader, frame, window, median, max(high - low, 1.0) / 2)),
+        ):
+            found[kind] += [f"{name} ({detail})" for detail in details]
+        compared[name] = _differences(sample)
+    faults += _copies(compared)
+    if faults:
+        raise FrameError(faults)
+    warnings = list(_mixed_types(reader.images, names))
+    for (words, remedy), lines in zip(_REMEDIES.values(), found.values(), strict=True):
+        warnings += [f"{words}: {listed(lines)}: {remedy}"] if lines else []
+    return SampleChecks(min(steps, default=0.0), tuple(warnings))
+
+
+def _mixed_types(images: Sequence[FitsImage], names: Sequence[str]) -> Iterator[str]:
+    """Yield a warning that names the frames whose samples are stored in another way than those of most."""
+    types = [f"BITPIX {image.bitpix}, BSCALE {image.bscale:g}, BZERO {image.bzero:g}" for image in images]
+    usual, count = Counter(types).most_common(1)[0]
+    odd = [f"{name} ({found})" for name, found in zip(names, types, strict=True) if found != usual]
+    if odd:
+        yield f"mixed sample types: {listed(odd)}, expected {usual} as in {count} of {len(names)} frames: check them"
+
+
+def _read_sample(reader: PixelReader, frame: int, window: Window) -> NDArray[Any]:
+    starts = sample_starts(window.shape, SAMPLE_PIXELS, SAMPLE_ROWS) + window.y0
+    rows = [reader.read_rows(frame, start, min(start + SAMPLE_ROWS, window.y1)) for start in starts.tolist()]
+    return np.concatenate(rows)[:, window.x0 : window.x1]
+
+
+def _clipped(levels: NDArray[Any], counts: NDArray[np.intp]) -> Iterator[str]:
+    """Yield the share of the lowest and of the highest value, where too many samples have it.
+
+    A frame with little noise has few values. Its lowest value is rarer than the next one.
+    """
+    total = counts.sum()
+    mean = np.average(levels, weights=counts)
+    width = np.sqrt(np.average((levels - mean) ** 2, weights=counts))
+    for word, edge, following in (("lowest", 0, 1), ("highest", -1, -2)):
+        step = abs(float(levels[following]) - float(levels[edge]))
+        if counts[edge] > CLIPPED_SHARE * total and (counts[edge] > counts[following] or width > 0.5 * step):
+            yield f"{100 * counts[edge] / total:.2g} % at the {word}, {levels[edge]:g} ADU"
+
+
+def _constant(sample: NDArray[Any]) -> Iterator[str]:
+    """Yield the share of a frame that is constant, where the rest scatters."""
+    equal = sample[:, 1:] == sample[:, :-1]
+    edges = np.flatnonzero(np.diff(np.pad(equal, ((0, 0), (1, 1))).ravel().astype(np.int8)))
+    lengths = edges[1::2] - edges[::2] + 1
+    in_runs = lengths[lengths >= CONSTANT_RUN].sum()
+    equal_outside = (lengths[lengths < CONSTANT_RUN] - 1).sum() / max(sample.size - in_runs, 1)
+    if in_runs > CONSTANT_SHARE * sample.size and equal_outside < 0.5:
+        yield f"{100 * in_runs / sample.size:.0f} %"
+
+
+def _negative(reader: PixelReader, frame: int, window: Window, median: float, width: float) -> Iterator[str]:
+    """Yield the level where it is negative, or the number of samples that are negative though the level is not."""
+    if reader.images[frame].dtype.kind == "u":
+        return
+    if median < -FAR_BELOW * width:
+        yield f"its level is {median:.0f} ADU"
+        return
+    limit, count, lowest = 0.0 if median > FAR_BELOW * width else LOST_BZERO_ADU, 0, 0.0
+    for start, stop in row_bands([(window.y0, window.y1)], max(1, SAMPLE_PIXELS // window.shape[1])):
+        rows = reader.read_rows(frame, start, stop)[:, window.x0 : window.x1]
+        count += int(np.count_nonzero(rows < limit))
+        lowest = min(lowest, float(np.fmin.reduce(rows, axis=None)))
+    if count:
+        yield f"{count} samples, down to {lowest:.0f} ADU, at a level of {median:.0f}"
+
+
+def _differences(sample: NDArray[Any]) -> NDArray[np.float64]:
+    """Return differences of near pixels, which no gradient changes, without outliers and their mean."""
+    differences = sample[:, 2:].astype(float) - sample[:, :-2]
+    few = differences.ravel()[:: max(1, differences.size // COMPARED_PIXELS) | 1]
+    few = np.where(np.isfinite(few), few, 0.0)
+    low, high = np.percentile(few, [15.87, 84.13])
+    few = np.clip(few, *(few.mean() if high == low else 0.5 * (low + high)) + np.array([-2.0, 2.0]) * (high - low))
+    return few - few.mean()
+
+
+def _copies(compared: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """Return a line for each frame that is another one but for a constant or a factor.
+
+    The residuals of one frame from the line through another scatter by the noise of both, unless one is a copy.
+    """
+    names, values = list(compared), np.array(list(compared.values()))
+    variance = np.mean(values**2, axis=1) if names else np.empty(0)
+    lines = []
+    for one, name in enumerate(names):
+        covariance = values @ values[one] / values.shape[1]
+        scatter = np.sqrt(np.maximum(variance[one] - covariance**2 / np.maximum(variance, 1e-30), 0.0))
+        scatter[one] = 0.0
+        limit = max(COPY_RATIO * scatter.max(), COPY_OF_SCATTER * np.sqrt(variance[one]))
+        others = np.flatnonzero((scatter < limit) & (np.arange(len(names)) > one))
+        lines += [
+            f"{name} and {names[other]} hold the same pixels but for a constant or a factor: leave one of them out"
+            for other in others
+        ]
+    return lines
