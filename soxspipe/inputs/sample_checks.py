@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> 
         When BZERO of a frame is missing, or a frame is another one but for a constant or a factor: a line for each.
     """
     found: dict[str, list[str]] = {kind: [] for kind in _REMEDIES}
-    faults, steps, compared = [], [], {}
+    faults, steps, compared = [], [], []
     for frame, (name, image) in enumerate(zip(names, reader.images, strict=True)):
         sample = _read_sample(reader, frame, window)
         levels, counts = np.unique(sample[np.isfinite(sample)], return_counts=True)
@@ -97,25 +97,27 @@ def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> 
         steps.append(abs(image.bscale) if image.bitpix > 0 else float((levels == np.rint(levels)).all()))
         ranks = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.1587, 0.5, 0.8413]))
         low, median, high = levels[ranks].astype(float)
-        if image.bitpix > 0 and image.bzero == 0 and median < LOST_BZERO_ADU:
+        if image.bitpix in (16, 32) and image.bzero == 0 and median < LOST_BZERO_ADU:
             faults.append(
                 f"{name}: its level is {median:.0f} ADU, expected counts of a detector: BZERO is missing: repair its "
                 "header, or leave it out"
             )
+        differences = _differences(sample)
         for kind, details in (
-            ("clipped", _clipped(levels, counts)),
+            ("clipped", _clipped(levels, counts, differences.std() / np.sqrt(2.0))),
             ("constant", _constant(sample)),
             ("negative", _negative(reader, frame, window, median, max(high - low, 1.0) / 2)),
         ):
             found[kind] += [f"{name} ({detail})" for detail in details]
-        compared[name] = _differences(sample)
-    faults += _copies(compared)
+        compared.append((name, differences))
+    step = min(steps, default=0.0)
+    faults += _copies(compared, step)
     if faults:
         raise FrameError(faults)
     warnings = list(_mixed_types(reader.images, names))
     for (words, remedy), lines in zip(_REMEDIES.values(), found.values(), strict=True):
         warnings += [f"{words}: {listed(lines)}: {remedy}"] if lines else []
-    return SampleChecks(min(steps, default=0.0), tuple(warnings))
+    return SampleChecks(step, tuple(warnings))
 
 
 def _mixed_types(images: Sequence[FitsImage], names: Sequence[str]) -> Iterator[str]:
@@ -133,18 +135,22 @@ def _read_sample(reader: PixelReader, frame: int, window: Window) -> NDArray[Any
     return np.concatenate(rows)[:, window.x0 : window.x1]
 
 
-def _clipped(levels: NDArray[Any], counts: NDArray[np.intp]) -> Iterator[str]:
+def _clipped(levels: NDArray[Any], counts: NDArray[np.intp], noise: float) -> Iterator[str]:
     """Yield the share of the lowest and of the highest value, where too many samples have it.
 
-    A frame with little noise has few values. Its lowest value is rarer than the next one.
+    With noise of about one count, the lowest of few values may be frequent. Then it counts as clipped if it is more
+    frequent than the next two allow: the logarithm of a Gaussian is concave.
     """
-    total = counts.sum()
-    mean = np.average(levels, weights=counts)
-    width = np.sqrt(np.average((levels - mean) ** 2, weights=counts))
-    for word, edge, following in (("lowest", 0, 1), ("highest", -1, -2)):
-        step = abs(float(levels[following]) - float(levels[edge]))
-        if counts[edge] > CLIPPED_SHARE * total and (counts[edge] > counts[following] or width > 0.5 * step):
-            yield f"{100 * counts[edge] / total:.2g} % at the {word}, {levels[edge]:g} ADU"
+    if levels.size < 3:
+        return
+    total = int(counts.sum())
+    for word, (edge, second, third) in (("lowest", (0, 1, 2)), ("highest", (-1, -2, -3))):
+        gap, next_gap = np.abs(np.diff(levels[[edge, second, third]].astype(float)))
+        first, following, after = counts[[edge, second, third]].astype(float)
+        piled_up = first * after > following**2 and 2 * first > following and next_gap <= max(1.5 * gap, 1.0)
+        is_fine = noise > 1.5 * gap
+        if first > CLIPPED_SHARE * total and (piled_up or is_fine):
+            yield f"{100 * first / total:.2g} % at the {word}, {levels[edge]:g} ADU"
 
 
 def _constant(sample: NDArray[Any]) -> Iterator[str]:
@@ -180,26 +186,33 @@ def _differences(sample: NDArray[Any]) -> NDArray[np.float64]:
     few = differences.ravel()[:: max(1, differences.size // COMPARED_PIXELS) | 1]
     few = np.where(np.isfinite(few), few, 0.0)
     low, high = np.percentile(few, [15.87, 84.13])
-    few = np.clip(few, *(few.mean() if high == low else 0.5 * (low + high)) + np.array([-2.0, 2.0]) * (high - low))
+    if low == high:  # most samples are equal: there is nothing to compare
+        return np.zeros_like(few)
+    few = np.clip(few, 2.5 * low - 1.5 * high, 2.5 * high - 1.5 * low)
     return few - few.mean()
 
 
-def _copies(compared: Mapping[str, NDArray[np.float64]]) -> list[str]:
+def _copies(compared: Sequence[tuple[str, NDArray[np.float64]]], step: float) -> list[str]:
     """Return a line for each frame that is another one but for a constant or a factor.
 
-    The residuals of one frame from the line through another scatter by the noise of both, unless one is a copy.
+    The residuals of one frame from the line through another scatter by the noise of both, unless one is a copy. With
+    noise of less than half a step, only a residual of zero counts.
     """
-    names, values = list(compared), np.array(list(compared.values()))
-    variance = np.mean(values**2, axis=1) if names else np.empty(0)
-    lines = []
-    for one, name in enumerate(names):
+    lines: list[str] = []
+    if not compared:
+        return lines
+    values = np.array([differences for _, differences in compared])
+    variance = np.mean(values**2, axis=1)
+    for one, (name, _) in enumerate(compared):
         covariance = values @ values[one] / values.shape[1]
         scatter = np.sqrt(np.maximum(variance[one] - covariance**2 / np.maximum(variance, 1e-30), 0.0))
         scatter[one] = 0.0
-        limit = max(COPY_RATIO * scatter.max(), COPY_OF_SCATTER * np.sqrt(variance[one]))
-        others = np.flatnonzero((scatter < limit) & (np.arange(len(names)) > one))
+        limit = COPY_OF_SCATTER * np.sqrt(variance[one])
+        if scatter.max() > step:
+            limit = max(limit, COPY_RATIO * scatter.max())
         lines += [
-            f"{name} and {names[other]} hold the same pixels but for a constant or a factor: leave one of them out"
-            for other in others
+            f"{name} and {other} hold the same pixels but for a constant or a factor: leave one of them out"
+            for (other, _), is_copy in zip(compared[one + 1 :], scatter[one + 1 :] < limit, strict=True)
+            if is_copy
         ]
     return lines

@@ -52,7 +52,10 @@ def columns(seed, width):
 
 
 SLOPE = np.linspace(0, 300, SHAPE[0])[:, None]
+HOT = np.where(np.random.default_rng(7).random(SHAPE) < 0.02, 3000, 0)
 GOOD = {
+    "little noise with hot pixels": [np.round(noise(seed, 1000.2, 0.3) + HOT) for seed in range(5)],
+    "hardly any noise": [np.round(noise(seed, 1000.2, 0.16 + 0.16 * (seed % 4 == 1)) + HOT) for seed in range(9)],
     "counts": [counts(seed) for seed in range(5)],
     "two frames": [counts(seed) for seed in range(2)],
     "little noise": [counts(seed, width=0.25) for seed in range(5)],
@@ -171,6 +174,12 @@ def test_the_share_of_clipped_samples_is_stated(checks, kind):
         f"samples at the lowest or highest value: 0.fits ({shares[0]:.2g} % at the lowest, 98 ADU), 2.fits "
         f"({shares[1]:.2g} % at the highest, 4095 ADU): check offset and saturation of the camera",
     )
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_most_samples_may_be_clipped(checks, kind):
+    values = np.clip(noise(1, -7) if kind == np.float32 else counts(1, -7, kind=int), 0, None).astype(kind)
+    assert f"0.fits ({100 * np.mean(values == 0):.2g} % at the lowest, 0 ADU)" in checks(values).warnings[0]
 
 
 def test_few_samples_at_the_lowest_value_are_no_clip(checks):
