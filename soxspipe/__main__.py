@@ -19,8 +19,9 @@ __all__ = ["main", "run"]
 
 def run() -> int:
     """Set the process up, run the command line and return the exit code; later signals are ignored."""
-    # other threads of OpenBLAS double the time to import NumPy, and no matrix here is large
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # other threads of BLAS double the time to import NumPy, and no matrix here is large
+    for library in ("OPENBLAS", "OMP", "MKL", "BLIS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     home = os.environ.get("HOME", "")
     if os.path.isdir(home) and not os.access(home, os.X_OK):  # sudo may leave another user's: astropy would fail
         del os.environ["HOME"]

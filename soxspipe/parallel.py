@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,20 +18,50 @@ from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
-__all__ = ["Band", "default_workers", "map_bands", "row_bands", "run_concurrently"]
+from .exceptions import SoxspipeError
+
+__all__ = ["Band", "default_workers", "map_bands", "require_libraries", "row_bands", "run_concurrently"]
 
 #: First row, and the one after the last.
 Band = tuple[int, int]
 ResultT = TypeVar("ResultT")
 
+#: Limits of the memory of a process, their names, and the MB that Python and all libraries need below each: 246 and 142
+#: on x86-64 Linux (NumPy 2.3, one thread of OpenBLAS), and a quarter more for other versions.
+MEMORY_LIMITS = (
+    (resource.RLIMIT_AS, "address space (ulimit -v)", 310),
+    (resource.RLIMIT_DATA, "data segment (ulimit -d)", 180),
+)
+
+
+def require_libraries() -> None:
+    """Refuse to import the libraries where they cannot work: under limits below their need, and without docstrings.
+
+    OpenBLAS asks again without end for memory that it does not get, and no signal but SIGKILL stops it.
+
+    Raises
+    ------
+    SoxspipeError
+        When a limit is too low, or Python runs with ``-OO``.
+    """
+    if sys.flags.optimize > 1:
+        raise SoxspipeError("python -OO removes docstrings that ccdproc needs: choose -O (or PYTHONOPTIMIZE=1)")
+    for limit, name, needed_mb in MEMORY_LIMITS:
+        allowed = resource.getrlimit(limit)[0]
+        if allowed != resource.RLIM_INFINITY and allowed < needed_mb * 10**6 and "numpy" not in sys.modules:
+            raise SoxspipeError(
+                f"not enough memory: the {name} is limited to {allowed // 10**6} MB, expected {needed_mb} MB and some "
+                "images of the detector: raise the limit"
+            )
+
 
 def default_workers() -> int:
     """Return the default number of workers: the number of processors, two at most.
 
-    Beyond two workers the serial part of a reduction dominates. With limited memory (``ulimit -v``) the default is
-    one: Python cannot report a thread that finds no memory at its start.
+    Beyond two workers the serial part of a reduction dominates. With limited memory (``ulimit -v`` or ``-d``) the
+    default is one: Python cannot report a thread that finds no memory at its start.
     """
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+    if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit, *_ in MEMORY_LIMITS):
         return 1
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(processors or 1, 2)

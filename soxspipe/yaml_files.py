@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -14,7 +15,7 @@ import yaml
 from .exceptions import SettingsError
 from .text import format_value
 
-__all__ = ["parse_yaml", "read_yaml_text"]
+__all__ = ["parse_yaml", "read_regular_file", "read_yaml_text"]
 
 #: No settings file is larger.
 LARGEST_FILE_BYTES = 1 << 17
@@ -125,6 +126,24 @@ def parse_yaml(text: str, name: str) -> tuple[Mapping[Any, Any], list[str]]:
     ]
 
 
+def read_regular_file(path: Path, limit: int) -> bytes:
+    """Read a file, at most some bytes of it; a pipe or device is refused at once.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read, is no regular file, or is a pseudo-file that waits for its content.
+    """
+    # without O_NONBLOCK a pipe that has no writer would stop the program
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        content: bytes | None = stream.read(limit)
+    if content is None:
+        raise OSError(errno.EAGAIN, "not a file with content")
+    return content
+
+
 def read_yaml_text(path: Path) -> str:
     """Read the text of a file that a user wrote.
 
@@ -143,11 +162,7 @@ def read_yaml_text(path: Path) -> str:
         When the file cannot be read, is larger or is not UTF-8.
     """
     try:
-        # without O_NONBLOCK a pipe that has no writer would stop the program
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ValueError("not a regular file")
-            content = stream.read(LARGEST_FILE_BYTES + 1)
+        content = read_regular_file(path, LARGEST_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"{path}: not readable: {reason}: expected a file of text") from error

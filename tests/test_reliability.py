@@ -23,6 +23,7 @@ from astropy.io import fits
 
 from soxspipe.cli import command_line, terminal
 from soxspipe.fits_files.pixel_reader import PixelReader
+from soxspipe.parallel import MEMORY_LIMITS
 from soxspipe.signals import signals_as_exceptions
 from tests.raw_frames import pack_lzw, pack_tiles
 
@@ -553,6 +554,40 @@ def test_settings_that_are_wrong_or_explode(night, text, fault):
     assert not Path("pwned").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/kmsg"), reason="needs a pseudo-file that waits for its content")
+def test_a_pseudo_file_that_waits_for_its_content(night):
+    Path("l.sof").symlink_to("/proc/kmsg")
+    Path("s.yaml").write_text("instruments: {table: /proc/kmsg}")
+    night.refused("", arguments=("l.sof",))
+    night.refused("/proc/kmsg: ", arguments=(night.sof, "--settings=/proc/kmsg"))
+    night.refused("/proc/kmsg: ", arguments=(night.sof, "--settings=s.yaml"))
+
+
+def test_a_path_of_1500_folders(night):
+    deep = "d/" * 1500
+    for arguments in ((deep,), (night.sof, f"--output={deep}"), (night.sof, f"--settings={deep}")):
+        night.refused("has more than 250 folders: choose a shorter path", arguments=arguments)
+
+
+def test_a_folder_that_may_not_be_entered(night):
+    night.frames[0].with_name("closed").mkdir()
+    Path("raw/closed/a.fits").touch()
+    Path("raw/closed").chmod(0)
+    night.list("closed/a.fits DARK_NIR")
+    user = os.geteuid()
+    for folder in (Path(), *Path().absolute().parents)[: 5 * (user == 0)]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        code, _, lines = night.run(night.sof)
+    finally:
+        os.seteuid(user)
+        Path("raw/closed").chmod(0o700)
+    assert code == 2
+    assert re.search(r"darks.sof line 1: raw/closed/a.fits cannot be read \(Permission denied\)", lines[0]), lines
+
+
 def test_settings_that_are_no_file(night):
     os.mkfifo("fifo")
     night.refused("fifo: not readable: not a regular file", arguments=(night.sof, "--settings=fifo"))
@@ -694,6 +729,46 @@ def test_missing_home_and_caches_that_cannot_be_written(night, home):
     assert sorted(path.name for path in Path().iterdir()) == ["my.yaml", "new", "raw", "reduced"]
 
 
+@pytest.mark.parametrize("content", ["[[[broken\n", "[logger]\nlog_level = 77\n", "\\udcff"])
+def test_an_astropy_configuration_that_is_broken(night, content):
+    Path("home/.astropy/config").mkdir(parents=True)
+    Path("home/.astropy/config/astropy.cfg").write_bytes(content.encode("utf-8").replace(b"\\udcff", b"\xff\xff"))
+    run = process("mdark", "raw/darks.sof", "--output=new", env={"HOME": "home", "XDG_CONFIG_HOME": None})
+    assert (run.returncode, run.stdout, os.path.exists("new")) == (1, "", False)
+    assert re.fullmatch(r"soxspipe: error: .*astropy cannot read its configuration file: correct .*\n", run.stderr)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_optimised_python(night, level):
+    run = process("mdark", "raw/darks.sof", "--output=new", env={"PYTHONOPTIMIZE": str(level)})
+    if level == 1:
+        assert (run.returncode, run.stdout, run.stderr) == (0, f"new/{STEM}.fits\n", "")
+    else:
+        assert (run.returncode, run.stderr.count("\n"), os.path.exists("new")) == (1, 1, False)
+        assert "python -OO removes docstrings" in run.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep these limits")
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+@pytest.mark.parametrize("megabytes", [100, 170, None])
+def test_a_memory_limit_below_the_need_of_the_libraries(night, limit, megabytes):
+    """Below it OpenBLAS would ask for memory without end; with what is asked for, a small set is reduced."""
+    number = getattr(resource, limit)
+    (needed,) = [needed for kind, _, needed in MEMORY_LIMITS if kind == number]
+    enough = megabytes is None
+    script = (
+        f"import resource; resource.setrlimit({number}, ({(megabytes or needed) * 10**6},) * 2); "
+        "from soxspipe.__main__ import main; main()"
+    )
+    run = process("-c", script, "mdark", "raw/darks.sof", "--output=new", timeout=60)
+    assert (run.returncode, os.path.exists("new")) == (0 if enough else 1, enough)
+    if not enough:
+        words = (
+            r"soxspipe: error: not enough memory: the .* is limited to \d+ MB, expected \d+ MB .*: raise the limit\n"
+        )
+        assert re.fullmatch(words, run.stderr)
+
+
 def test_a_home_that_may_not_be_entered(night):
     script = """
     import os, sys
@@ -723,6 +798,7 @@ def test_five_hundred_frames_with_64_file_descriptors(night):
     assert (planes_of(Path("new"))["NCOMBINE"] > 450).mean() > 0.99
 
 
+NO_MEMORY = "not enough memory: close other programs, raise the limit, or choose --workers=1"
 SHORT_OF_MEMORY = """
 import os, resource, sys
 from pathlib import Path
@@ -749,7 +825,7 @@ def test_memory_limit(night):
     assert len(results) == 5, run.stderr
     assert results[0][1:] == ["1", "False"]
     assert all((code, there) in (("1", "False"), ("0", "True")) for _, code, there in results)
-    assert set(run.stderr.splitlines()) == {"soxspipe: error: not enough memory"}
+    assert set(run.stderr.splitlines()) == {f"soxspipe: error: {NO_MEMORY}"}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from ..parallel import require_libraries
 from ..run_log import collect_log
 from ..signals import Terminated, raise_stop_request
 from .terminal import Terminal, write_result
@@ -52,5 +53,6 @@ def _run(argv: Sequence[str], terminal: Terminal) -> int:
         write_result(options)
         return 0
     terminal.set_verbosity(options["--quiet"], options["--verbose"])
+    require_libraries()
     command = next(name for name in COMMANDS if options[name])
     return int(import_module(f"..{COMMANDS[command]}", __name__).run(command, options, terminal))

@@ -40,6 +40,10 @@ RECIPES = {
 MOST_WORKERS = 1024
 
 
+#: Python makes missing folders by recursion.
+MOST_FOLDERS = 250
+
+
 class UsageError(CommandLineError):
     """The arguments do not fit the usage text."""
 
@@ -99,6 +103,8 @@ def path_argument(text: str, name: str) -> str:
         raise CommandLineError(f"{name} is empty: expected the name of a file or folder")
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
         raise CommandLineError(f"{name} '{escape(text)}' has control characters: rename it")
+    if text.count("/") > MOST_FOLDERS:
+        raise CommandLineError(f"{name} has more than {MOST_FOLDERS} folders: choose a shorter path")
     return os.path.expanduser(text)
 
 

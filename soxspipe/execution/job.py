@@ -156,8 +156,13 @@ def _error_lines(error: Exception) -> list[str]:
         more = len(error.faults) - MOST_FAULTS
         return [*error.faults[:MOST_FAULTS], *([f"and {more} more faults"] if more > 0 else [])]
     if isinstance(error, MemoryError):
-        return ["not enough memory"]
+        return ["not enough memory: close other programs, raise the limit, or choose --workers=1"]
     if isinstance(error, OSError) and error.strerror:
         return [f"{error.filename}: {error.strerror}" if error.filename else error.strerror]
     name = f"{type(error).__name__}: {error}".rstrip(": ")
+    modules = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if {"astropy.config.configuration", "astropy.logger"} & modules:
+        return [f"{name}: astropy cannot read its configuration file: correct or remove it (~/.astropy/config)"]
+    if isinstance(error, ImportError):
+        return [f"{name}: a package cannot be imported: install soxspipe again"]
     return [f"{name}: a fault of soxspipe, please report it with what -v -v prints"]

@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 
 from ..run_log import collect_log, log_warning
@@ -86,8 +88,13 @@ class LocalProcesses:
 
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._stopped = True
+        # a stopped process answers to nothing else, and one that starts processes holds the lock
+        helpers = (resource_tracker._resource_tracker, forkserver._forkserver)
+        pids = [getattr(helper, name, None) for helper, name in zip(helpers, ("_pid", "_forkserver_pid"), strict=True)]
+        _resume(pids)
         with _starting:
-            self._stopped = True
+            _resume(process.pid for process in self._processes)
         for process in self._processes:
             process.terminate()
         deadline = time.monotonic() + CLEANUP_S
@@ -98,6 +105,14 @@ class LocalProcesses:
         self._threads.shutdown()
         for executor in self._executors:
             executor.shutdown()
+
+
+def _resume(pids: Iterable[int | None]) -> None:
+    """Let stopped processes go on; for others this does nothing."""
+    for pid in pids:
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _begin() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from ..exceptions import ErrorCollector, SetOfFilesError
 from ..text import escape
+from ..yaml_files import read_regular_file
 
 __all__ = ["FITS_NAME", "Listing", "SofEntry", "list_files", "parse_sof"]
 
@@ -31,6 +31,7 @@ _BINNED_TAG = re.compile(r"(.+)_([1-9])x([1-9])")
 _PLAIN_WORD = re.compile(r"[^ \t]+")
 _GROUP = re.compile(r"\w+")
 _CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+_ABSENT = "does not exist"
 _EXPECTED = "expected a text file with lines 'path TAG'"
 
 
@@ -138,12 +139,11 @@ def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
 def _sof_lines(path: Path) -> list[str]:
     name = escape(path)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise SetOfFilesError(f"{name}: is not a regular file, {_EXPECTED}: correct the path")
-        with path.open("rb") as file:
-            data = file.read(SOF_LIMIT + 1)
+        data = read_regular_file(path, SOF_LIMIT + 1)
     except OSError as error:
-        raise SetOfFilesError(f"{name}: cannot be read ({error.strerror}): correct its path or permissions") from error
+        raise SetOfFilesError(
+            f"{name}: cannot be read ({error.strerror}), {_EXPECTED}: correct its path or permissions"
+        ) from error
     if len(data) > SOF_LIMIT:
         raise SetOfFilesError(f"{name}: has more than {SOF_LIMIT} bytes, {_EXPECTED}: split it")
     if b"\0" in data or data.startswith(b"SIMPLE  ="):
@@ -209,13 +209,25 @@ def _refuse_control(name: str, where: str) -> None:
         )
 
 
+def _unreachable(path: Path) -> str:
+    """Return why there is no such file for this user; an empty text where there is one."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        return _ABSENT if absent else f"cannot be read ({error.strerror})"
+    return ""
+
+
 def _look_up(name: str, folder: Path, where: str, quotes: bool) -> Path:
     for candidate in (folder / name, Path(name)):
-        if os.path.exists(candidate):
+        if not (reason := _unreachable(candidate)):
             return candidate
+        if reason != _ABSENT:
+            raise SetOfFilesError(f"{where}: {escape(candidate)} {reason}: correct its path or permissions")
     places = "" if Path(name).is_absolute() else f" in {escape(folder)} or the working directory"
     remedy = "put a name with spaces in quotes" if quotes else "correct the path"
-    raise SetOfFilesError(f"{where}: {escape(name)} does not exist{places}: {remedy}, or remove the line")
+    raise SetOfFilesError(f"{where}: {escape(name)} {_ABSENT}{places}: {remedy}, or remove the line")
 
 
 def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Listing:
@@ -272,8 +284,8 @@ def _given_path(item: object, where: str) -> Path:
         raise SetOfFilesError(f"{where}: {escape(repr(item))} is not a path, expected text: give paths")
     path = Path(os.path.expanduser(item))
     _refuse_control(str(path), where)
-    if not os.path.exists(path):
-        raise SetOfFilesError(f"{where}: {escape(path)} does not exist: correct the path")
+    if reason := _unreachable(path):
+        raise SetOfFilesError(f"{where}: {escape(path)} {reason}: correct the path")
     return path
 
 

@@ -104,8 +104,12 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
     """
     if raw_dir is not None and not raw_dir.is_dir():
         raise CommandLineError(f"{escape(raw_dir)}: is no folder, expected one that holds the input of {path.name}")
-    folders = sorted(Path(folder) for folder, _, _ in os.walk(raw_dir)) if raw_dir is not None else []
-    files = [folder / name for folder in [*folders, path.parent, Path()] for name in sorted(os.listdir(folder))]
+    try:
+        folders = sorted(Path(folder) for folder, _, _ in os.walk(raw_dir)) if raw_dir is not None else []
+        files = [folder / name for folder in [*folders, path.parent, Path()] for name in sorted(os.listdir(folder))]
+    except (OSError, RecursionError) as error:
+        where = escape(getattr(error, "filename", None) or raw_dir)
+        raise CommandLineError(f"{where}: cannot be searched ({error}): give a folder with --raw") from error
     searched = "the folders of product and work"
     if raw_dir is not None:
         searched = f"{escape(raw_dir)} or {searched}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..fits_files.images import read_image_hdus
 from ..products.compare import compare_products
 from ..products.find_inputs import RECIPE, find_inputs, numbered
 from ..products.provenance import INSTRUMENT_TABLE
+from ..run_log import get_logger
 from ..settings import ArmSettings, Settings
 from ..text import escape, format_value
 from ..yaml_files import parse_yaml
@@ -23,6 +25,8 @@ from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark
 
 __all__ = ["Rerun", "rerun"]
+
+_log = get_logger(__name__)
 
 #: Recipes of raw frames, by their names.
 RAW_RECIPES: dict[str, type[BaseRecipe]] = {recipe.name: recipe for recipe in (soxs_mdark, soxs_mbias)}
@@ -114,14 +118,21 @@ def rerun(
 def _recipe_of(header: fits.Header, path: Path, name: str | None) -> type[BaseRecipe]:
     """Return the recipe that made a product. Raises FrameError when it is another than the given one, or unknown."""
     names = list(RAW_RECIPES) if name is None else [name]
-    for keyword, expected in ((f"{RECIPE} ID", " or ".join(map(repr, names))), (f"{RECIPE} RAW1 DATASUM", "a sum")):
+    made_by = RAW_RECIPES.get(str(header.get(f"{RECIPE} ID")), BaseRecipe)
+    category = getattr(made_by, "category", "")
+    checks = (
+        (f"{RECIPE} ID", "|".join(names), " or ".join(map(repr, names))),
+        ("ESO PRO CATG", f"{category}_[A-Z0-9]+", f"'{category}' with an arm"),
+        (f"{RECIPE} RAW1 DATASUM", r"\d+", "a sum"),
+    )
+    for keyword, pattern, expected in checks:
         value = header.get(keyword)
-        if value is None or (keyword.endswith("ID") and value not in names):
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
             found = "missing" if value is None else format_value(value)
             raise FrameError(
                 f"{escape(path)}: {keyword} is {found}, expected {expected}: give the main product of such a reduction"
             )
-    return RAW_RECIPES[str(header[f"{RECIPE} ID"])]
+    return made_by
 
 
 def _settings_of(header: fits.Header, recipe: type[BaseRecipe], path: Path, tables: Sequence[Path]) -> Settings:
@@ -131,7 +142,10 @@ def _settings_of(header: fits.Header, recipe: type[BaseRecipe], path: Path, tabl
     lines: dict[str, list[str]] = {}
     for keyword in numbered(header, "PARAM"):
         name = str(header[f"{keyword} NAME"])
-        section = sections.get(name, recipe.sections[0]).replace("_", "-")  # which refuses an unknown name
+        if name not in sections:
+            _log.warning("%s: parameter '%s' is not one of %s, and ignored", escape(path), escape(name), recipe.name)
+            continue
+        section = sections[name].replace("_", "-")
         lines.setdefault(section, []).append(f"  {name}: {header.get(f'{keyword} VALUE')}\n")
     label = f"{escape(path)}: {RECIPE} PARAM"
     text = "".join(f"{section}:\n{''.join(parameters)}" for section, parameters in lines.items())

@@ -251,7 +251,7 @@ def test_json_of_one_reduction(fake, capsys):
         (ProductError("out: no space left"), 1, ["out: no space left"]),
         (OSError(28, "No space left on device", "x.fits"), 1, ["x.fits: No space left on device"]),
         (OSError("odd"), 1, ["OSError: odd: a fault of soxspipe, please report it with what -v -v prints"]),
-        (MemoryError(), 1, ["not enough memory"]),
+        (MemoryError(), 1, ["not enough memory: close other programs, raise the limit, or choose --workers=1"]),
         (KeyError("x"), 1, ["KeyError: 'x': a fault of soxspipe, please report it with what -v -v prints"]),
         (FrameError([]), 2, ["FrameError: a fault of soxspipe, please report it with what -v -v prints"]),
     ],

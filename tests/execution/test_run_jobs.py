@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import replace
+from multiprocessing import forkserver, resource_tracker
 
 import pytest
 
@@ -163,6 +164,17 @@ def test_a_process_that_cannot_end_is_killed(tmp_path, monkeypatch, capfd):
         next(results)
         while not (tmp_path / "stops").exists():
             time.sleep(0.01)
+
+
+def test_stopped_helpers_go_on_when_the_jobs_end():
+    with contextlib.closing(run_jobs(jobs_of("a", "b", "c"), 2)) as results:
+        next(results)
+        pids = [forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+    for pid in pids:
+        assert os.WIFCONTINUED(os.waitpid(pid, os.WCONTINUED)[1])
 
 
 @pytest.mark.parametrize("error", [BlockingIOError("no more processes"), EOFError(), NotImplementedError("semaphores")])

@@ -310,10 +310,10 @@ def test_what_is_no_sof(tmp_path, monkeypatch, content, message):
 def test_a_sof_that_is_no_file(tmp_path):
     (tmp_path / "x.sof").mkdir()
     assert "holds no FITS file" in refused(SetOfFilesError, tmp_path / "x.sof")[0]
-    with pytest.raises(SetOfFilesError, match=r"x\.sof: is not a regular file"):
+    with pytest.raises(SetOfFilesError, match=r"x\.sof: cannot be read \(Is a directory\)"):
         parse_sof(tmp_path / "x.sof")
     os.mkfifo(tmp_path / "y.sof")
-    assert "y.sof: is not a regular file" in refused(SetOfFilesError, tmp_path / "y.sof")[0]
+    assert "y.sof: cannot be read (not a regular file)" in refused(SetOfFilesError, tmp_path / "y.sof")[0]
     assert "none.sof does not exist" in refused(SetOfFilesError, tmp_path / "none.sof")[0]
 
 

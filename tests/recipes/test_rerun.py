@@ -166,7 +166,6 @@ def test_parameters_are_those_of_the_header(here):
     assert not [line for line in again.keywords if "stacked-clipping-sigma" in line]
     with fits.open(here, mode="update") as hdus:
         hdus[0].header["ESO PRO REC1 PARAM1 VALUE"] = "!!python/none x"
-        hdus[0].header["ESO PRO REC1 PARAM2 NAME"] = "odd"
     with pytest.raises(SettingsError, match=r"ESO PRO REC1 PARAM: .*tags are not read"):
         rerun(here, "raw", "more")
     with fits.open(here, mode="update") as hdus:
@@ -174,9 +173,24 @@ def test_parameters_are_those_of_the_header(here):
     with pytest.raises(SettingsError) as refusal:
         rerun(here, "raw", "more")
     assert [line.partition("PARAM: ")[2][:34] for line in refusal.value.faults] == [
-        "soxs-mdark: frame-clipping-sigma i",
-        "soxs-mdark: unknown key 'odd': exp",
+        "soxs-mdark: frame-clipping-sigma i"
     ]
+
+
+def test_parameters_that_the_recipe_does_not_declare_are_ignored(here, caplog):
+    Path("secret").write_text("secret\n")
+    with fits.open(here, mode="update") as hdus:
+        hdus[0].header["HIERARCH ESO PRO REC1 PARAM12 NAME"] = "table"
+        hdus[0].header["HIERARCH ESO PRO REC1 PARAM12 VALUE"] = "secret"
+    assert rerun(here, "raw", "again").same_pixels
+    assert "parameter 'table' is not one of soxs_mdark, and ignored" in caplog.text
+
+
+def test_only_a_main_product_is_repeated(here):
+    for path in [*here.parent.glob("*_BPMAP.fits"), *here.parent.glob("*.json"), *Path("raw").glob("SOXS*.fits")]:
+        with pytest.raises(FrameError, match="give the main product|not a FITS file"):
+            rerun(path, "raw", "again")
+    assert not Path("again").exists()
 
 
 def test_the_old_product_is_never_replaced(here):
