@@ -18,6 +18,10 @@ __all__ = ["NULL_IS_EMPTY", "Detector", "Geometry", "InstrumentModel", "Keyword"
 
 #: Frames with fewer rows or columns are a mistake.
 SMALLEST_SIDE = 32
+#: From fewer rows or columns an amplifier's level cannot be measured.
+SMALLEST_AMPLIFIER = 16
+#: Longest text of a header card.
+LONGEST_TEXT = 68
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -66,7 +70,7 @@ def _increasing(edges: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _has_value(keyword: str) -> str:
-    if keyword in ("COMMENT", "HISTORY", "CONTINUE", "END", "HIERARCH"):
+    if keyword in ("COMMENT", "HISTORY", "CONTINUE", "END", "HIERARCH", "SIMPLE", "BITPIX", "NAXIS", "XTENSION"):
         raise ValueError
     return keyword
 
@@ -76,15 +80,22 @@ def _expected(words: str, **facts: Any) -> Any:
 
 
 NULL_IS_EMPTY = BeforeValidator(lambda values: () if values is None else values)
-Text = Annotated[str, _expected("text without control characters", pattern=r"^\P{C}+$")]
+Text = Annotated[
+    str,
+    _expected("text without control characters", pattern=r"^[^\s\p{C}](\P{C}*[^\s\p{C}])?$", max_length=LONGEST_TEXT),
+]
 Keyword = Annotated[
     str,
     AfterValidator(_has_value),
-    _expected("a header keyword that has a value, such as ESO DET DIT", pattern=r"^[A-Z0-9_-]+( [A-Z0-9_-]+)*$"),
+    _expected(
+        "a header keyword that has a value, such as ESO DET DIT",
+        pattern=r"^[A-Z0-9_-]+( [A-Z0-9_-]+)*$",
+        max_length=LONGEST_TEXT,
+    ),
 ]
 _Index = Annotated[int, Field(ge=0, le=1 << 16)]
 _Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=1 << 16)]
-_Positive = Annotated[float, Field(gt=0)]
+_Positive = Annotated[float, Field(ge=1e-6, le=1e10)]
 _Positives = Annotated[tuple[_Positive, ...], NULL_IS_EMPTY]
 _Span = Annotated[tuple[_Index, _Index], AfterValidator(_increasing), _expected("[first, end] with first < end")]
 _Spans = Annotated[tuple[_Span, ...], NULL_IS_EMPTY]
@@ -145,8 +156,12 @@ class Detector(InstrumentModel):
     def _overscan_without_light(cls, spans: Any, info: ValidationInfo) -> Any:
         if {"raw_shape", "rot90_count", "science"} <= info.data.keys():
             frame, science = _frame_and_science(info.data)
-            if any(end > frame.x1 or (first < science.x1 and end > science.x0) for first, end in spans):
-                raise ValueError(f"columns of {frame.x1}, outside the light-sensitive {science.x0} to {science.x1}")
+            overlap = any(one[0] < other[1] and other[0] < one[1] for one, other in combinations(spans, 2))
+            if overlap or any(end > frame.x1 or (first < science.x1 and end > science.x0) for first, end in spans):
+                raise ValueError(
+                    f"columns of {frame.x1} that do not overlap, outside the light-sensitive {science.x0} to "
+                    f"{science.x1}"
+                )
         return spans
 
     @field_validator("regions")
@@ -155,13 +170,16 @@ class Detector(InstrumentModel):
         if {"raw_shape", "rot90_count", "science"} <= info.data.keys():
             frame, science = _frame_and_science(info.data)
             windows = [Window(*edges) for edges in regions]
-            covered = sum(math.prod(part.shape) for window in windows if (part := window.within(science)))
+            parts = [part for window in windows if (part := window.within(science))]
+            covered = sum(math.prod(part.shape) for part in parts)
+            small = any(min(part.shape) < SMALLEST_AMPLIFIER for part in parts)
             inside = all(window.within(frame) == window for window in windows)
             overlap = any(one.within(other) for one, other in combinations(windows, 2))
-            if not inside or overlap or covered != math.prod(science.shape):
+            if small or not inside or overlap or covered != math.prod(science.shape):
                 raise ValueError(
-                    f"regions of {frame.y1} x {frame.x1} pixels that do not overlap and cover the light-sensitive "
-                    f"rows {science.y0} to {science.y1} and columns {science.x0} to {science.x1}"
+                    f"regions of {frame.y1} x {frame.x1} pixels that do not overlap, have {SMALLEST_AMPLIFIER} x "
+                    f"{SMALLEST_AMPLIFIER} at least and cover the light-sensitive rows {science.y0} to {science.y1} "
+                    f"and columns {science.x0} to {science.x1}"
                 )
         return regions
 

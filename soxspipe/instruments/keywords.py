@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from ..checked_model import check, setting
 from ..exceptions import FrameError, SettingsError
@@ -20,16 +20,20 @@ from .detectors import NULL_IS_EMPTY, Detector, InstrumentModel, Keyword, Text
 __all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instruments"]
 
 _Keywords = Annotated[tuple[Keyword, ...], NULL_IS_EMPTY]
+#: A set cannot be verified without these.
+_NeededKeywords = Annotated[
+    tuple[Keyword, ...], Field(min_length=1, json_schema_extra={"expected": "one header keyword at least"})
+]
 
 
 class _KeywordTable(InstrumentModel):
     """For each meaning the header keywords that may hold it, best first."""
 
-    arm: _Keywords
+    arm: _NeededKeywords
     category: _Keywords
     technique: _Keywords
-    type: _Keywords
-    exptime: _Keywords
+    type: _NeededKeywords
+    exptime: _NeededKeywords
     dit: _Keywords
     ndit: _Keywords
     mjd: _Keywords
@@ -50,9 +54,11 @@ class _InstrumentTable(InstrumentModel):
     """An instrument table as the file has it."""
 
     instrument: str = setting(
-        ..., "name of the instrument", expected="letters, digits, - and _", pattern=r"^[A-Za-z0-9_-]+$"
+        ..., "name of the instrument", expected="letters, digits, - and _, 20 at most", pattern=r"^[A-Za-z0-9_-]{1,20}$"
     )
-    instrume: tuple[Text, ...] = setting(..., "values of INSTRUME that mean this instrument")
+    instrume: tuple[Text, ...] = setting(
+        ..., "values of INSTRUME that mean this instrument", expected="a list of one value at least", min_length=1
+    )
     keywords: _KeywordTable
     detectors: dict[str, Detector]
 
@@ -60,8 +66,9 @@ class _InstrumentTable(InstrumentModel):
     @classmethod
     def _named_arms(cls, detectors: dict[str, Detector]) -> dict[str, Detector]:
         """Give each detector the name of its arm."""
-        if not all(re.fullmatch("[A-Z][A-Z0-9]*", arm) for arm in detectors):
-            raise ValueError("arms named by capital letters and digits")
+        named = all(re.fullmatch("[A-Z][A-Z0-9]{0,9}", arm) for arm in detectors)
+        if not detectors or not named or any(detector.arm not in ("", arm) for arm, detector in detectors.items()):
+            raise ValueError("one arm at least, each named by up to 10 capital letters and digits")
         return {arm: detector.model_copy(update={"arm": arm}) for arm, detector in detectors.items()}
 
 

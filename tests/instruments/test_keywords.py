@@ -59,15 +59,17 @@ def test_files_that_are_no_tables_are_refused_in_one_line(tmp_path, content, wor
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("conad: 2.3 ", "conad: 0.0 ", "conad is 0.0, expected a number > 0 (electron/ADU)"),
-        ("conad: 2.3 ", "conad: -1.0 ", "conad is -1.0, expected a number > 0 (electron/ADU)"),
-        ("conad: 2.3 ", "conad: .nan ", "conad is nan, expected a number > 0 (electron/ADU)"),
-        ("conad: 2.3 ", "conad: '2.3' ", "conad is '2.3', expected a number > 0 (electron/ADU)"),
-        ("read_noise: 7.3", "read_noise: .inf", "read_noise is inf, expected a number > 0 (electron)"),
-        ("pixel_size: 18.0", "pixel_size: 0", "pixel_size is 0, expected a number > 0 (micrometre)"),
-        ("pixel_size: 18.0 ", "# ", "pixel_size is missing, expected a number > 0 (micrometre)"),
-        ("saturation: null", "saturation: -3", "saturation is -3, expected a number > 0 (ADU), or null"),
+        ("conad: 2.3 ", "conad: 0.0 ", "conad is 0.0, expected a number from 1e-06 to 1e+10 (electron/ADU)"),
+        ("conad: 2.3 ", "conad: -1.0 ", "conad is -1.0, expected a number from 1e-06 to 1e+10 (electron/ADU)"),
+        ("conad: 2.3 ", "conad: .nan ", "conad is nan, expected a number from 1e-06 to 1e+10 (electron/ADU)"),
+        ("conad: 2.3 ", "conad: '2.3' ", "conad is '2.3', expected a number from 1e-06 to 1e+10 (electron/ADU)"),
+        ("read_noise: 7.3", "read_noise: .inf", "read_noise is inf, expected a number from 1e-06 to 1e+10 (electron)"),
+        ("pixel_size: 18.0", "pixel_size: 0", "pixel_size is 0, expected a number from 1e-06 to 1e+10 (micrometre)"),
+        ("pixel_size: 18.0 ", "# ", "pixel_size is missing, expected a number from 1e-06 to 1e+10 (micrometre)"),
+        ("saturation: null", "saturation: -3", "saturation is -3, expected a number from 1e-06 to 1e+10 (ADU), or null"),  # noqa: E501
         ("saturation: null", "saturaton: 3", "unknown key 'saturaton': did you mean 'saturation'?"),
+        ("conad: 2.3 ", "conad: 1.0e+300 ", "conad is 1e+300, expected a number from 1e-06 to 1e+10 (electron/ADU)"),
+        ("name: Teledyne H2RG", "name: ' '", "name is ' ', expected text without control characters"),
         ("rot90_count: 0", "rot90_count: 4", "rot90_count is 4, expected a whole number from -3 to 3"),
         ("rot90_count: 0", "rot90_count: 0.5", "rot90_count is 0.5, expected a whole number from -3 to 3"),
         (
@@ -108,7 +110,7 @@ def test_an_impossible_value_is_refused_in_one_line(tmp_path, old, new, fault):
     assert refusals(tmp_path / "own.yaml", TABLE.replace(old, new, 1)) == [f"detectors NIR: {fault}"]
 
 
-AREA = "that do not overlap and cover the light-sensitive rows 4 to 2044 and columns 4 to 2044"
+AREA = "that do not overlap, have 16 x 16 at least and cover the light-sensitive rows 4 to 2044 and columns 4 to 2044"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_a_faulty_region_is_reported_with_its_number(tmp_path, region):
     assert line == f"detectors NIR amplifiers: entry 2 is {region}, {expected}"
 
 
-OUTSIDE = "columns of 908, outside the light-sensitive 50 to 858"
+OUTSIDE = "columns of 908 that do not overlap, outside the light-sensitive 50 to 858"
 
 
 @pytest.mark.parametrize(
@@ -163,14 +165,14 @@ def test_all_faults_of_a_table_are_reported_at_once(tmp_path):
     content = TABLE.replace("instrument: SOXS", "instrument: ../SOXS").replace("  ndit:", "  ndits:")
     content = content.replace("read_noise: 7.3", "read_noise: none").replace("pixel_size: 13.0", "pixel_size: 0")
     assert refusals(tmp_path / "own.yaml", content.replace("  ACQ:", "  acq:")) == [
-        "instrument is '../SOXS', expected letters, digits, - and _",
+        "instrument is '../SOXS', expected letters, digits, - and _, 20 at most",
         "keywords: ndit is missing, expected a list",
         "keywords: unknown key 'ndits': did you mean 'ndit'?",
-        "detectors NIR: read_noise is 'none', expected a number > 0 (electron)",
-        "detectors acq: pixel_size is 0, expected a number > 0 (micrometre)",
+        "detectors NIR: read_noise is 'none', expected a number from 1e-06 to 1e+10 (electron)",
+        "detectors acq: pixel_size is 0, expected a number from 1e-06 to 1e+10 (micrometre)",
     ]
     assert refusals(tmp_path / "own.yaml", "instrument: SOXS") == [
-        "instrume is missing, expected a list",
+        "instrume is missing, expected a list of one value at least",
         "keywords is missing, expected keys with values",
         "detectors is missing, expected keys with values",
     ]
@@ -180,3 +182,32 @@ def test_all_faults_of_a_table_are_reported_at_once(tmp_path):
 def test_an_arm_has_a_plain_name(tmp_path, arm):
     (line,) = refusals(tmp_path / "own.yaml", TABLE.replace("  ACQ:", f"  {arm}:"))
     assert line.startswith("detectors")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.update(detectors={}), "detectors is {}, expected one arm at least"),
+        (lambda table: table.update(instrume=[]), "instrume is [], expected a list of one value at least"),
+        (lambda table: table.update(instrument="A" * 500), "expected letters, digits, - and _, 20 at most"),
+        (lambda table: table["keywords"].update(exptime=[]), "keywords: exptime is [], expected one header keyword"),
+        (
+            lambda table: table["keywords"].update(gain=["BITPIX"]),
+            "keywords gain: entry 1 is 'BITPIX', expected a header",
+        ),
+        (lambda table: table["detectors"]["NIR"].update(arm="VIS"), "expected one arm at least, each named by"),
+        (
+            lambda table: table["detectors"]["VIS"].update(overscan_columns=[[0, 30], [20, 50]]),
+            "overscan_columns is [[0, 30], [20, 50]], expected columns of 908 that do not overlap",
+        ),
+        (
+            lambda table: table["detectors"]["ACQ"].update(amplifiers=[[0, 1024, 0, 5], [0, 1024, 5, 1024]]),
+            "amplifiers is [[0, 1024, 0, 5], [0, 1024, 5, 1024]], expected regions",
+        ),
+    ],
+)
+def test_a_table_that_no_frame_can_be_reduced_with(tmp_path, change, words):
+    table = yaml.safe_load(TABLE)
+    change(table)
+    (line,) = refusals(tmp_path / "own.yaml", yaml.safe_dump(table))
+    assert words in line

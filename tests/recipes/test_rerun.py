@@ -188,7 +188,7 @@ def test_parameters_that_the_recipe_does_not_declare_are_ignored(here, caplog):
 
 def test_only_a_main_product_is_repeated(here):
     for path in [*here.parent.glob("*_BPMAP.fits"), *here.parent.glob("*.json"), *Path("raw").glob("SOXS*.fits")]:
-        with pytest.raises(FrameError, match="give the main product|not a FITS file"):
+        with pytest.raises(FrameError, match=r"give the main product|not a FITS file"):
             rerun(path, "raw", "again")
     assert not Path("again").exists()
 
