@@ -21,7 +21,6 @@ from soxspipe.exceptions import (
     SoxspipeError,
     TooFewFramesError,
 )
-from soxspipe.fits_files.images import read_first_image
 from soxspipe.fits_files.pixel_reader import PixelReader
 from soxspipe.inputs import classify as classify_module
 from soxspipe.inputs import set_of_files as sof_module
@@ -737,14 +736,6 @@ def test_too_few(darks, count):
 
 
 # ---- copies
-
-
-def test_a_file_that_is_listed_many_times_is_read_twice(darks, tmp_path, monkeypatch):
-    reads = []
-    monkeypatch.setattr(classify_module, "read_first_image", lambda path: reads.append(path) or read_first_image(path))
-    text = "".join(f"{path.name} DARK_NIR\n" for path in darks) * 100
-    assert len(refused(SetOfFilesError, sof(tmp_path, text))) == len(darks)
-    assert len(reads) == 2 * len(darks)
 
 
 def test_the_same_file_twice(darks, tmp_path):
