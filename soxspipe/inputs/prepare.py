@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError
 from ..fits_files.images import FitsImage
 from ..fits_files.pixel_reader import PixelReader
+from ..instruments.detectors import Window
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from ..stacking.frame_stack import Regions, check_regions
+from ..stacking.readout_levels import OverscanLevels, measure_overscan
 from ..stacking.robust import clipped_moments
 from ..text import escape
 from .frame_kinds import MASTER_BIAS, STATIC_MAP
@@ -25,6 +29,8 @@ log = get_logger(__name__)
 LARGEST_SIGNAL_E = 1e12
 #: Rows read at once where overscan columns are measured.
 OVERSCAN_ROWS = 256
+#: Overscan columns beside the light-sensitive part that are left out: charge that trails behind it ends up there.
+TRAILING_COLUMNS = 4
 
 
 class PreparedFrames:
@@ -60,7 +66,9 @@ class PreparedFrames:
         Subtracted levels: ``'overscan'``, ``'master bias'``, ``'overscan, master bias'`` or ``'nothing'``; in the
         last case the level of the master is pedestal + dark.
     pedestals_e : ndarray, shape (frames,), electron, or None
-        Level of each frame's overscan columns; None where the detector has none.
+        Mean level of each frame's overscan columns; None where the detector has none.
+    warnings : tuple of str
+        What is odd about the samples and the overscan columns, one line each.
     bias_has_pedestal : bool
         True if the pedestal was taken from the master bias.
     static_bad : ndarray of bool, shape (ny, nx), or None
@@ -82,11 +90,12 @@ class PreparedFrames:
         self._reader = PixelReader([frame.image for frame in frames.frames])
         master_bias, static_map = frames.calibrations.get(MASTER_BIAS), frames.calibrations.get(STATIC_MAP)
         self._bias = self.common_error = self.static_bad = None
+        self.warnings: tuple[str, ...] = ()
         try:
             self._reader.unpack(workers)
             checks = check_samples(self._reader, self.names, self._window)
             self.step_e, self.warnings = frames.conad_e_per_adu * checks.step_adu, checks.warnings
-            self.pedestals_e = self._measure_pedestals(frames)
+            rows_e = self._measure_pedestals(frames)
             if master_bias is not None:
                 self._bias, self.common_error = _read_bias(master_bias, frames)
             if static_map is not None:
@@ -94,42 +103,47 @@ class PreparedFrames:
         except BaseException:
             self._reader.close()
             raise
+        self.pedestals_e = None if rows_e is None else rows_e.mean(axis=1)
         self.bias_has_pedestal = self._bias is not None
-        self._subtract_e, self.pedestal = self._plan_levels()
+        self._subtract_e, self.pedestal = self._plan_levels(rows_e)
 
-    def _plan_levels(self) -> tuple[NDArray[np.float64], str]:
-        """Return the overscan level to subtract from each frame in addition to the master bias, and a description.
+    def _plan_levels(self, rows_e: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | None, str]:
+        """Return the level to subtract from each row of each frame in addition to the master bias, and a description.
 
         A master bias that holds the pedestal itself leaves only the frames' drift to the overscan. One made from
         frames whose overscan was subtracted leaves the whole pedestal to it.
         """
-        if self.pedestals_e is None:
-            return np.zeros(len(self.names)), "nothing" if self._bias is None else "master bias"
+        if rows_e is None:
+            return None, "nothing" if self._bias is None else "master bias"
         if self._bias is None:
-            return self.pedestals_e, "overscan"
+            return rows_e, "overscan"
         bias_level = clipped_moments(self._bias[::4].ravel())[0]
-        self.bias_has_pedestal = abs(bias_level) > 0.5 * abs(float(self.pedestals_e.mean()))
+        self.bias_has_pedestal = abs(bias_level) > 0.5 * abs(float(rows_e.mean()))
         log.info("the master bias %s the pedestal", "holds" if self.bias_has_pedestal else "does not hold")
-        mean = self.pedestals_e.mean() if self.bias_has_pedestal else 0.0
-        return self.pedestals_e - mean, "overscan, master bias"
+        # a fixed pattern of rows is in that bias too
+        return rows_e - rows_e.mean(axis=0) if self.bias_has_pedestal else rows_e, "overscan, master bias"
 
     def _measure_pedestals(self, frames: FrameSet) -> NDArray[np.float64] | None:
-        """Return the clipped mean of each frame's overscan columns, electron; None where there are none."""
-        columns = frames.geometry.overscan_columns
-        if not columns:
+        """Return the level of each light-sensitive row of each frame, electron; None without overscan columns."""
+        spans = [_without_trail(span, self._window) for span in frames.geometry.overscan_columns]
+        if not spans:
             return None
-        levels = np.empty(len(self.names))
-        ny = frames.geometry.raw_shape[0]
-        for i in range(len(levels)):
-            pieces = []
+        ny, conad = frames.geometry.raw_shape[0], frames.conad_e_per_adu
+        measured = []
+        for i, name in enumerate(self.names):
+            pieces: list[list[NDArray[np.float32]]] = [[] for _ in spans]
             for start in range(0, ny, OVERSCAN_ROWS):
                 raw = self._reader.read_rows(i, start, min(start + OVERSCAN_ROWS, ny))
-                pieces += [np.asarray(raw[:, first:end], np.float32).ravel() for first, end in columns]
-            levels[i] = clipped_moments(np.concatenate(pieces), 1.0)[0] * frames.conad_e_per_adu
-            if not np.isfinite(levels[i]):
-                raise FrameError(f"{self.names[i]}: the overscan columns hold no data: leave this frame out")
-        log.info("pedestal of the overscan columns: %s electron", ", ".join(f"{level:.2f}" for level in levels))
-        return levels
+                for piece, (first, end) in zip(pieces, spans, strict=True):
+                    piece.append(np.asarray(raw[:, first:end], np.float32))
+            measured.append(measure_overscan([np.concatenate(piece) for piece in pieces], 1.0))
+            if not np.isfinite(measured[-1].mean):
+                raise FrameError(f"{name}: the overscan columns hold no data: leave this frame out")
+        for name, levels in zip(self.names, measured, strict=True):
+            mean, wander, error = (conad * value for value in (levels.mean, levels.wander, levels.row_error))
+            log.info("%s: overscan %.2f electron, wander %.2f, error of a row %.3f", name, mean, wander, error)
+        self.warnings += tuple(_uneven(self.names, measured, spans, conad))
+        return conad * np.array([levels.rows for levels in measured])[:, self._window.y0 : self._window.y1]
 
     def read(self, frame: int, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Read rows ``start:stop`` of one trimmed frame into ``out``, electron; see `FrameStack.read`."""
@@ -143,8 +157,8 @@ class PreparedFrames:
             out *= self._conad
         if raw.dtype.kind == "f" or raw.dtype.itemsize > 4:
             out[~(np.abs(out) < LARGEST_SIGNAL_E)] = np.nan
-        if self._subtract_e[frame] != 0.0:
-            out -= np.float32(self._subtract_e[frame])
+        if self._subtract_e is not None:
+            out -= self._subtract_e[frame, start:stop, np.newaxis].astype(np.float32)
         if self._bias is not None:
             out -= self._bias[start:stop]
         return saturated
@@ -163,6 +177,29 @@ class PreparedFrames:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _without_trail(span: tuple[int, int], science: Window) -> tuple[int, int]:
+    """Return overscan columns without those beside the light-sensitive part; half of a narrow span stays."""
+    first, end = span
+    trail = min(TRAILING_COLUMNS, (end - first) // 2)
+    return (first, min(end, science.x0 - trail)) if end <= science.x0 else (max(first, science.x1 + trail), end)
+
+
+def _uneven(
+    names: Sequence[str], measured: Sequence[OverscanLevels], spans: Sequence[tuple[int, int]], conad: float
+) -> Iterator[str]:
+    """Yield a warning where prescan and overscan columns differ by more than the noise of a sample."""
+    spread = [np.ptp(levels.spans) for levels in measured]
+    odd = [i for i, levels in enumerate(measured) if not spread[i] <= levels.noise + 1.0]
+    if odd:
+        worst = max(odd, key=lambda i: spread[i])
+        pairs = zip(spans, measured[worst].spans, strict=True)
+        found = ", ".join(f"{conad * level:.1f} electron in columns {first} to {end}" for (first, end), level in pairs)
+        yield (
+            f"{names[worst]}: the overscan columns have different levels, {found}, in {len(odd)} of {len(names)} "
+            "frames: light or charge reaches some of them: correct overscan_columns of the instrument table"
+        )
 
 
 def _saturation_adu(frames: FrameSet) -> list[float]:
