@@ -19,7 +19,11 @@ _log = get_logger(__name__)
 
 #: Options of ``simulate`` that are names, in capitals, and its other parameters.
 NAMES = ("instrument", "arm", "kind")
-PARAMETERS = (*NAMES, "frames", "exptime", "ndit", "shape", "binning", "start", "seed", "detector-seed")
+PARAMETERS = (
+    *NAMES, "frames", "exptime", "ndit", "shape", "binning", "start", "seed", "detector-seed", "glow", "dsnu",
+    "dsnu-tail", "column-pattern", "row-pattern", "row-noise", "common-noise", "telegraph-duty", "warm-columns",
+    "warm-excess", "snowballs", "persistence", "leak", "leak-shape", "noisier", "odd-frame",
+)  # fmt: skip
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
@@ -37,20 +41,25 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of the simulation that the options name; the simulation checks them."""
+    from ..simulation import DarkSimulation
+
     values = {}
     for option in PARAMETERS:
         text = options[f"--{option}"]
         if text is not None:
-            name = "exptime_s" if option == "exptime" else option.replace("-", "_")
+            # a parameter has its unit in its name
+            names = (option.replace("-", "_") + unit for unit in ("", "_s", "_e"))
+            name = next(name for name in names if name in DarkSimulation.model_fields)
             values[name] = text.upper() if option in NAMES else _value(text)
     return values
 
 
 def _value(text: str) -> Any:
     """Return a number, a pair of numbers such as 128x128, or the text."""
-    for read in (int, float, lambda size: tuple(map(int, size.lower().split("x")))):
+    for number in (int, float):
         with contextlib.suppress(ValueError):
-            return read(text)
+            pair = tuple(map(number, text.lower().split("x")))
+            return pair if len(pair) > 1 else pair[0]
     return text
 
 

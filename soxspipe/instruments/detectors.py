@@ -138,6 +138,9 @@ class Detector(InstrumentModel):
     saturation_adu: _Positive | None = setting(None, "level of a saturated sample", "ADU", keys=("saturation",))
     pixel_size_um: _Positive = setting(..., "side of a pixel", "micrometre", keys=("pixel_size",))
     column_parity: bool = setting(False, "whether odd and even columns have different levels")
+    output_scan: Literal["same", "alternating"] = setting(
+        "same", "order in which the amplifiers read their columns: all the same, or every other one in reverse"
+    )
     temperature_keyword: Keyword | None = setting(None, "keyword of the temperature, K", keys=("temperature",))
     mode: Literal["read_mode", "binning"] = setting(..., "distinguishes two read-outs in the name of a product")
 

@@ -19,8 +19,15 @@ __all__ = ["SimulatedDetector"]
 
 BLOCK_SIDE = 9  # pixels; a cluster of this width could hide in a local background
 TRACK_STEP = 0.5  # pixels between the points of a track
+SPOT_RADIUS = 40  # pixels of a spot of persistence or of a light leak
+PERSISTENCE_FRAMES = 2  # frames in which persistence fades by e
+OWN_SHARE = 1 / 3  # of the common 1/f noise: that of each amplifier alone
 
-_STREAMS = ("pattern", "defects", "levels", "cosmic rays", "frame")
+# a new name goes to the end, as their order decides the random numbers
+_STREAMS = (
+    "pattern", "defects", "levels", "cosmic rays", "frame", "dark current", "fixed levels", "warm columns", "spots",
+    "snowballs", "outputs",
+)  # fmt: skip
 
 
 def _generator(seed: int, stream: str, *indices: int) -> np.random.Generator:
@@ -59,6 +66,9 @@ class SimulatedDetector:
         Read noise of one integration, electron.
     codes : ndarray of int32
         256 hot, 512 cold or dead, 1024 noisy; codes add up.
+    faults : list of tuple
+        What else was planted: name, number of the frame from 0 (-1: all), row and column (-1: all), amplitude in
+        electron (of ``noisier`` the factor).
     defects : ndarray
         For each code of each bad pixel ``pixel`` (index into the flattened image), ``code``, ``amplitude_e``
         (excess of a hot, deficit of a cold or dead, step of a telegraph pixel).
@@ -82,7 +92,9 @@ class SimulatedDetector:
         self.pedestal_e, self.read_noise_e = self._draw_electronics()
         self.dark_e, self.hot_e = self._smooth_dark(), np.zeros((ny, nx), np.float32)
         self.codes = np.zeros((ny, nx), np.int32)
+        self.faults: list[tuple[Any, ...]] = []
         self._draw_defects()
+        self._draw_faults()
         for truth in (self.pedestal_e, self.read_noise_e, self.dark_e, self.hot_e, self.codes, self.defects):
             truth.setflags(write=False)
 
@@ -101,6 +113,13 @@ class SimulatedDetector:
             columns = rng.standard_normal(2 if detector.column_parity else channel.shape[1])
             channel += physics.channel_e * rng.standard_normal()
             channel += physics.column_e * np.resize(columns, channel.shape[1])
+        fixed, (ny, nx) = _generator(self._seed, "fixed levels"), pedestal.shape
+        for scatter_e, levels in (
+            (self.simulation.column_pattern_e, fixed.standard_normal(nx)),
+            (self.simulation.row_pattern_e, fixed.standard_normal((ny, 1))),
+        ):
+            if scatter_e:
+                pedestal += np.float32(scatter_e) * levels.astype(np.float32)
         return pedestal, noise
 
     def _smooth_dark(self) -> NDArray[np.float32]:
@@ -111,7 +130,10 @@ class SimulatedDetector:
             # the amplifiers lie along the first rows and glow in the corners; the scale is a tenth of the detector
             to_corner = np.hypot(np.minimum(y, 1 - y)[:, np.newaxis], np.minimum(x, 1 - x))
             glow = 0.5 * np.exp(-y / 0.1)[:, np.newaxis] + 0.5 * np.exp(-to_corner / 0.1)
-            current = self.physics.dark_current_e_per_s * self.physics.exposure_s
+            current: Any = self.physics.dark_current_e_per_s * self.physics.exposure_s
+            if sigma := self.simulation.dsnu:
+                normal = _generator(self._seed, "dark current").standard_normal(self.geometry.shape)
+                current = current * np.exp(sigma * normal - 0.5 * sigma**2)
             dark[self._science] = np.prod(self.simulation.binning) * (current + self.physics.glow_e * glow)
         return dark
 
@@ -148,6 +170,7 @@ class SimulatedDetector:
             clusters.append(inside[y : y + BLOCK_SIDE, x : x + BLOCK_SIDE].ravel())
         for cluster, excess in zip(clusters, _log_uniform(rng, *self.hot_range_e, len(clusters)), strict=True):
             hot_e[cluster] = np.maximum(hot_e[cluster], excess)
+        self._add_warm_pixels(inside)
         self._dead = dead
         dark[dead] = hot_e[dead] = 0.0
         hot_e *= physics.exposure_s > 0
@@ -164,13 +187,80 @@ class SimulatedDetector:
         self.defects = np.array(rows, [("pixel", "i8"), ("code", "i4"), ("amplitude_e", "f4")])
         np.bitwise_or.at(self.codes.ravel(), self.defects["pixel"], self.defects["code"])
 
+    def _add_warm_pixels(self, inside: NDArray[np.intp]) -> None:
+        """Add warm columns, and the exponential tail of the dark current."""
+        simulation, hot_e = self.simulation, self.hot_e.ravel()  # a view
+        rng = _generator(self._seed, "warm columns")
+        for x in rng.choice(inside.shape[1], simulation.warm_columns, replace=False):
+            hot_e[inside[:, x]] += simulation.warm_excess_e
+            self.faults.append(("warm column", -1, -1, int(x) + self.geometry.science.x0, simulation.warm_excess_e))
+        tail = rng.choice(inside.ravel(), round(simulation.dsnu_tail * inside.size), replace=False)
+        current_e = self.physics.dark_current_e_per_s * self.physics.exposure_s * np.prod(simulation.binning)
+        hot_e[tail] += rng.exponential(3 * current_e, tail.size)
+
+    def _draw_faults(self) -> None:
+        """Note what is planted in the frames, apart from snowballs."""
+        simulation, window = self.simulation, self.geometry.science
+        rng = _generator(self._seed, "spots")
+        places = rng.integers(window.shape, size=(2, 2)) + (window.y0, window.x0)
+        persistent, bright = (tuple(map(int, place)) for place in places)
+        self.faults += [
+            ("persistence", index, *persistent, simulation.persistence_e * float(np.exp(-index / PERSISTENCE_FRAMES)))
+            for index in range(simulation.frames)
+            if simulation.persistence_e and simulation.kind == "DARK"
+        ]
+        odd = simulation.odd_frame - 1
+        if simulation.leak_e and simulation.kind == "DARK":
+            place = bright if simulation.leak_shape == "spot" else (-1, -1)
+            self.faults.append((f"leak, {simulation.leak_shape}", odd, *place, simulation.leak_e))
+        if simulation.noisier != 1:
+            self.faults.append(("noisier", odd, -1, -1, simulation.noisier))
+
+    def added_e(self, index: int) -> NDArray[np.float32]:
+        """Return the expected signal of persistence and light leak in a frame, electron in one integration."""
+        image = np.zeros(self.codes.shape, np.float32)
+        nx = self.geometry.shape[1]
+        for name, frame, y, x, amplitude_e in self.faults:
+            if frame == index and name == "leak, gradient":
+                image[self._science] += np.linspace(0, amplitude_e, nx, dtype=np.float32)
+            elif frame == index and y >= 0:
+                distance = np.hypot(np.arange(len(image))[:, np.newaxis] - y, np.arange(image.shape[1]) - x)
+                # the edge of persistence is sharp, that of a leak is not
+                spot = distance < SPOT_RADIUS if name == "persistence" else np.exp(-0.5 * (distance / SPOT_RADIUS) ** 2)
+                image[self._science] += (np.float32(amplitude_e) * spot).astype(np.float32)[self._science]
+        return image
+
+    def snowballs(self, index: int) -> list[tuple[int, int, float, float]]:
+        """Return row, column, radius (pixels) and charge of a core pixel (electron) of the snowballs of a frame."""
+        if not self.simulation.snowballs:
+            return []
+        rng, window = _generator(self.simulation.seed, "snowballs", self._kind, index), self.geometry.science
+        number = rng.poisson(self.simulation.snowballs)
+        places = rng.integers(window.shape, size=(number, 2)) + (window.y0, window.x0)
+        radii, charges = _log_uniform(rng, 4, 12, number), _log_uniform(rng, 3e3, 3e4, number)
+        return [(int(y), int(x), float(r), float(e)) for (y, x), r, e in zip(places, radii, charges, strict=True)]
+
+    def _snowball_charges(self, index: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Return pixels and charges of the snowballs: a core, and a halo of 0.3 % that fades with half its radius."""
+        pixels, charges = [np.empty(0, np.intp)], [np.empty(0)]
+        window, nx = self.geometry.science, self.codes.shape[1]
+        for y, x, radius, core_e in self.snowballs(index):
+            reach = int(3 * radius)
+            rows = np.arange(max(y - reach, window.y0), min(y + reach + 1, window.y1))[:, np.newaxis]
+            columns = np.arange(max(x - reach, window.x0), min(x + reach + 1, window.x1))
+            distance = np.hypot(rows - y, columns - x)
+            charge = np.where(distance <= radius, core_e, 3e-3 * core_e * np.exp(-2 * (distance - radius) / radius))
+            pixels.append((rows * nx + columns).ravel())
+            charges.append(charge.ravel())
+        return np.concatenate(pixels), np.concatenate(charges)
+
     def level_e(self, index: int) -> float:
         """Return the drift of the level of a frame, electron."""
         rng = _generator(self.simulation.seed, "levels", self._kind, index)
         return float(self.physics.drift_e * rng.standard_normal())
 
     def cosmic_rays(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return pixels and charges of the cosmic rays in a frame.
+        """Return pixels and charges of the cosmic rays in a frame, snowballs included.
 
         Parameters
         ----------
@@ -211,9 +301,11 @@ class SimulatedDetector:
         seen = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx)
         window = self.geometry.science
         hits = (rows[seen] + window.y0) * self.codes.shape[1] + columns[seen] + window.x0
-        pixels, inverse = np.unique(hits, return_inverse=True)
+        snow, snow_e = self._snowball_charges(index)
+        pixels, inverse = np.unique(np.concatenate([hits, snow]), return_inverse=True)
         alive = ~np.isin(pixels, self._dead)
-        return pixels[alive], np.bincount(inverse, charge[seen], pixels.size)[alive] / simulation.ndit
+        total_e = np.bincount(inverse, np.concatenate([charge[seen], snow_e]), pixels.size)
+        return pixels[alive], total_e[alive] / simulation.ndit
 
     def frame(self, index: int) -> NDArray[Any]:
         """Draw a raw frame.
@@ -232,12 +324,19 @@ class SimulatedDetector:
         rng = _generator(simulation.seed, "frame", self._kind, index)
         image = rng.standard_normal(self.codes.shape, np.float32)
         image *= self.read_noise_e
+        if simulation.noisier != 1 and index == simulation.odd_frame - 1:
+            image *= np.float32(simulation.noisier)
+        if simulation.common_noise_e:
+            image += self._output_noise(index)
         if physics.row_noise_e:
             image += physics.row_noise_e * _pink(rng, len(image))[:, np.newaxis]
         image /= np.sqrt(simulation.ndit)
         image += self.pedestal_e
         image += self.level_e(index)
-        image += (rng.poisson(self.dark_e * simulation.ndit) / simulation.ndit).astype(np.float32)
+        signal_e = self.dark_e
+        if any(frame == index for _, frame, *_ in self.faults):
+            signal_e = signal_e + self.added_e(index)
+        image += (rng.poisson(signal_e * simulation.ndit) / simulation.ndit).astype(np.float32)
         flat = image.ravel()  # a view
         flat[self._telegraph] += self._step_e * (rng.random(self._telegraph.size) < self._duty)
         pixels, charge_e = self.cosmic_rays(index)
@@ -247,6 +346,22 @@ class SimulatedDetector:
             return image
         np.clip(np.rint(image, out=image), 0, physics.ceiling_adu, out=image)
         return image.astype(np.uint16 if physics.ceiling_adu <= 65535 else np.int32)
+
+    def _output_noise(self, index: int) -> NDArray[np.float32]:
+        """Draw the 1/f noise of the amplifiers, of which they share a part: they read at the same time."""
+        rng = _generator(self.simulation.seed, "outputs", self._kind, index)
+        detector, bin_x = self.simulation.detector, self.simulation.binning[1]
+        ny, nx = self.codes.shape
+        width = max(region.x1 - region.x0 for region in detector.amplifiers) // bin_x
+        common = _pink(rng, ny * width)
+        noise = np.zeros((ny, nx), np.float32)
+        for number, region in enumerate(detector.amplifiers):
+            series = (common + OWN_SHARE * _pink(rng, ny * width)).reshape(ny, width)
+            if detector.output_scan == "alternating" and number % 2:
+                series = series[:, ::-1]
+            columns = noise[:, region.x0 // bin_x : region.x1 // bin_x]  # a view
+            columns += np.float32(self.simulation.common_noise_e) * series[:, : columns.shape[1]]
+        return noise
 
 
 def _pink(rng: np.random.Generator, length: int) -> NDArray[np.float32]:

@@ -82,7 +82,8 @@ class DarkSimulation(CheckedModel):
     dark_current_e_per_s: Number | None = None  #: Dark current of an unbinned pixel, electron/s.
     channel_e: Number | None = None  #: Scatter of the pedestals of amplifiers, electron.
     column_e: Number | None = None  #: Scatter of the columns of an amplifier (H2RG: odd, even), electron.
-    row_noise_e: Number | None = None  #: Noise common to the pixels of a row, 1/f from row to row, electron.
+    #: Wander of the level from row to row, with a 1/f spectrum, electron; in the overscan too.
+    row_noise_e: Number | None = None
     glow_e: Number | None = None  #: Amplifier glow in the brightest corner, electron per DIT of any length.
     drift_e: Number | None = None  #: Scatter of the levels of frames, electron.
     hot_fraction: Fraction | None = None  #: Fraction of pixels with an excess that grows with time.
@@ -96,6 +97,21 @@ class DarkSimulation(CheckedModel):
     hot_range_e_per_s: tuple[Rate, Rate] | None = _pair(None, "numbers from 1e-9 to 1e9")
     hot_blocks: Clusters = 0  #: Hot clusters of 9 x 9 pixels, each with one excess of that range.
     bad_columns: Clusters = 0  #: Hot columns, each with one excess of that range.
+    dsnu: Probability = 0.0  #: Scatter of the dark current between pixels: sigma of a lognormal distribution.
+    #: Fraction of pixels with an exponential excess, of three times the dark current on average; they are hot.
+    dsnu_tail: Fraction = 0.0
+    column_pattern_e: Number = 0.0  #: Scatter of the fixed levels of all columns, electron.
+    row_pattern_e: Number = 0.0  #: Scatter of the fixed levels of all rows, electron.
+    warm_columns: Annotated[int, Field(ge=0, le=32)] = 0  #: Columns with a small excess.
+    warm_excess_e: Number = 5.0  #: Excess of each pixel of a warm column, electron in one integration.
+    #: 1/f noise common to the amplifiers, which read at the same time, electron rms; each has a third of it alone.
+    common_noise_e: Number = 0.0
+    snowballs: Annotated[float, Field(ge=0, le=1000)] = 0.0  #: Mean number of clusters with a halo in a frame.
+    persistence_e: Number = 0.0  #: Signal of a spot in the first frame, electron; it fades by e in two frames.
+    leak_e: Number = 0.0  #: Signal of a light leak in the odd frame, electron.
+    leak_shape: Literal["gradient", "spot"] = "gradient"  #: Gradient along the rows, or a spot.
+    noisier: Annotated[float, Field(ge=1, le=100)] = 1.0  #: Factor of the read noise of the odd frame.
+    odd_frame: Count = 2  #: Number of the frame with the leak and the noise, from 1.
     #: Rate of cosmic rays, 1/(cm2 s).
     cosmic_rays_per_cm2_s: Annotated[float, Field(ge=0, le=100)] | None = None
     cosmic_shape: Literal["tracks", "pixels"] = "tracks"  #: tracks, or pixels: all charge of a ray in one pixel.

@@ -78,7 +78,10 @@ def simulate_darks(
 
 
 def truth_hdus(detector: SimulatedDetector) -> fits.HDUList:
-    """Return the truth as FITS: images, bad pixels, levels, and in the first header all parameters."""
+    """Return the truth as FITS: images, bad pixels, other faults, levels, and in the first header all parameters.
+
+    A fault without FRAME is in all frames; Y or X -1 stands for a whole column or frame.
+    """
     simulation, frames = detector.simulation, range(detector.simulation.frames)
     cards: dict[str, Any] = {"INSTRUME": simulation.table.instrume[0], "ESO SIM ORIENT": "RAW"}
     parameters = dict(simulation) | {"shape": detector.geometry.raw_shape}
@@ -102,6 +105,10 @@ def truth_hdus(detector: SimulatedDetector) -> fits.HDUList:
     rows = list(zip(y, x, detector.defects["code"], detector.defects["amplitude_e"], strict=True))
     defects = np.array(rows, [("Y", "i4"), ("X", "i4"), ("CODE", "i4"), ("AMPLITUDE", "f4")])
     hdus.append(fits.BinTableHDU(defects, name="DEFECTS"))
+    faults = [(name, "" if frame < 0 else simulation.name_of(frame), *place) for name, frame, *place in detector.faults]
+    faults += [("snowball", simulation.name_of(i), y, x, e) for i in frames for y, x, _, e in detector.snowballs(i)]
+    planted = np.array(faults, [("FAULT", "U20"), ("FRAME", "U40"), ("Y", "i4"), ("X", "i4"), ("AMPLITUDE", "f4")])
+    hdus.append(fits.BinTableHDU(planted, name="FAULTS"))
     levels = [(simulation.name_of(index), detector.level_e(index)) for index in frames]
     hdus.append(fits.BinTableHDU(np.array(levels, [("FRAME", "U40"), ("LEVEL", "f8")]), name="LEVELS"))
     return fits.HDUList(hdus)
