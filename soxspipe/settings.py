@@ -37,6 +37,9 @@ class MasterDarkSettings(StackParameters):
     """How raw darks become a master dark."""
 
     minimum_frames: int = setting(3, "fewer frames than this are refused", "frames", ge=2, le=1000)
+    common_mode: bool = setting(
+        False, "remove the 1/f noise that the amplifiers of an infrared detector share", expected="on or off"
+    )
 
 
 class MasterBiasSettings(StackParameters):

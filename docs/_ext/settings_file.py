@@ -67,6 +67,8 @@ def yaml_value(value: Any) -> str:
     """Return a value as the file writes it."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(yaml_value, value))}]"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return "null" if value is None else str(value)
 
 

@@ -14,7 +14,7 @@ from ..instruments.detectors import Window
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from ..stacking.frame_stack import Regions, check_regions
-from ..stacking.readout_levels import OverscanLevels, measure_overscan
+from ..stacking.readout_levels import FEWEST_OUTPUTS, CommonMode, OverscanLevels, measure_overscan
 from ..stacking.robust import clipped_moments
 from ..text import escape
 from .frame_kinds import MASTER_BIAS, STATIC_MAP
@@ -27,8 +27,8 @@ log = get_logger(__name__)
 
 #: No pixel holds so many electrons: a larger sample is no data, and its square would overflow.
 LARGEST_SIGNAL_E = 1e12
-#: Rows read at once where overscan columns are measured.
-OVERSCAN_ROWS = 256
+#: Rows read at once where a whole frame is measured.
+BLOCK_ROWS = 256
 #: Overscan columns beside the light-sensitive part that are left out: charge that trails behind it ends up there.
 TRAILING_COLUMNS = 4
 
@@ -45,6 +45,8 @@ class PreparedFrames:
         A verified set.
     workers : int
         Threads that unpack compressed frames.
+    common_mode : bool
+        Whether the noise that the amplifiers share is removed; not where a detector has fewer than eight.
 
     Attributes
     ----------
@@ -77,7 +79,7 @@ class PreparedFrames:
         One-sigma error of the subtracted master bias, which all frames share.
     """
 
-    def __init__(self, frames: FrameSet, workers: int = 1) -> None:
+    def __init__(self, frames: FrameSet, workers: int = 1, *, common_mode: bool = False) -> None:
         self.names = tuple(frame.name for frame in frames.frames)
         self.shape = frames.geometry.shape
         regions = ((slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in frames.geometry.amplifiers)
@@ -91,10 +93,13 @@ class PreparedFrames:
         master_bias, static_map = frames.calibrations.get(MASTER_BIAS), frames.calibrations.get(STATIC_MAP)
         self._bias = self.common_error = self.static_bad = None
         self.warnings: tuple[str, ...] = ()
+        self._common: CommonMode | None = None
         try:
             self._reader.unpack(workers)
             checks = check_samples(self._reader, self.names, self._window)
             self.step_e, self.warnings = frames.conad_e_per_adu * checks.step_adu, checks.warnings
+            if common_mode:
+                self._measure_common_mode(frames)
             rows_e = self._measure_pedestals(frames)
             if master_bias is not None:
                 self._bias, self.common_error = _read_bias(master_bias, frames)
@@ -132,8 +137,8 @@ class PreparedFrames:
         measured = []
         for i, name in enumerate(self.names):
             pieces: list[list[NDArray[np.float32]]] = [[] for _ in spans]
-            for start in range(0, ny, OVERSCAN_ROWS):
-                raw = self._reader.read_rows(i, start, min(start + OVERSCAN_ROWS, ny))
+            for start in range(0, ny, BLOCK_ROWS):
+                raw = self._reader.read_rows(i, start, min(start + BLOCK_ROWS, ny))
                 for piece, (first, end) in zip(pieces, spans, strict=True):
                     piece.append(np.asarray(raw[:, first:end], np.float32))
             measured.append(measure_overscan([np.concatenate(piece) for piece in pieces], 1.0))
@@ -145,15 +150,36 @@ class PreparedFrames:
         self.warnings += tuple(_uneven(self.names, measured, spans, conad))
         return conad * np.array([levels.rows for levels in measured])[:, self._window.y0 : self._window.y1]
 
+    def _measure_common_mode(self, frames: FrameSet) -> None:
+        """Measure the levels of all frames from which the common mode of the amplifiers counts."""
+        nx, first, end = frames.geometry.raw_shape[1], self._window.y0, self._window.y1
+        columns = [(region.x0, min(region.x1, nx)) for region in frames.detector.amplifiers if region.x0 < nx]
+        if len(columns) < FEWEST_OUTPUTS:
+            log.info("common-mode: %d simultaneous amplifiers, at least %d are needed", len(columns), FEWEST_OUTPUTS)
+            return
+
+        def image(frame: int) -> NDArray[np.float32]:
+            blocks = [self._reader.read_rows(frame, y, min(y + BLOCK_ROWS, end)) for y in range(first, end, BLOCK_ROWS)]
+            return np.concatenate(blocks).astype(np.float32)
+
+        images = map(image, range(len(self.names)))
+        self._common = CommonMode(images, columns, alternating=frames.detector.output_scan == "alternating")
+
     def read(self, frame: int, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Read rows ``start:stop`` of one trimmed frame into ``out``, electron; see `FrameStack.read`."""
         window = self._window
-        raw = self._reader.read_rows(frame, window.y0 + start, window.y0 + stop)[:, window.x0 : window.x1]
+        rows = self._reader.read_rows(frame, window.y0 + start, window.y0 + stop)
+        raw = rows[:, window.x0 : window.x1]
         highest = raw.max() if raw.dtype.kind in "iu" else np.fmax.reduce(raw, axis=None)
         saturation_adu = self._saturation_adu[frame]
         saturated = raw >= saturation_adu if highest >= saturation_adu else None
         with np.errstate(over="ignore", invalid="ignore"):  # a value beyond float32 becomes no data below
-            out[...] = raw
+            if self._common is None:
+                out[...] = raw
+            else:
+                rows = rows.astype(np.float32)
+                self._common.remove(frame, start, rows)
+                out[...] = rows[:, window.x0 : window.x1]
             out *= self._conad
         if raw.dtype.kind == "f" or raw.dtype.itemsize > 4:
             out[~(np.abs(out) < LARGEST_SIGNAL_E)] = np.nan

@@ -252,7 +252,7 @@ class BaseRecipe(Recipe[FrameSet]):
         return frames, Provenance.of_frames(frames)
 
     def stack_frames(
-        self, frames: FrameSet, parameters: StackParameters, limits: NoiseMapParameters
+        self, frames: FrameSet, parameters: StackParameters, limits: NoiseMapParameters, *, common_mode: bool = False
     ) -> tuple[PreparedFrames, StackResult, NoiseMap]:
         """Stack verified frames, and find the bad pixels of the stack.
 
@@ -264,6 +264,8 @@ class BaseRecipe(Recipe[FrameSet]):
             Parameters of the clip.
         limits : NoiseMapParameters
             Limits of hot, cold and noisy pixels.
+        common_mode : bool
+            Whether the noise that the amplifiers share is removed.
 
         Returns
         -------
@@ -274,7 +276,7 @@ class BaseRecipe(Recipe[FrameSet]):
         noise_map : NoiseMap
             All pixel codes: of the stack, of saturated samples and of the static map.
         """
-        with PreparedFrames(frames, self.workers) as prepared:
+        with PreparedFrames(frames, self.workers, common_mode=common_mode) as prepared:
             stack = clip_and_stack(
                 prepared,
                 parameters,

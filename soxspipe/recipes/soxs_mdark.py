@@ -58,7 +58,8 @@ class soxs_mdark(BaseRecipe):
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Stack verified frames, find bad pixels, and measure the QC values."""
         limits = settings.create_noise_map
-        prepared, stack, noise_map = self.stack_frames(frames, settings.soxs_mdark, limits)
+        parameters = settings.soxs_mdark
+        prepared, stack, noise_map = self.stack_frames(frames, parameters, limits, common_mode=parameters.common_mode)
         frame = master_frame(stack, noise_map.codes, frames.geometry)
         files = [master_file(frame, stack, frames, prepared, MASTER_DARK), bad_pixel_map(frame)]
         qc_values = dark_quality(stack, noise_map, _context(frames, prepared, limits.hot_pixel_sigma))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .robust import clipped_moments, nan_medians
 
-__all__ = ["OVERSCAN_WINDOW", "OverscanLevels", "measure_overscan"]
+__all__ = ["CommonMode", "OverscanLevels", "measure_overscan"]
 
 #: Rows of the running mean of the overscan columns (docs/method, section 5).
 OVERSCAN_WINDOW = 41
@@ -25,6 +25,10 @@ COLUMN_SIGMA = 6.0
 LARGEST_SAMPLE = 1e12
 #: Standard deviation of a Gaussian over its median absolute deviation.
 STD_OVER_MAD = 1.4826
+#: Rows over which the mean level of all amplifiers is smoothed: slower structure may be glow, and stays.
+COMMON_WINDOW = 65
+#: Fewer simultaneous samples than this have no common mode: a pixel would be a large part of its own correction.
+FEWEST_OUTPUTS = 8
 
 
 @dataclass(frozen=True)
@@ -130,3 +134,63 @@ def _running_mean(
     first, end = np.maximum(row - half, 0), np.minimum(row + half + 1, total.size)
     samples = np.maximum(numbers[end] - numbers[first], 1)  # a window without samples keeps the mean level, 0
     return (totals[end] - totals[first]) / samples, float(np.mean(noise**2 / samples))
+
+
+class CommonMode:
+    """The noise that amplifiers share because they read their samples at the same time.
+
+    Parameters
+    ----------
+    images : iterable of ndarray of float32, shape (ny, nx)
+        The light-sensitive rows of all frames, in all columns; NaN where there is no data. Any unit.
+    regions : sequence of (int, int)
+        First and end column of each amplifier.
+    alternating : bool
+        Whether every other amplifier reads its columns in reverse.
+
+    Notes
+    -----
+    The median over the amplifiers is what they share at that time. Samples count from the level of their column, and
+    from the smooth level of the rows in the mean of all frames, so that glow stays (docs/method, section 5).
+    """
+
+    def __init__(
+        self, images: Iterable[NDArray[np.float32]], regions: Sequence[tuple[int, int]], *, alternating: bool
+    ) -> None:
+        columns, rows = [], []
+        for image in images:
+            columns.append(_column_levels(image))
+            rows.append(nan_medians(image - columns[-1]))
+        self._columns, self._rows = np.array(columns), _smooth_rows(np.nan_to_num(rows).mean(axis=0))
+        nx, width = self._columns.shape[1], max(end - first for first, end in regions)
+        # the last amplifier of a sub-array may be cut: its missing samples point to a column of NaN
+        self._outputs = np.full((width, len(regions)), nx)
+        for number, (first, end) in enumerate(regions):
+            time = np.arange(end - first)
+            self._outputs[width - 1 - time if alternating and number % 2 else time, number] = np.arange(first, end)
+        self._outputs[(self._outputs < nx).sum(axis=1) < FEWEST_OUTPUTS] = nx
+
+    def remove(self, frame: int, start: int, image: NDArray[np.float32]) -> None:
+        """Subtract the common mode of a frame from some of its rows, the first of which is ``start``."""
+        residual = np.full((len(image), image.shape[1] + 1), np.nan, np.float32)
+        residual[:, :-1] = image - self._columns[frame] - self._rows[start : start + len(image), np.newaxis]
+        common = np.nan_to_num(nan_medians(residual[:, self._outputs]))
+        residual[...] = 0
+        residual[:, self._outputs] = common[:, :, np.newaxis]
+        image -= residual[:, :-1]
+
+
+def _column_levels(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the clipped mean of each column."""
+    levels = nan_medians(np.ascontiguousarray(image.T))
+    distance = image - levels
+    _, noise = clipped_moments(distance)
+    good = np.abs(distance) <= np.float32(OUTLIER_SIGMA * noise)
+    levels += np.where(good, distance, 0).sum(axis=0) / np.maximum(good.sum(axis=0), 1)
+    return levels
+
+
+def _smooth_rows(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the running mean of the levels of rows; beyond the first and the last row a slope continues."""
+    padded = np.pad(rows, COMMON_WINDOW // 2, mode="reflect", reflect_type="odd")
+    return np.asarray(sliding_window_view(padded, COMMON_WINDOW).mean(axis=1), np.float32)

@@ -101,3 +101,16 @@ def test_a_bias_with_the_pedestal_keeps_the_pattern_of_its_rows(tmp_path):
         assert frames.bias_has_pedestal
         rows = read(frames, 0).mean(axis=1)
     assert rows.reshape(20, 30).mean(axis=1).std() < 0.2
+
+
+def test_the_setting_removes_the_noise_that_amplifiers_share(tmp_path):
+    noisy = {"arm": "NIR", "shape": (200, 600), "row_noise_e": 0.0, "common_noise_e": 10.0, "read_noise_spread": 0.0}
+    made = simulated(tmp_path / "raw", **noisy)
+    noise = {}
+    for switch in ("off", "on"):
+        (tmp_path / "my.yaml").write_text(f"soxs-mdark:\n  common-mode: {switch}\n")
+        product = soxs_mdark(made.sof, tmp_path / "my.yaml", tmp_path, overwrite=True).produce_product()
+        noise[switch] = {qc["name"]: qc["value"] for qc in product.qc_records()}["RON RAW"]
+        assert product.frame.header["ESO PRO REC1 PARAM7 VALUE"] == ("true" if switch == "on" else "false")
+    assert noise["off"] > 12
+    assert noise["on"] < 10
