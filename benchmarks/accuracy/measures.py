@@ -43,6 +43,10 @@ class Measures:
         Standard deviation of value - truth over that of a perfect mean of all samples.
     pull_std, pull_tail : float
         Standard deviation of (value - truth) / error, and its share beyond 3 over that of a Gaussian.
+    pull_dark, pull_bright : float
+        Standard deviation of the pulls of the good pixels with the lowest and the highest 5 % of the true dark signal.
+    boxes : tuple of float
+        Error of means of 10 x 10 and of 100 x 100 pixels over that of independent pixels.
     no_error : int
         Number of good pixels whose error is zero: they have no pull.
     pixels : int
@@ -77,6 +81,9 @@ class Measures:
     residual: float
     pull_std: float
     pull_tail: float
+    pull_dark: float
+    pull_bright: float
+    boxes: tuple[float, float]
     no_error: int
     pixels: int
     hit_pixels: int
@@ -113,6 +120,7 @@ def measure(darks: Darks, reduction: Reduction) -> Measures:
     residual = residual - np.float32(bias)
     known = good & (reduction.error_e > NO_ERROR * truth.sigma_e)
     pull = residual[known] / reduction.error_e[known]
+    dark_e = truth.dark_e[known]
     perfect = math.sqrt(np.square(truth.sigma_e[good], dtype=np.float64).mean())
     hit = clean & (truth.hits > 0)
     common = np.square(truth.common_sigma_e)
@@ -132,6 +140,9 @@ def measure(darks: Darks, reduction: Reduction) -> Measures:
         residual=float(residual[good].std(dtype=np.float64)) / perfect,
         pull_std=float(pull.std(dtype=np.float64)),
         pull_tail=float((np.abs(pull) > 3).mean()) / BEYOND_THREE,
+        pull_dark=float(pull[dark_e <= np.quantile(dark_e, 0.05)].std(dtype=np.float64)),
+        pull_bright=float(pull[dark_e >= np.quantile(dark_e, 0.95)].std(dtype=np.float64)),
+        boxes=(_box_error(residual, reduction.error_e, known, 10), _box_error(residual, reduction.error_e, known, 100)),
         no_error=int(good.sum() - known.sum()),
         pixels=int(clean.sum()),
         hit_pixels=int(hit.sum()),
@@ -152,6 +163,20 @@ def measure(darks: Darks, reduction: Reduction) -> Measures:
         found_histogram=np.histogram(amplitude[found], AMPLITUDE_EDGES)[0],
         hot_histogram=np.histogram(amplitude, AMPLITUDE_EDGES)[0],
     )
+
+
+def _box_error(residual: NDArray[np.float32], error: NDArray[np.float32], good: NDArray[np.bool_], side: int) -> float:
+    """Return the rms of box sums of the good residuals over the root of the sums of their squared errors."""
+    ny, nx = (length // side for length in good.shape)
+
+    def sums(image: NDArray[Any]) -> NDArray[np.float64]:
+        image = np.where(good, image, 0)[: ny * side, : nx * side]
+        return np.asarray(image.reshape(ny, side, nx, side).sum(axis=(1, 3), dtype=np.float64))
+
+    filled = sums(good) > 0.5 * side**2
+    with np.errstate(invalid="ignore", over="ignore"):  # pixels without a value take no part
+        totals, variances = sums(residual)[filled], sums(np.square(error))[filled]
+    return float(np.sqrt(np.mean(totals**2 / variances))) if filled.any() else math.nan
 
 
 def _completeness(amplitude: NDArray[np.float32], found: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -177,7 +202,7 @@ def _quality(darks: Darks, reduction: Reduction, good: NDArray[np.bool_]) -> dic
     truth, n = darks.truth, len(darks.stack.arrays)
     variance = np.square(truth.sigma_e[good], dtype=np.float64)
     common = np.square(truth.common_sigma_e[good], dtype=np.float64)
-    row_noise_e = darks.scene.simulation.physics().row_noise_e
+    row_noise_e = darks.scene.simulation.physics().row_noise_e / math.sqrt(darks.scene.simulation.ndit)
     # both are measured on differences of frames: there the expected row noise counts, not the simulated variance
     sigma = math.sqrt((variance - common).mean() - truth.rows_variance + row_noise_e**2 / n)
     levels = truth.level_e[good].astype(np.float64)

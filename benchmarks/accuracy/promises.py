@@ -28,13 +28,13 @@ class Results:
     clipping: dict[int, dict[str, NDArray[np.float64]]]
 
     def ours(self, *groups: str, frames: Sequence[int] = (), without: str = "") -> list[Measures]:
-        """Return the rows of this package, of scenes in all groups, with a number of frames, without another group."""
+        """Return the rows of this package, of scenes in all groups, with a number of frames, without some groups."""
         return [
             row
             for row in self.rows
             if row.by == "soxspipe"
             and set(groups) <= self.scenes[row.scene].groups
-            and without not in self.scenes[row.scene].groups
+            and not set(without.split()) & self.scenes[row.scene].groups
             and (not frames or self.scenes[row.scene].simulation.frames in frames)
         ]
 
@@ -53,6 +53,7 @@ def check(results: Results) -> list[Check]:
     """Return all promises with their measurements."""
     return [
         *_errors(results),
+        *_real_detectors(results),
         *_cosmic_rays(results),
         *_hot(results),
         *_clusters(results),
@@ -111,9 +112,35 @@ def _errors(results: Results) -> Iterator[Check]:
         )  # fmt: skip
 
 
+def _real_detectors(results: Results) -> Iterator[Check]:
+    """Check the errors where detectors are not ideal."""
+    for name, group in (
+        ("glow", "glow"), ("dark-signal non-uniformity", "dsnu"), ("column pattern", "columns"),
+        ("averages of NDIT exposures", "ndit"), ("many frames", "many"), ("wander along rows", "wander"),
+        ("common 1/f noise", "common"), ("common 1/f noise, removed", "removed"),
+    ):  # fmt: skip
+        yield from _worst(
+            f"Pull std: {name}", "0.98 to 1.02", results.ours(group), lambda row: row.pull_std,
+            lambda x: abs(x - 1) - 0.02,
+        )  # fmt: skip
+    for name, pull in (("darkest", "pull_dark"), ("brightest", "pull_bright")):
+        yield from _worst(
+            f"Pull std of the {name} 5 % under non-uniformity", "0.95 to 1.05", results.ours("dsnu"),
+            lambda row, pull=pull: getattr(row, pull), lambda x: abs(x - 1) - 0.05,  # type: ignore[misc]
+        )  # fmt: skip
+    yield from _worst(
+        "Error of a mean of 100 x 100 pixels over that of independent pixels: wander along rows", "at most 2",
+        results.ours("wander"), lambda row: row.boxes[1], lambda x: x - 2, digits=2,
+    )  # fmt: skip
+    yield from _worst(
+        "Residual std over ideal: common 1/f noise, removed", "at most 0.95", results.ours("removed"),
+        lambda row: row.residual, lambda x: x - 0.95,
+    )  # fmt: skip
+
+
 def _cosmic_rays(results: Results) -> Iterator[Check]:
     """Check the cosmic rays that are left."""
-    rows = [row for row in results.ours() if results.scenes[row.scene].simulation.frames >= 5]
+    rows = [row for row in results.ours(without="real") if results.scenes[row.scene].simulation.frames >= 5]
     left, hit = sum(row.hits_left for row in rows), sum(row.hit_pixels for row in rows)
     where = "".join(f"; {row.hits_left} in {row.scene}" for row in rows if row.hits_left)
     yield Check(
@@ -131,6 +158,7 @@ def _cosmic_rays(results: Results) -> Iterator[Check]:
 def _hot(results: Results) -> Iterator[Check]:
     """Check completeness of hot pixels, false codes and values of hot pixels."""
     spread, even = results.ours("faint", "spread"), results.ours("faint", without="spread")
+    others = results.ours(without="faint real")
     for name, rows, shares in (
         ("read noise spread by 20 %", spread, (0.85, 0.99, 0.9995)),
         ("no spread", even, (0.92, 0.995, 0.9995)),
@@ -145,7 +173,7 @@ def _hot(results: Results) -> Iterator[Check]:
         ("false hot codes per million, read noise spread by 20 %", spread, True, 20),
         ("false codes of any kind per million, read noise spread by 20 %", spread, False, 40),
         ("false codes of any kind per million, no spread, faint hot pixels", even, False, 5),
-        ("false codes of any kind per million, no spread, all other sets", results.ours(without="faint"), False, 5),
+        ("false codes of any kind per million, no spread, all other sets", others, False, 5),
     ):
         yield from _worst(
             name[0].upper() + name[1:], f"less than {limit}", rows,
@@ -153,7 +181,7 @@ def _hot(results: Results) -> Iterator[Check]:
             lambda x, limit=limit: x - limit,  # type: ignore[misc]
             strict=True, digits=1,
         )  # fmt: skip
-    enough = [row for row in results.ours() if row.completeness[-1][1] >= FEWEST_HOT]
+    enough = [row for row in results.ours(without="real") if row.completeness[-1][1] >= FEWEST_HOT]
     yield from _worst(
         "Measured over true excess of hot pixels above 12 sigma, all sets", "0.995 to 1.005", enough,
         lambda row: row.hot_ratio, lambda x: abs(x - 1) - 0.005,

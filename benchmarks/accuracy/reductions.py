@@ -78,15 +78,16 @@ def by_soxspipe(darks: Darks) -> Reduction:
 
 
 def by_recipes(darks: Darks) -> Reduction:
-    """Make a master bias and a master dark from raw files with the recipes."""
+    """Make a master dark from raw files with the recipes, and a master bias where the scene has one."""
     scene = darks.scene
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        raw_biases = simulate_darks(folder / "biases", scene.bias_simulation())
-        raw_darks = simulate_darks(folder / "darks", scene.simulation)
+        raw: list[Path] = [simulate_darks(folder / "darks", scene.simulation).sof]
+        biases = simulate_darks(folder / "biases", scene.bias_simulation()).sof if scene.bias_frames else None
         started = time.perf_counter()
-        bias = soxs_mbias(raw_biases.sof, output_dir=folder, workers=1).produce_product()
-        dark = soxs_mdark([raw_darks.sof, bias.path], output_dir=folder, workers=1).produce_product()
+        if biases is not None:
+            raw.append(soxs_mbias(biases, output_dir=folder, workers=1).produce_product().path)
+        dark = soxs_mdark(raw, scene.settings, folder, workers=1).produce_product()
         seconds = time.perf_counter() - started
         count = fits.getdata(dark.path, "NCOMBINE")
     planes = (dark.frame.data, dark.frame.uncertainty.array, dark.frame.flags, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from soxspipe.pixel_codes import PixelCode
 from soxspipe.simulation import DarkSimulation, SimulatedDetector
+from soxspipe.simulation.detector import OWN_SHARE
 from soxspipe.stacking import ArrayStack, Regions, clip_and_stack
 
 #: Seed of the first scene.
@@ -38,6 +40,8 @@ class Scene:
         Number of biases in the master bias that is subtracted; 0 for none.
     from_files : bool
         Whether the recipes reduce raw biases and darks on disk; else the darks are reduced in memory.
+    settings : dict
+        Settings of the recipe, where the frames are reduced from files.
     blocks, columns : int
         Number of blocks of 3 x 3 pixels and of whole columns to make hot.
     """
@@ -47,6 +51,7 @@ class Scene:
     groups: frozenset[str]
     bias_frames: int = 0
     from_files: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
     blocks: int = 0
     columns: int = 0
 
@@ -78,6 +83,8 @@ class Truth:
         noise of a hot pixel's own excess, because the excess is compared with it.
     common_sigma_e : ndarray
         The part of it that does not average over the frames: the noise of the master bias, electron.
+    dark_e : ndarray
+        Dark signal and glow of one integration, electron.
     hot_e : ndarray
         Excess over the neighbours, electron, without injected blocks and columns.
     codes : ndarray of int32
@@ -99,6 +106,7 @@ class Truth:
     level_e: NDArray[np.float32]
     sigma_e: NDArray[np.float32]
     common_sigma_e: NDArray[np.float32]
+    dark_e: NDArray[np.float32]
     hot_e: NDArray[np.float32]
     codes: NDArray[np.int32]
     hits: NDArray[np.uint8]
@@ -158,7 +166,7 @@ def make_darks(scene: Scene) -> Darks:
         states += above.ravel()[truth.telegraph] > 0.5 * truth.telegraph_step * detector.physics.read_noise_e
         if bias is not None:
             frame -= bias[0]
-        if scene.from_files:
+        if _drift_is_removed(scene):
             frame -= np.float32(detector.level_e(index))
         frames.append(frame)
     if detector.physics.row_noise_e:
@@ -169,12 +177,16 @@ def make_darks(scene: Scene) -> Darks:
     truth.telegraph_minority = np.minimum(states, simulation.frames - states)
     if bias is not None:
         truth.level_e -= detector.pedestal_e[inside]
+    elif _drift_is_removed(scene):
+        first, end = detector.geometry.overscan_columns[-1]
+        truth.level_e -= detector.pedestal_e[:, first:end].mean(dtype=np.float64)
     stack = ArrayStack(
         tuple(frames),
         (None,) * len(frames),
-        conad,
+        conad if simulation.quantise else 0.0,
         np.inf if bias is not None else (detector.physics.ceiling_adu - 0.5) * conad,
         regions=regions,
+        shot_scale=1 / simulation.ndit,
         column_parity=simulation.detector.column_parity,
         common_error=None if bias is None else bias[1],
     )
@@ -186,9 +198,11 @@ def _truth(detector: SimulatedDetector, inside: tuple[slice, slice], scene: Scen
     physics, n = detector.physics, detector.simulation.frames
     dark, hot = detector.dark_e[inside], detector.hot_e[inside]
     # from files, the overscan removes the drift
-    drift = np.float32(0 if scene.from_files else np.mean([detector.level_e(i) for i in range(n)]))
-    read_variance = np.square(detector.read_noise_e[inside]) + np.float32(physics.conad_e_per_adu**2 / 12)
-    variance = (read_variance + dark - hot) / np.float32(n)
+    drift = np.float32(0 if _drift_is_removed(scene) else np.mean([detector.level_e(i) for i in range(n)]))
+    shared = np.float32(scene.simulation.common_noise_e**2 * (1 + OWN_SHARE**2))
+    rounding = np.float32(physics.conad_e_per_adu**2 / 12 * scene.simulation.quantise)
+    read_variance = (np.square(detector.read_noise_e[inside]) + shared) / np.float32(scene.simulation.ndit) + rounding
+    variance = (read_variance + (dark - hot) / np.float32(scene.simulation.ndit)) / np.float32(n)
     common = read_variance / np.float32(scene.bias_frames) if scene.bias_frames else np.zeros_like(read_variance)
     codes = detector.codes[inside].copy()
     columns = detector.codes.shape[1]
@@ -198,12 +212,18 @@ def _truth(detector: SimulatedDetector, inside: tuple[slice, slice], scene: Scen
         level_e=dark + detector.pedestal_e[inside] + drift,
         sigma_e=np.sqrt(variance + common),
         common_sigma_e=np.sqrt(common),
+        dark_e=dark,
         hot_e=hot.copy(),
         codes=codes,
         hits=np.zeros(codes.shape, np.uint8),
         telegraph=(y * codes.shape[1] + x).astype(np.intp),
         telegraph_step=noisy["amplitude_e"].astype(float) / physics.read_noise_e,
     )
+
+
+def _drift_is_removed(scene: Scene) -> bool:
+    """Return whether overscan columns measure the drift of the levels."""
+    return scene.from_files and bool(scene.simulation.detector.overscan_columns)
 
 
 def _charge(detector: SimulatedDetector, index: int, inside: tuple[slice, slice]) -> NDArray[np.float32]:
@@ -308,7 +328,34 @@ def scenes(quick: bool) -> list[Scene]:
         telegraph = {"telegraph_fraction": 0.01, "telegraph_duty": (0.5, 0.5)}
         add("NIR, N={}, telegraph", "telegraph NIR", n, {**nir, **telegraph})
         add("NIR, N={}, clusters", "clusters NIR", n, nir, blocks=blocks, columns=columns)
-    # the last scene, as the seeds of the others depend on their places
+    # new scenes go to the end, as the seeds of the others depend on their places
     add(f"VIS, N={{}}, 1 h, bias of {BIAS_FRAMES} by soxs_mbias", "errors VIS bias mbias", 5, {**hour, "column_e": 3.0},
         bias_frames=BIAS_FRAMES, from_files=True)  # fmt: skip
+    for name, groups, frames, about, more in _real_detectors(nir, vis, quick):
+        add(name, f"real {groups}", frames, about, **more)
     return made
+
+
+def _real_detectors(
+    nir: dict[str, Any], vis: dict[str, Any], quick: bool
+) -> Iterator[tuple[str, str, int, dict[str, Any], dict[str, Any]]]:
+    """Yield name, groups, frames, detector and further values of the scenes with effects of real detectors."""
+    for glow_e in (30.0, 100.0, 300.0, 1000.0, 3000.0):
+        yield f"VIS, N={{}}, glow of {glow_e:g} e-", "glow", 10, {**vis, "glow_e": glow_e}, {}
+    for sigma in (0.3, 0.5):
+        for dark_e in (50.0, 400.0):
+            dark = {"dsnu": sigma, "dark_current_e_per_s": dark_e / 300}
+            yield f"NIR, N={{}}, DSNU {sigma:g} of {dark_e:g} e-", "dsnu", 5, {**nir, **dark}, {}
+    yield "NIR, N={}, column pattern of 5 e-", "columns", 10, {**nir, "column_pattern_e": 5.0}, {}
+    for ndit in (10, 100):
+        # averages are not rounded
+        average = {"ndit": ndit, "exptime_s": 10.0, "quantise": False}
+        yield f"NIR, N={{}}, NDIT {ndit}", "ndit", 5, {**nir, **average}, {}
+    for n in (50, 200):
+        yield "NIR, N={}", "many", n, {**nir, "shape": (520, 520)}, {}
+    yield "VIS, N={}, wander of 1 e-", "wander", 5, {**vis, "row_noise_e": 1.0}, {"from_files": True}
+    # all amplifiers, as they give the common mode
+    shared = {**nir, "common_noise_e": 3.0, "row_noise_e": 0.0, **({"shape": (300, 2048)} if quick else {})}
+    yield "NIR, N={}, common 1/f of 3 e-", "common", 10, shared, {}
+    removed = {"from_files": True, "settings": {"soxs-mdark": {"common-mode": True}}}
+    yield "NIR, N={}, common 1/f of 3 e-, removed", "removed", 10, shared, removed

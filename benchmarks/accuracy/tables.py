@@ -34,6 +34,12 @@ def tables(results: Results, checks: list[Check]) -> list[Table]:
             [_errors(row) for row in rows],
         ),
         (
+            "Errors by dark signal and of means",
+            ("Set", "Pull std, darkest 5 %", "Pull std, brightest 5 %", "10 x 10 pixels", "100 x 100 pixels"),
+            [[row.scene, *(f"{value:.3f}" for value in (row.pull_dark, row.pull_bright, *row.boxes))]
+             for row in rows if row.by == "soxspipe"],
+        ),
+        (
             "Hot pixels and false codes",
             ("Set", "By", *(_range(*amplitude) for amplitude in AMPLITUDES), "Value / truth", "False hot",
              "False, all", "Hit twice"),

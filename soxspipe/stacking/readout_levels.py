@@ -151,7 +151,8 @@ class CommonMode:
     Notes
     -----
     The median over the amplifiers is what they share at that time. Samples count from the level of their column, and
-    from the smooth level of the rows in the mean of all frames, so that glow stays (docs/method, section 5).
+    from the smooth level of the rows of their frame, so that glow stays (docs/method, section 5). Slow 1/f noise stays
+    too. It differs between the frames, so that the measured noise holds it.
     """
 
     def __init__(
@@ -160,8 +161,8 @@ class CommonMode:
         columns, rows = [], []
         for image in images:
             columns.append(_column_levels(image))
-            rows.append(nan_medians(image - columns[-1]))
-        self._columns, self._rows = np.array(columns), _smooth_rows(np.nan_to_num(rows).mean(axis=0))
+            rows.append(_smooth_rows(np.nan_to_num(nan_medians(image - columns[-1]))))
+        self._columns, self._rows = np.array(columns), np.array(rows)
         nx, width = self._columns.shape[1], max(end - first for first, end in regions)
         # the last amplifier of a sub-array may be cut: its missing samples point to a column of NaN
         self._outputs = np.full((width, len(regions)), nx)
@@ -173,7 +174,7 @@ class CommonMode:
     def remove(self, frame: int, start: int, image: NDArray[np.float32]) -> None:
         """Subtract the common mode of a frame from some of its rows, the first of which is ``start``."""
         residual = np.full((len(image), image.shape[1] + 1), np.nan, np.float32)
-        residual[:, :-1] = image - self._columns[frame] - self._rows[start : start + len(image), np.newaxis]
+        residual[:, :-1] = image - self._columns[frame] - self._rows[frame, start : start + len(image), np.newaxis]
         common = np.nan_to_num(nan_medians(residual[:, self._outputs]))
         residual[...] = 0
         residual[:, self._outputs] = common[:, :, np.newaxis]
@@ -191,6 +192,10 @@ def _column_levels(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _smooth_rows(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the running mean of the levels of rows; beyond the first and the last row a slope continues."""
-    padded = np.pad(rows, COMMON_WINDOW // 2, mode="reflect", reflect_type="odd")
-    return np.asarray(sliding_window_view(padded, COMMON_WINDOW).mean(axis=1), np.float32)
+    """Return the running mean of the levels of rows, and at both ends the line through the last window."""
+    window, half, row = min(COMMON_WINDOW, rows.size), COMMON_WINDOW // 2, np.arange(rows.size)
+    smooth = np.empty(rows.size)
+    smooth[window // 2 : rows.size - (window - 1) // 2] = sliding_window_view(rows, window).mean(axis=1)
+    for ends, inside in ((row[:half], row[:window]), (row[-half:], row[-window:])):
+        smooth[ends] = np.polyval(np.polyfit(inside, rows[inside], 1), ends)
+    return np.asarray(smooth + (rows.mean() - smooth.mean()), np.float32)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.accuracy.measures import _box_error
 from benchmarks.accuracy.numbers import dark_current_pulls
 from benchmarks.accuracy.promises import Results, check
 from benchmarks.accuracy.run import reduce_scene
@@ -81,3 +82,27 @@ def test_the_dark_current_is_compared_with_the_truth():
     pulls = dark_current_pulls(seed=1, runs=3)
     assert np.unique(pulls).size == 3
     assert np.abs(pulls).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "residual"), [("VIS, N=5, wander of 1 e-", 1.0), ("NIR, N=10, common 1/f of 3 e-, removed", 0.975)]
+)
+def test_real_detectors_are_reduced_from_files(name, residual):
+    (ours, _) = reduce_scene(scene_of(name), peer_python=None)
+    assert ours.pull_std == pytest.approx(1, abs=0.03)
+    assert abs(ours.bias_e) < 0.5  # the mean of a frame's slow 1/f noise
+    assert ours.residual < residual
+
+
+def test_averages_of_integrations_have_the_truth_of_one():
+    ours, _ = reduce_scene(scene_of("NIR, N=5, NDIT 10"), peer_python=None)
+    assert ours.residual == pytest.approx(1, abs=0.02)
+    assert ours.pull_std == pytest.approx(1, abs=0.02)
+
+
+def test_the_error_of_a_mean_is_that_of_independent_pixels_or_larger():
+    good, error = np.ones((200, 200), bool), np.ones((200, 200), np.float32)
+    noise = np.random.default_rng(1).standard_normal((200, 200)).astype(np.float32)
+    rows = np.repeat(noise[:, :1], 200, axis=1)
+    assert _box_error(noise, error, good, 10) == pytest.approx(1, abs=0.1)
+    assert _box_error(rows, error, good, 10) == pytest.approx(np.sqrt(10), rel=0.2)

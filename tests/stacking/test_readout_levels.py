@@ -115,6 +115,11 @@ def test_the_common_mode_is_removed_and_fixed_levels_stay():
     assert after.std() < 1.25 * white
     wrong = np.mean(without_common_mode(images, alternating=False), axis=0) - fixed
     assert wrong.std() > 1.03 * after.std()
+    # what stays differs between the frames, so that the noise measured from their differences holds it
+    first, second, third = without_common_mode(images)
+    scatter = np.sqrt(np.mean([(first - second).var(), (second - third).var(), (third - first).var()]) / 2)
+    assert scatter == pytest.approx(after.std() * np.sqrt(3), rel=0.1)
+    assert scatter < 0.75 * (images[0] - images[1]).std()
     columns = after.mean(axis=0) - after.mean()
     assert columns.std() < 1.1 * before.mean(axis=0).std()
 
