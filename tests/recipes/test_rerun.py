@@ -180,8 +180,9 @@ def test_parameters_are_those_of_the_header(here):
 def test_parameters_that_the_recipe_does_not_declare_are_ignored(here, caplog):
     Path("secret").write_text("secret\n")
     with fits.open(here, mode="update") as hdus:
-        hdus[0].header["HIERARCH ESO PRO REC1 PARAM12 NAME"] = "table"
-        hdus[0].header["HIERARCH ESO PRO REC1 PARAM12 VALUE"] = "secret"
+        number = len(hdus[0].header["ESO PRO REC1 PARAM* NAME"]) + 1
+        hdus[0].header[f"HIERARCH ESO PRO REC1 PARAM{number} NAME"] = "table"
+        hdus[0].header[f"HIERARCH ESO PRO REC1 PARAM{number} VALUE"] = "secret"
     assert rerun(here, "raw", "again").same_pixels
     assert "parameter 'table' is not one of soxs_mdark, and ignored" in caplog.text
 
