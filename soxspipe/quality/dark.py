@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..pixel_codes import PixelCode
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.create_noise_map import NoiseMap
-from .definitions import HOT_LEVELS
+from .definitions import DEFINITIONS, HOT_LEVELS
 from .stack import (
     Level,
     StackContext,
@@ -93,7 +93,7 @@ def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext) 
         _contamination(stack),
         *pixel_values(noise_map),
         *_dark_pixels(stack, noise_map, context),
-        measured("CRRATE", _cosmic_ray_rate(stack, noise_map, context)),
+        measured("CRRATE", _cosmic_ray_rate(stack, noise_map, context) if _same_temperature(context) else None),
         *drift_values(stack, context),
     ]
 
@@ -183,6 +183,12 @@ def hot_level_values(rate_e_per_s: NDArray[np.floating], floor_e_per_s: float) -
         measured(f"HOTPIX ABS{i}", int(np.count_nonzero(rate_e_per_s > level)) if level > floor_e_per_s else None)
         for i, level in enumerate(HOT_LEVELS, 1)
     ]
+
+
+def _same_temperature(context: DarkContext) -> bool:
+    """Return whether the frames have the same temperature: hot samples of a warmer frame are no cosmic rays."""
+    widest = DEFINITIONS["DETECTOR TEMP RANGE"].range[1]
+    return widest is None or not context.temperatures_k.size or float(np.ptp(context.temperatures_k)) <= widest
 
 
 def _cosmic_ray_rate(stack: StackResult, noise_map: NoiseMap, context: DarkContext) -> float:

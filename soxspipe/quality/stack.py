@@ -14,6 +14,7 @@ from ..pixel_codes import PixelCode
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.create_noise_map import NoiseMap
 from ..stacking.robust import CLIP_VARIANCE, clipped_moments, grouped_median
+from ..stacking.vet_frames import FrameVetting
 from .table import QCValue, measured
 
 __all__ = [
@@ -43,6 +44,8 @@ class StackContext:
         Pedestal of each frame, from its overscan.
     temperatures_k : ndarray, kelvin
         Detector temperatures in the headers.
+    vetting : FrameVetting or None
+        Verdicts of the frames; None where they were not vetted.
     orient : callable
         Turns an image to product orientation, to which X and Y refer.
     """
@@ -51,6 +54,7 @@ class StackContext:
     times_h: NDArray[np.float64] | None = None
     pedestals_e: NDArray[np.float64] | None = None
     temperatures_k: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    vetting: FrameVetting | None = None
     orient: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray
 
 
@@ -219,20 +223,21 @@ def pixel_values(noise_map: NoiseMap) -> list[QCValue]:
 
 
 def drift_values(stack: StackResult, context: StackContext) -> list[QCValue]:
-    """Measure losses and drifts during the set: rejected samples, levels, temperature.
+    """Measure losses and drifts during the set: rejected samples, levels, temperature, odd frames.
 
     Parameters
     ----------
     stack : StackResult
         The stacked frames.
     context : StackContext
-        Times and temperatures.
+        Times, temperatures and verdicts of the frames.
 
     Returns
     -------
     list of QCValue
     """
     samples = stack.n_frames * stack.count.size
+    vetting = context.vetting
     levels, temperatures = stack.noise_model.frame_level_e, context.temperatures_k
     trend = None if context.times_h is None else _slope_of(context.times_h, levels - levels.mean())
     return [
@@ -242,4 +247,8 @@ def drift_values(stack: StackResult, context: StackContext) -> list[QCValue]:
         measured("LEVEL TREND", trend),
         measured("DETECTOR TEMP", float(temperatures.mean()) if temperatures.size else None),
         measured("DETECTOR TEMP RANGE", float(np.ptp(temperatures)) if temperatures.size else None),
+        measured("TIME SPAN", None if context.times_h is None else float(np.ptp(context.times_h)) / 24.0),
+        measured("VET NUM", None if vetting is None else sum(bool(frame.findings) for frame in vetting.frames)),
+        measured("VET EXCLUDED", None if vetting is None else int(vetting.excluded is not None)),
+        measured("VET SLOPE", None if vetting is None else vetting.slope_z),
     ]

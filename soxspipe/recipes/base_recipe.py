@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from ..inputs.frame_kinds import FrameKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
 from ..parallel import default_workers
-from ..products.headers import ProductFile, add_qc, product_header, product_stem
+from ..products.headers import ProductFile, add_qc, product_header, product_stem, set_card
 from ..products.product_files import Product
 from ..products.provenance import Provenance
 from ..quality.table import QualityTable
 from ..run_log import collect_log, get_logger
 from ..settings import ArmSettings, Settings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
-from ..stacking.parameters import NoiseMapParameters, StackParameters
+from ..stacking.vet_frames import FrameVetting, judge_conditions, vet_frames
 from ..version import __version__
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
     from astropy.table import QTable
 
-__all__ = ["BaseRecipe", "Inputs", "Recipe", "RecipeOutput", "RecipeProduct"]
+__all__ = ["BaseRecipe", "Inputs", "Recipe", "RecipeOutput", "RecipeProduct", "StackedFrames"]
 
 log = get_logger(__name__)
 
@@ -51,12 +54,40 @@ class RecipeOutput:
         Its FITS files, the main product first.
     warnings : tuple of str
         What was odd about the pixels, one line each.
+    vetting : FrameVetting, optional
+        Verdicts of its raw frames.
     """
 
     frame: CCDData
     qc: QualityTable
     files: Sequence[ProductFile]
     warnings: tuple[str, ...] = ()
+    vetting: FrameVetting | None = None
+
+
+@dataclass(frozen=True)
+class StackedFrames:
+    """Raw frames of a set and their stack.
+
+    Attributes
+    ----------
+    frames : FrameSet
+        The frames that were stacked.
+    prepared : PreparedFrames
+        The same frames in electron; closed.
+    stack : StackResult
+        The stack, without the images that only the noise map needs.
+    noise_map : NoiseMap
+        All pixel codes: of the stack, of saturated samples and of the static map.
+    vetting : FrameVetting or None
+        Verdicts of all frames of the set; None where they were not vetted.
+    """
+
+    frames: FrameSet
+    prepared: PreparedFrames
+    stack: StackResult
+    noise_map: NoiseMap
+    vetting: FrameVetting | None
 
 
 @dataclass(frozen=True)
@@ -205,21 +236,25 @@ class Recipe(ABC, Generic[InputsT]):
                 for package in self.imports:
                     import_module(package)
                 output = self.process(inputs, settings)
-                warnings = inputs.warnings + output.warnings + output.qc.warnings
+                vetting = output.vetting
+                of_vetting = () if vetting is None else vetting.warnings
+                warnings = (*inputs.warnings, *output.warnings, *of_vetting, *output.qc.warnings)
                 for line in warnings:
                     log.warning("%s", line)
                 for file in output.files:
                     header = product_header(provenance, self.name, f"{file.category}_{inputs.arm}", parameters)
                     if file is output.files[0]:
                         add_qc(header, output.qc)
+                    if vetting is not None and vetting.excluded is not None:
+                        set_card(header, "ESO QC VET FRAME", vetting.excluded.name, "left out of the stack")
+                        set_card(header, "ESO PRO DATANCOM", len(vetting.frames) - 1, "number of frames combined")
                     file.hdus[0].header.extend(header, end=True)
                 product.add_fits(output.files)
                 output.frame.header = output.files[0].hdus[0].header
-                product.add_json(
-                    "qc",
-                    "_qc.json",
-                    {"product": product.path.name, "qc": output.qc.records(), "warnings": list(warnings)},
-                )
+                records = {"product": product.path.name, "qc": output.qc.records(), "warnings": list(warnings)}
+                if vetting is not None:
+                    records["frames"] = [verdict.record() for verdict in vetting.frames]
+                product.add_json("qc", "_qc.json", records)
                 log.info("written to %s in %.1f s", product.path, time.monotonic() - started)
                 product.add_text("log", ".log", run_log.text())
                 files = product.commit()
@@ -251,42 +286,68 @@ class BaseRecipe(Recipe[FrameSet]):
         )  # fmt: skip
         return frames, Provenance.of_frames(frames)
 
-    def stack_frames(
-        self, frames: FrameSet, parameters: StackParameters, limits: NoiseMapParameters, *, common_mode: bool = False
-    ) -> tuple[PreparedFrames, StackResult, NoiseMap]:
-        """Stack verified frames, and find the bad pixels of the stack.
+    def stack_frames(self, frames: FrameSet, settings: ArmSettings) -> StackedFrames:
+        """Stack verified frames, vet them, and find the bad pixels of the stack.
 
         Parameters
         ----------
         frames : FrameSet
             Verified raw frames.
-        parameters : StackParameters
-            Parameters of the clip.
-        limits : NoiseMapParameters
-            Limits of hot, cold and noisy pixels.
-        common_mode : bool
-            Whether the noise that the amplifiers share is removed.
+        settings : ArmSettings
+            Of the sections, the first one has the parameters of the clip. ``vet-frames: exclude`` leaves out the frame
+            that differs from the others, if it is one of five or more.
 
         Returns
         -------
-        prepared : PreparedFrames
-            The frames in electron; closed.
-        stack : StackResult
-            The stack, without the images that only the noise map needs.
-        noise_map : NoiseMap
-            All pixel codes: of the stack, of saturated samples and of the static map.
+        StackedFrames
         """
+        parameters, limits = getattr(settings, self.sections[0]), settings.create_noise_map
+        prepared, stack = self._clip_and_stack(frames, settings)
+        vetting = _vet(frames, stack, settings)
+        culprit = None if vetting is None else vetting.culprit
+        enough = len(frames.frames) > parameters.minimum_frames
+        if vetting is not None and culprit is not None and enough and parameters.vet_frames == "exclude":
+            vetting = vetting.excluding(culprit)
+            frames = replace(frames, frames=frames.frames[:culprit] + frames.frames[culprit + 1 :])
+            log.info("%s is left out: the other frames are stacked", prepared.names[culprit])
+            del prepared, stack
+            prepared, stack = self._clip_and_stack(frames, settings)
+        noise_map = create_noise_map(stack, limits, workers=self.workers)
+        # free the memory of images that are no longer needed, before the codes are copied
+        stack = stack.without("outlier_free_noise", "background_limited_error")
+        noise_map = noise_map.with_codes(stack.codes | prepared.codes)
+        return StackedFrames(frames, prepared, stack.without("ambiguous", "saturated"), noise_map, vetting)
+
+    def _clip_and_stack(self, frames: FrameSet, settings: ArmSettings) -> tuple[PreparedFrames, StackResult]:
+        parameters = getattr(settings, self.sections[0])
+        common_mode = getattr(parameters, "common_mode", False)
         with PreparedFrames(frames, self.workers, common_mode=common_mode) as prepared:
             stack = clip_and_stack(
                 prepared,
                 parameters,
                 noise_model=measure_noise(prepared, parameters),
-                background_box=limits.background_box,
+                background_box=settings.create_noise_map.background_box,
                 workers=self.workers,
                 progress=self.progress,
             )
-        noise_map = create_noise_map(stack, limits, workers=self.workers)
-        # free the memory of images that are no longer needed, before the codes are copied
-        stack = stack.without("outlier_free_noise", "background_limited_error")
-        noise_map = noise_map.with_codes(stack.codes | prepared.codes)
-        return prepared, stack.without("ambiguous", "saturated"), noise_map
+        return prepared, stack
+
+
+def _vet(frames: FrameSet, stack: StackResult, settings: ArmSettings) -> FrameVetting | None:
+    """Compare the frames of a set, in their pixels and in their headers."""
+    if stack.frame_figures is None:
+        return None
+    names = [frame.name for frame in frames.frames]
+    vetting = vet_frames(names, stack.frame_figures, stack.noise_model.offsets_e)
+    found = [replace(frames, frames=(frame,)).temperatures_k for frame in frames.frames]
+    widest_k, longest_d = (
+        math.inf if limit is None else limit
+        for _, limit in (
+            settings.quality.ranges.get(name, (None, None)) for name in ("DETECTOR TEMP RANGE", "TIME SPAN")
+        )
+    )
+    temperatures = np.array([values[0] if values.size else math.nan for values in found])
+    vetting = judge_conditions(vetting, temperatures, frames.times_h, widest_k, longest_d)
+    for verdict in vetting.frames:
+        log.info("%s", verdict.line)
+    return vetting

@@ -66,15 +66,17 @@ class soxs_mbias(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master bias from verified frames."""
-        prepared, stack, noise_map = self.stack_frames(frames, settings.soxs_mbias, settings.create_noise_map)
+        stacked = self.stack_frames(frames, settings)
+        frames, prepared, stack, noise_map = stacked.frames, stacked.prepared, stacked.stack, stacked.noise_map
         frame = master_frame(stack, noise_map.codes, frames.geometry)
         context = StackContext(
             pedestals_e=prepared.pedestals_e,
             step_e=prepared.step_e,
             times_h=frames.times_h,
             temperatures_k=frames.temperatures_k,
+            vetting=stacked.vetting,
             orient=frames.geometry.to_product,
         )
         quality = QualityTable(bias_quality(stack, noise_map, context), settings.quality.ranges)
         files = [master_file(frame, stack, frames, prepared, MASTER_BIAS)]
-        return RecipeOutput(frame, quality, files, prepared.warnings)
+        return RecipeOutput(frame, quality, files, prepared.warnings, stacked.vetting)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
-from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet
 from ..products.master_files import bad_pixel_map, master_file, master_frame
 from ..quality.dark import DarkContext, dark_quality
 from ..quality.definitions import DEFINITIONS
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
-from .base_recipe import BaseRecipe, RecipeOutput
+from .base_recipe import BaseRecipe, RecipeOutput, StackedFrames
 
 __all__ = ["soxs_mdark"]
 
@@ -58,16 +57,18 @@ class soxs_mdark(BaseRecipe):
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Stack verified frames, find bad pixels, and measure the QC values."""
         limits = settings.create_noise_map
-        parameters = settings.soxs_mdark
-        prepared, stack, noise_map = self.stack_frames(frames, parameters, limits, common_mode=parameters.common_mode)
+        stacked = self.stack_frames(frames, settings)
+        frames, stack, noise_map = stacked.frames, stacked.stack, stacked.noise_map
         frame = master_frame(stack, noise_map.codes, frames.geometry)
-        files = [master_file(frame, stack, frames, prepared, MASTER_DARK), bad_pixel_map(frame)]
-        qc_values = dark_quality(stack, noise_map, _context(frames, prepared, limits.hot_pixel_sigma))
-        return RecipeOutput(frame, QualityTable(qc_values, _ranges(frames, settings)), files, prepared.warnings)
+        files = [master_file(frame, stack, frames, stacked.prepared, MASTER_DARK), bad_pixel_map(frame)]
+        qc_values = dark_quality(stack, noise_map, _context(stacked, limits.hot_pixel_sigma))
+        quality = QualityTable(qc_values, _ranges(frames, settings))
+        return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting)
 
 
-def _context(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> DarkContext:
+def _context(stacked: StackedFrames, hot_sigma: float) -> DarkContext:
     """Return the properties of the frames that their stack does not hold."""
+    frames, prepared = stacked.frames, stacked.prepared
     return DarkContext(
         exptime_s=frames.dit_s,
         pedestal_removed=prepared.pedestal != "nothing",
@@ -79,6 +80,7 @@ def _context(frames: FrameSet, prepared: PreparedFrames, hot_sigma: float) -> Da
         pedestals_e=prepared.pedestals_e,
         times_h=frames.times_h,
         temperatures_k=frames.temperatures_k,
+        vetting=stacked.vetting,
         pixel_area_cm2=frames.binning[0] * frames.binning[1] * (frames.detector.pixel_size_um * 1e-4) ** 2,
         orient=frames.geometry.to_product,
     )

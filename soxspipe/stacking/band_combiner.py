@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..parallel import row_bands, run_concurrently
+from .frame_monitor import FrameFigures, FrameMonitor
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .parameters import StackParameters
@@ -55,6 +56,7 @@ class CombinedFrames:
     half_difference : ndarray of float32, shape (n,), electron
     rejected : ndarray of int32, shape (n, 2)
     n_invalid : int
+    frame_figures : FrameFigures or None
     """
 
     above_level: NDArray[np.float32]
@@ -66,6 +68,7 @@ class CombinedFrames:
     half_difference: NDArray[np.float32]
     rejected: NDArray[np.int32]
     n_invalid: int
+    frame_figures: FrameFigures | None
 
 
 def combine_frames(
@@ -106,6 +109,7 @@ def combine_frames(
         half_difference=combiner.half_difference[without_rejection],
         rejected=np.concatenate([np.empty((0, 2), np.int32), *(rejected for rejected, _ in clipped)]),
         n_invalid=sum(n_invalid for _, n_invalid in clipped),
+        frame_figures=None if combiner.monitor is None else combiner.monitor.figures(),
     )
 
 
@@ -133,6 +137,9 @@ class _BandCombiner:
             first: np.array([model.row(model.level_e + offsets, first) for offsets in model.offsets_e])
             for first, _ in model.spans()
         }
+        # of two frames it is not known which one is odd
+        vetted = parameters.vet_frames != "off" and self._n_frames > 2
+        self.monitor = FrameMonitor(self._n_frames, stack.shape) if vetted else None
         self._reach = np.float32(parameters.frame_clipping_sigma) * model.frame_scatter_e.astype(np.float32)
 
     def read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
@@ -163,7 +170,11 @@ class _BandCombiner:
 
         most = max(CLIP_SAMPLES // self._n_frames, 1)
         parts = [pixels[first : first + most] for first in range(0, pixels.size, most)]
-        return run_concurrently([partial(clip, part) for part in parts], self.workers)
+        clipped = run_concurrently([partial(clip, part) for part in parts], self.workers)
+        if self.monitor is not None:
+            offsets = np.array([self.model.row(offset, start) for offset in self.model.offsets_e])
+            self.monitor.add(samples, self.images["above_level"][start:stop], read_noise, offsets, start)
+        return clipped
 
     def _combine_all(
         self, samples: NDArray[np.float32], read_noise: NDArray[np.float32], start: int, stop: int

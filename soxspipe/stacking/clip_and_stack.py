@@ -15,6 +15,7 @@ from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import Background, measure_background
 from .band_combiner import CombinedFrames, combine_frames
+from .frame_monitor import FrameFigures
 from .frame_stack import FrameStack, Regions, as_stack
 from .noise_model import NoiseModel, measure_noise
 from .parameters import StackParameters, with_keywords
@@ -70,6 +71,9 @@ class StackResult:
         Samples without data.
     half_difference : ndarray of float32, shape (n,), electron
         Mean of the odd minus mean of the even frames, in every eighth row, pixels without rejection.
+    frame_figures : FrameFigures or None
+        Figures of single frames, which `~soxspipe.stacking.vet_frames` judges; None of two frames or with
+        ``vet_frames='off'``.
     """
 
     master: CCDData
@@ -86,6 +90,7 @@ class StackResult:
     rejected: NDArray[np.int32]
     n_invalid: int
     half_difference: NDArray[np.float32]
+    frame_figures: FrameFigures | None
 
     @property
     def n_rejected(self) -> int:
@@ -159,6 +164,8 @@ def clip_and_stack(
     scale, stacked_clipping_scale : {'noise-model', 'std', 'mad'}, default 'noise-model'
         Unit of one sigma of that clip: the noise of a sample by the noise model, or the scatter of the pixel's own
         samples as in `astropy.stats.sigma_clip`.
+    vet_frames : {'warn', 'exclude', 'off'}, default 'warn'
+        With 'off' the figures of single frames are not measured. No frame is left out here.
     step_e, regions, shot_scale, column_parity, common_error
         Of frames in memory; see `FrameStack`.
 

@@ -35,6 +35,9 @@ class StackParameters(CheckedModel):
     stacked_clipping_scale: Literal["noise-model", "std", "mad"] = setting(
         "noise-model", "unit of one sigma of that clip"
     )
+    vet_frames: Literal["warn", "exclude", "off"] = setting(
+        "warn", "a frame that differs from the others leads to a warning, or is left out (from 5 frames on)"
+    )
 
 
 class NoiseMapParameters(CheckedModel):
