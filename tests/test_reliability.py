@@ -172,6 +172,21 @@ def test_mixed_exposure_time(night):
     night.reduced()
 
 
+def test_one_frame_that_differs(night):
+    noise = np.random.default_rng(1).normal(0, 5, (96, 96))
+    night.change(2, np.rint(fits.getdata(night.frames[2]) + noise).astype(np.uint16))
+    _, warnings = night.reduced()
+    assert any(line.startswith(f"{night.frames[2].name}: is noisier") for line in warnings)
+
+
+def test_frames_of_different_temperatures_or_epochs(night):
+    night.change(1, ESO_INS_TEMP217_VAL=46.0)
+    night.change(3, **{"MJD-OBS": 61800.0, "DATE-OBS": "2028-01-30T00:00:00"})
+    _, warnings = night.reduced()
+    assert any(re.match(f"{night.frames[1].name}: is warmer than the others by", line) for line in warnings)
+    assert any(re.match(f"{night.frames[3].name}: was taken 700 days after the others", line) for line in warnings)
+
+
 @pytest.mark.parametrize(
     ("cards", "fault"),
     [

@@ -8,16 +8,21 @@ from .clip_and_stack import StackResult, clip_and_stack
 from .create_noise_map import NoiseMap, create_noise_map
 from .fit_dark_rate import DarkRate, fit_dark_rate
 from .fit_levels import LevelFit, fit_levels
+from .frame_monitor import FrameFigures
 from .frame_stack import ArrayStack, FrameStack, Regions
 from .master_stack import ArrayMasters, MasterStack
 from .noise_model import NoiseModel, measure_noise
+from .vet_frames import FrameVerdict, FrameVetting, vet_frames
 
 __all__ = [
     "ArrayMasters",
     "ArrayStack",
     "Background",
     "DarkRate",
+    "FrameFigures",
     "FrameStack",
+    "FrameVerdict",
+    "FrameVetting",
     "LevelFit",
     "MasterStack",
     "NoiseMap",
@@ -30,4 +35,5 @@ __all__ = [
     "fit_levels",
     "measure_background",
     "measure_noise",
+    "vet_frames",
 ]

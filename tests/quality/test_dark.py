@@ -120,6 +120,7 @@ def test_drifts(values):
     assert qc["LEVEL TREND"] == pytest.approx(np.polyfit(np.arange(10) * 0.5, levels, 1)[0], abs=0.05)
     assert qc["DETECTOR TEMP"] == pytest.approx(40.2)
     assert qc["DETECTOR TEMP RANGE"] == pytest.approx(0.2)
+    assert qc["TIME SPAN"] == pytest.approx(9 * 0.5 / 24)
 
 
 def all_good(noise_map):
