@@ -18,7 +18,7 @@ __all__ = ["FrameVerdict", "FrameVetting", "judge_conditions", "vet_frames"]
 #: Fewest frames of which one may be left out: with fewer nobody can tell which one is right.
 FEWEST_TO_EXCLUDE = 5
 #: Chance of a false warning for each figure of a set.
-CHANCE = 1e-6
+CHANCE = 1e-5
 #: Least ratios to the other frames that are a warning, for differences that are significant but do no harm. Profiles
 #: of three or four frames need a larger one: of two frames that agree by chance the third one differs.
 BOX_RATIO, PROFILE_RATIO, PROFILE_RATIO_OF_FEW, AMPLIFIER_RATIO, NOISE_RATIO = 1.4, 3.0, 8.0, 2.5, 1.08
