@@ -9,12 +9,14 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from ..exceptions import InputError, ProductError, ProductExistsError
 from ..signals import deferred_signals
+from ..text import escape
 
 __all__ = ["AtomicFiles"]
 
@@ -22,6 +24,8 @@ __all__ = ["AtomicFiles"]
 NO_FOLDER = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 #: Locked by the run that looks for older files, or renames its own.
 FOLDER_LOCK = ".soxspipe-lock.tmp"
+#: Time after which a run does not wait any longer for the lock, and time between its attempts.
+WAIT_S, ATTEMPT_S = 60.0, 0.02
 #: Folder with the temporary files of one run, and its journal.
 RUN_FOLDER, JOURNAL = ".soxspipe-run-{}.tmp", "journal"
 REMEDY = "choose another folder, or --overwrite"
@@ -37,7 +41,8 @@ class AtomicFiles:
 
     The hidden folder holds a journal with the names. The run keeps a lock on it, which the kernel drops when the
     process ends. A journal without a lock belongs to a dead run: the next run into the output folder puts the older
-    files of that run back. Where a file system has no locks, hidden folders of other runs are left alone.
+    files of that run back. Where a file system has no locks, the lock of the output folder is a file that only one run
+    can make, and hidden folders of other runs are left alone.
 
     Parameters
     ----------
@@ -48,6 +53,8 @@ class AtomicFiles:
         who sees it sees the others.
     overwrite : bool
         Whether older files of these names may be replaced. All of them are, also by a set with fewer files.
+    inputs : iterable of path-like
+        Files that are never replaced, by whichever link.
     remedy : str
         Advice for the message that older files must not be replaced.
 
@@ -59,58 +66,73 @@ class AtomicFiles:
         When the folder cannot be made or written to.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], *, overwrite: bool = False, remedy: str = REMEDY) -> None:
-        self.folder, self.names, self.overwrite = folder, tuple(names), overwrite
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        *,
+        overwrite: bool = False,
+        inputs: Iterable[str | os.PathLike[str]] = (),
+        remedy: str = REMEDY,
+    ) -> None:
+        self.folder, self.names, self.overwrite, self.inputs = folder, tuple(names), overwrite, tuple(inputs)
         self._hidden = folder / RUN_FOLDER.format(secrets.token_hex(8))
         self._journal: IO[bytes] | None = None
         self._incomplete = False
         self._remedy = remedy
         self._new_folders = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
-    def __enter__(self) -> AtomicFiles:
+    def __enter__(self) -> Self:
         return self if self._journal is not None else self.open()
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def open(self) -> AtomicFiles:
+    def open(self) -> Self:
         """Make the folders; called by ``with``, so that no signal comes between this and the block that closes."""
         try:
             with self._storage_errors():
                 self._make_folder()
                 with self._locked():
-                    self._refuse_older_files(self._remedy)
+                    for name, has_older in self._older_files().items():
+                        if has_older and not self.overwrite:
+                            path = self.folder / name
+                            raise ProductExistsError(f"{path}: exists already and was left alone: {self._remedy}")
                     self._hidden.mkdir()
                     self._journal = (self._hidden / JOURNAL).open("xb")
-                    _lock(self._journal, fcntl.LOCK_NB)
+                    _lock(self._journal)
         except BaseException:
             self.close()
             raise
         return self
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Write a file to the hidden folder, and sync it.
+        """Write a file to the hidden folder, sync it, and compare it with what it should be.
 
         Parameters
         ----------
         name : str
             One of the names of the set.
         chunks : iterable of bytes
-            Its content.
+            Its content; iterated twice.
 
         Raises
         ------
         ProductError
-            When it cannot be written, or has another size on disk than it should have.
+            When it cannot be written, or its bytes on disk are others.
         """
         if name not in self.names:
             raise ValueError(f"{name} is not a file of this set")
-        with self._storage_errors(), (self._hidden / name).open("xb") as file:
-            size = sum(file.write(chunk) for chunk in chunks)
-            file.flush()
-            os.fsync(file.fileno())
-            if os.fstat(file.fileno()).st_size != size:
-                raise OSError(errno.EIO, f"{name} is not as large as the {size} bytes that were written")
+        path = self._hidden / name
+        with self._storage_errors():
+            with path.open("xb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            with path.open("rb") as file:  # only now: the error of a write may come when the file is closed
+                if not all(file.read(len(chunk)) == chunk for chunk in chunks) or file.read(1):
+                    raise OSError(errno.EIO, f"{name} has other bytes on disk than it should have")
 
     def commit(self) -> None:
         """Give all files their names; older files of the set are gone then.
@@ -121,7 +143,7 @@ class AtomicFiles:
             When another run wrote such files in the meantime, or the folder fails. The older files are as they were.
         """
         with self._storage_errors(), self._locked(), deferred_signals():
-            has_older = {name: os.path.lexists(self.folder / name) for name in self.names}
+            has_older = self._older_files()
             if any(has_older.values()) and not self.overwrite:
                 path = self.folder / self.names[0]
                 raise ProductError(f"{path}: another run wrote this product in the meantime; it was left alone")
@@ -159,12 +181,19 @@ class AtomicFiles:
             with contextlib.suppress(OSError):
                 _sync(folder.parent)
 
-    def _refuse_older_files(self, remedy: str) -> None:
+    def _older_files(self) -> dict[str, bool]:
+        """Return for each name whether it exists. Raise ProductExistsError for what is never replaced."""
+        inputs: dict[tuple[int, int], str | os.PathLike[str]] = {}
+        for used in self.inputs:
+            with contextlib.suppress(OSError):
+                inputs[_identity(used)] = used
         for path in (self.folder / name for name in self.names):
             if path.is_dir():
                 raise ProductExistsError(f"{path}: is a folder, expected room for a file: choose another output folder")
-            if os.path.lexists(path) and not self.overwrite:
-                raise ProductExistsError(f"{path}: exists already and was left alone: {remedy}")
+            if path.exists() and (identity := _identity(path)) in inputs:
+                what = f"is the input {escape(inputs[identity])}, which is never replaced"
+                raise ProductExistsError(f"{path}: {what}: choose another output folder")
+        return {name: os.path.lexists(self.folder / name) for name in self.names}
 
     def _write_journal(self, renames: dict[str, bool]) -> None:
         assert self._journal is not None
@@ -200,26 +229,25 @@ class AtomicFiles:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Lock the folder against other runs, and undo the renames of dead runs."""
-        path = self.folder / FOLDER_LOCK
-        while True:
-            with path.open("ab") as file:
-                locked = _lock(file)
-                if not _is_file_at(path, file):  # the run that held the lock has removed it
-                    continue
-                try:
-                    if locked:
-                        self._recover()
-                    yield
-                finally:
-                    with contextlib.suppress(OSError):
-                        path.unlink()
-                return
+        path, last = self.folder / FOLDER_LOCK, time.monotonic() + WAIT_S
+        with contextlib.ExitStack() as held:
+            while not _take_lock(path, held):
+                if time.monotonic() > last:
+                    remedy = "wait for that run, or remove this file if there is none"
+                    raise ProductError(f"{path}: another run keeps this folder locked: {remedy}")
+                time.sleep(ATTEMPT_S)
+            try:
+                self._recover()
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _remove_left_lock(self) -> None:
         """Remove the lock of the folder that a signal left just after `_locked` had made it."""
         path = self.folder / FOLDER_LOCK
-        with contextlib.suppress(OSError), path.open("r+b") as file:
-            if _lock(file, fcntl.LOCK_NB) and _is_file_at(path, file):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            if path.exists() and _take_lock(path, held):
                 path.unlink()
 
     def _recover(self) -> None:
@@ -227,7 +255,7 @@ class AtomicFiles:
             path, renames = hidden / JOURNAL, dict[str, bool]()
             mode = "r+b" if os.access(path, os.W_OK) else "rb"
             with contextlib.suppress(FileNotFoundError), path.open(mode) as journal:
-                if not _lock(journal, fcntl.LOCK_NB):  # its run is alive
+                if not _lock(journal):  # its run is alive, or there are no locks
                     continue
                 renames = _read_journal(journal)
             if renames:
@@ -245,7 +273,10 @@ class AtomicFiles:
             yield
         except OSError as error:
             state = INCOMPLETE if self._incomplete else "nothing was written; choose another output folder"
-            raise ProductError(f"{self.folder}: {error.strerror or error}: {state}") from error
+            where = Path(error.filename or self.folder)
+            if where.parent != self.folder or where.name not in self.names:  # the name of a hidden file says nothing
+                where = self.folder
+            raise ProductError(f"{where}: {error.strerror or error}: {state}") from error
 
 
 def _read_journal(file: IO[bytes]) -> dict[str, bool]:
@@ -261,20 +292,34 @@ def _read_journal(file: IO[bytes]) -> dict[str, bool]:
     return renames if is_journal else {}
 
 
-def _lock(file: IO[bytes], flags: int = 0) -> bool:
-    """Lock a file until it is closed; return whether that was possible."""
+def _take_lock(path: Path, held: contextlib.ExitStack) -> bool:
+    """Lock a folder by its lock file until ``held`` is closed; return False while another run has the lock."""
+    is_new = not os.path.lexists(path)
+    with contextlib.suppress(FileExistsError, FileNotFoundError):
+        file = held.enter_context(path.open("xb" if is_new else "r+b"))
+        locked = _lock(file)
+        # the run that had the lock may have removed the file
+        if (locked or (locked is None and is_new)) and _identity(path) == _identity(file.fileno()):
+            return True
+    held.close()
+    return False
+
+
+def _lock(file: IO[bytes]) -> bool | None:
+    """Lock a file until it is closed; return False where another run has locked it, None where there are no locks."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | flags)
-    except OSError:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
-def _is_file_at(path: Path, file: IO[bytes]) -> bool:
-    try:
-        return os.path.samefile(path, file.fileno())
-    except FileNotFoundError:
-        return False
+def _identity(file: str | os.PathLike[str] | int) -> tuple[int, int]:
+    """Return device and number of a file, which all its links share."""
+    status = os.stat(file)
+    return status.st_dev, status.st_ino
 
 
 def _sync(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..fits_files.checksums import add_up, checksum_text
 from ..fits_files.headers import BLOCK
 from .headers import set_card
 
-__all__ = ["complete_headers", "fits_chunks"]
+__all__ = ["FitsBytes", "complete_headers"]
 
 #: Rows of an image that are converted at once; their bytes fit the cache of a processor.
 ROWS = 64
@@ -44,11 +45,16 @@ def complete_headers(hdus: fits.HDUList) -> None:
         hdu.header["CHECKSUM"] = checksum_text(add_up(_header_bytes(hdu), datasum))
 
 
-def fits_chunks(hdus: fits.HDUList) -> Iterator[bytes]:
-    """Yield the bytes of a FITS file of images with complete headers."""
-    for hdu in hdus:
-        yield _header_bytes(hdu)
-        yield from _data_chunks(hdu.data)
+@dataclass(frozen=True)
+class FitsBytes:
+    """The bytes of a FITS file of images with complete headers, in pieces; each iteration makes them anew."""
+
+    hdus: fits.HDUList
+
+    def __iter__(self) -> Iterator[bytes]:
+        for hdu in self.hdus:
+            yield _header_bytes(hdu)
+            yield from _data_chunks(hdu.data)
 
 
 def _header_bytes(hdu: fits.PrimaryHDU | fits.ImageHDU) -> bytes:

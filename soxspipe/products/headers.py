@@ -137,12 +137,12 @@ def product_header(
     set_card(header, "ESO PRO SCIENCE", False, "scientific product if T")
     set_card(header, "ESO PRO DID", "PRO-1.16", "data dictionary for PRO")
     set_card(header, "ESO PRO ANCESTOR", provenance.ancestor, "first raw frame")
-    set_card(header, "ESO PRO DATANCOM", len(provenance.names), "number of frames combined")
+    set_card(header, "ESO PRO DATANCOM", len(provenance.paths), "number of frames combined")
     set_card(header, "ESO PRO REC1 ID", recipe, "recipe")
     set_card(header, "ESO PRO REC1 DRS ID", PIPELINE, "data reduction system")
     set_card(header, "ESO PRO REC1 PIPE ID", PIPELINE, "pipeline")
-    for i, name in enumerate(provenance.names, 1):
-        set_card(header, f"ESO PRO REC1 RAW{i} NAME", name, "file name of input frame")
+    for i, path in enumerate(provenance.paths, 1):
+        set_card(header, f"ESO PRO REC1 RAW{i} NAME", path.name, "file name of input frame")
         set_card(header, f"ESO PRO REC1 RAW{i} CATG", provenance.category, "category of input frame")
         if provenance.datasums:
             set_card(header, f"ESO PRO REC1 RAW{i} DATASUM", provenance.datasums[i - 1], "sum of its data")

@@ -40,8 +40,8 @@ class Provenance:
         Binning in y and x.
     read_mode : str or None
         Read-out mode.
-    names : tuple of str
-        Names of the input files in order of time.
+    paths : tuple of pathlib.Path
+        Input files in order of time.
     category : str
         Their ``ESO PRO CATG``, or tag.
     header : astropy.io.fits.Header
@@ -64,7 +64,7 @@ class Provenance:
     detector: Detector
     binning: tuple[int, int]
     read_mode: str | None
-    names: tuple[str, ...]
+    paths: tuple[Path, ...]
     category: str
     header: fits.Header = field(repr=False)
     ancestor: str
@@ -94,7 +94,7 @@ class Provenance:
             detector=frames.detector,
             binning=frames.binning,
             read_mode=frames.read_mode,
-            names=tuple(frame.name for frame in frames.frames),
+            paths=tuple(frame.path for frame in frames.frames),
             category=frames.tag,
             header=first.header,
             ancestor=str(first.header.get("ARCFILE") or first.name),
@@ -116,7 +116,7 @@ class Provenance:
             detector=masters.detector,
             binning=masters.binning,
             read_mode=masters.read_mode,
-            names=tuple(master.name for master in masters.masters),
+            paths=tuple(master.path for master in masters.masters),
             category=f"{MASTER_DARK.category}_{masters.arm}",
             header=header,
             ancestor=str(header.get("ESO PRO ANCESTOR") or header.get("ARCFILE") or first.name),

@@ -206,6 +206,12 @@ class Recipe(ABC, Generic[InputsT]):
             key: value for section in cls.sections for key, value in getattr(settings, section).as_mapping().items()
         }
 
+    def _given_files(self) -> list[str | os.PathLike[str]]:
+        """Return the paths that the caller gave: of the set of files, of single files, and of the settings."""
+        given = self.input_frames
+        paths = [given] if isinstance(given, str | os.PathLike) else list(given)
+        return [os.path.expanduser(path) for path in (*paths, self.settings.name)]
+
     def produce_product(self) -> RecipeProduct:
         """Run the recipe.
 
@@ -229,9 +235,9 @@ class Recipe(ABC, Generic[InputsT]):
             parameters = {key: (value, defaults[key]) for key, value in self.parameters(settings).items()}
             for key, (value, default) in parameters.items():
                 log.info("parameter %s = %s (default %s)", key, value, default)
-            with Product(
-                self.output_dir, product_stem(provenance, self.product_word), overwrite=self.overwrite
-            ) as product:
+            stem = product_stem(provenance, self.product_word)
+            used = (*self._given_files(), *provenance.paths, *(file.path for file in provenance.calibrations))
+            with Product(self.output_dir, stem, overwrite=self.overwrite, inputs=used) as product:
                 # import here: astropy keeps tracebacks of its imports, and they keep the callers' images alive
                 for package in self.imports:
                     import_module(package)
@@ -257,8 +263,8 @@ class Recipe(ABC, Generic[InputsT]):
                 product.add_json("qc", "_qc.json", records)
                 log.info("written to %s in %.1f s", product.path, time.monotonic() - started)
                 product.add_text("log", ".log", run_log.text())
-                files = product.commit()
-        return RecipeProduct(product.path, files, output.frame, output.qc.to_qtable(), warnings, output.qc)
+                product.commit()
+        return RecipeProduct(product.path, product.paths, output.frame, output.qc.to_qtable(), warnings, output.qc)
 
 
 class BaseRecipe(Recipe[FrameSet]):

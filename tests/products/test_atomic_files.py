@@ -89,15 +89,15 @@ def test_a_signal_while_the_folder_is_made_leaves_none(tmp_path, monkeypatch):
 
 
 def test_a_signal_while_the_folder_is_locked_leaves_no_lock(tmp_path, monkeypatch):
-    is_file_at = atomic_files._is_file_at
+    flock = fcntl.flock
 
     def interrupt(*_):
-        monkeypatch.setattr(atomic_files, "_is_file_at", is_file_at)
+        monkeypatch.setattr(fcntl, "flock", flock)
         raise KeyboardInterrupt
 
     def commit(files):
         with files:
-            monkeypatch.setattr(atomic_files, "_is_file_at", interrupt)
+            monkeypatch.setattr(fcntl, "flock", interrupt)
             files.commit()
 
     with pytest.raises(KeyboardInterrupt):
@@ -177,15 +177,51 @@ def test_every_failed_write_is_an_error(tmp_path):
     assert state_of(tmp_path) == {"main": "x" * 65536}
 
 
-def test_a_file_that_is_not_whole_on_disk_is_an_error(tmp_path, monkeypatch):
-    def lose_a_byte(descriptor):
+@pytest.mark.parametrize("damage", [lambda fd: os.truncate(fd, 4), lambda fd: os.pwrite(fd, b"0", 2),
+                                    lambda fd: os.pwrite(fd, b"6", 5)])  # fmt: skip
+def test_a_file_with_other_bytes_on_disk_is_an_error(tmp_path, monkeypatch, damage):
+    def lose_bytes(descriptor):
         if os.fstat(descriptor).st_size == 5:
-            os.truncate(descriptor, 4)
+            damage(descriptor)
 
     with AtomicFiles(tmp_path, NAMES) as files, monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", lose_a_byte)
-        with pytest.raises(ProductError, match="log is not as large as the 5 bytes that were written: nothing was"):
+        patch.setattr(os, "fsync", lose_bytes)
+        with pytest.raises(ProductError, match="log has other bytes on disk than it should have: nothing was written"):
             files.write("log", [b"12", b"345"])
+
+
+def link_to(source, target):
+    target.symlink_to(source)
+
+
+def rename_to(source, target):
+    source.replace(target)
+    source.symlink_to(target)
+
+
+@pytest.mark.parametrize("link", [os.link, link_to, rename_to])
+def test_an_input_is_never_replaced(tmp_path, link):
+    """Neither the file nor a link to it, in either direction, also where the link is made during the run."""
+    used, folder = tmp_path / "used", tmp_path / "out"
+    used.write_text("input")
+    folder.mkdir()
+    files = AtomicFiles(folder, NAMES, overwrite=True, inputs=["missing", used])
+    with files:
+        files.write("main", [b"1"])
+        link(used, folder / "qc")
+        with pytest.raises(ProductExistsError, match=r"qc: is the input .*used, which is never replaced: choose"):
+            files.commit()
+    with pytest.raises(ProductExistsError, match=r"qc: is the input .*used, which is never replaced: choose"):
+        files.open()
+    assert state_of(folder) == {"qc": "input"}
+
+
+def test_a_folder_that_appears_during_the_run_is_not_removed(tmp_path):
+    with ready(tmp_path, 1) as files:
+        (tmp_path / "log").mkdir()
+        with pytest.raises(ProductExistsError, match="log: is a folder"):
+            files.commit()
+    assert state_of(tmp_path) == {"log": ""}
 
 
 def fail_at(monkeypatch, step, function="replace"):
@@ -437,6 +473,21 @@ def test_without_locks_other_runs_are_left_alone(tmp_path, monkeypatch):
     assert state_of(tmp_path) == {path.name: "", **set_of(2)}
 
 
+def test_without_locks_only_one_run_at_a_time_renames(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    threads = [threading.Thread(target=write, args=(tmp_path, value)) for value in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    state = state_of(tmp_path)
+    assert sorted(state) == sorted(NAMES)
+    assert len(set(state.values())) == 1
+
+
 # ---- two runs at once
 
 
@@ -463,16 +514,31 @@ def test_many_threads_that_replace_one_set_leave_one_of_them_whole(tmp_path):
     assert len(set(state.values())) == 1
 
 
-def test_a_run_waits_for_the_lock_of_another(tmp_path):
-    """The lock file is removed by its owner; who waited for it takes a new one."""
-    tmp_path.joinpath(atomic_files.FOLDER_LOCK).touch()
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_run_waits_for_the_lock_of_another(tmp_path, monkeypatch, dead):
+    """The lock file is removed by its owner, or left by a dead one; who waited for it takes a new one."""
     order = []
-    with tmp_path.joinpath(atomic_files.FOLDER_LOCK).open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        thread = threading.Thread(target=lambda: (write(tmp_path, 1), order.append("thread")))
-        thread.start()
-        order.append("owner")
+    lock = tmp_path.joinpath(atomic_files.FOLDER_LOCK).open("ab")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waits = threading.Event()
+    monkeypatch.setattr(atomic_files.time, "sleep", lambda _: waits.set())
+    thread = threading.Thread(target=lambda: (write(tmp_path, 1), order.append("thread")))
+    thread.start()
+    waits.wait()
+    order.append("owner")
+    if not dead:
         os.unlink(lock.name)
+    lock.close()
     thread.join()
     assert order == ["owner", "thread"]
+    assert state_of(tmp_path) == set_of(1)
+
+
+def test_a_stopped_run_that_holds_the_lock_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic_files, "WAIT_S", 0.0)
+    with tmp_path.joinpath(atomic_files.FOLDER_LOCK).open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ProductError, match=r"lock\.tmp: another run keeps this folder locked: wait for that"):
+            AtomicFiles(tmp_path, NAMES).open()
+    write(tmp_path, 1)
     assert state_of(tmp_path) == set_of(1)

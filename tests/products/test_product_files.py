@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import ProductError
-from soxspipe.products.fits_output import complete_headers, fits_chunks
+from soxspipe.products.fits_output import FitsBytes, complete_headers
 from soxspipe.products.headers import ProductFile, image_hdu, set_card
 from soxspipe.products.product_files import Product
 
@@ -40,7 +40,8 @@ def test_files_of_a_product(tmp_path):
         product.add_fits([ProductFile("main", ".fits", "", hdus)])
         product.add_text("log", ".log", "lines\n")
         product.add_json("qc", "_qc.json", {"value": None})
-        files = product.commit()
+        product.commit()
+        files = product.paths
     assert product.path == files["main"]
     assert list(files) == ["main", "log", "qc"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stem.fits", "stem.log", "stem_qc.json"]
@@ -84,7 +85,7 @@ def test_bytes_of_a_file_are_those_that_astropy_writes(tmp_path):
     hdus = fits.HDUList([image_hdu(name, plane) for name, plane in PLANES.items()])
     complete_headers(hdus)
     path = tmp_path / "a.fits"
-    path.write_bytes(b"".join(fits_chunks(hdus)))
+    path.write_bytes(b"".join(FitsBytes(hdus)))
     md5 = hashlib.md5()
     with fits.open(path, checksum=True) as again:
         for name, hdu in zip(PLANES, again, strict=True):
@@ -106,7 +107,7 @@ def test_bytes_of_a_file_are_those_that_astropy_writes(tmp_path):
 def test_an_hdu_without_pixels(tmp_path):
     hdus = fits.HDUList([fits.PrimaryHDU(), image_hdu("QUAL", np.ones((2, 3), np.int32))])
     complete_headers(hdus)
-    (tmp_path / "a.fits").write_bytes(b"".join(fits_chunks(hdus)))
+    (tmp_path / "a.fits").write_bytes(b"".join(FitsBytes(hdus)))
     with fits.open(tmp_path / "a.fits", checksum=True) as again:
         assert again[0].data is None
         np.testing.assert_array_equal(again["QUAL"].data, 1)
