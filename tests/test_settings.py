@@ -197,11 +197,11 @@ def test_the_other_name_of_the_clipping_iterations():
         ("quality: {PULSTD: [1, 2]}", "my.yaml: quality: unknown key 'PULSTD': did you mean 'PULL STD'?"),
         (
             "soxs-mdark: {frame-clipping-sigma: -1}",
-            "my.yaml: soxs-mdark: frame-clipping-sigma is -1, expected a number > 0 (sigma)",
+            "my.yaml: soxs-mdark: frame-clipping-sigma is -1, expected a number from 0.001 to 1e+06 (sigma)",
         ),
         (
             "soxs-mdark: {NIR: {frame-clipping-sigma: '5'}}",
-            "my.yaml: soxs-mdark NIR: frame-clipping-sigma is '5', expected a number > 0 (sigma)",
+            "my.yaml: soxs-mdark NIR: frame-clipping-sigma is '5', expected a number from 0.001 to 1e+06 (sigma)",
         ),
         (
             "soxs-mdark: {minimum-frames: 3.0}",
@@ -237,10 +237,29 @@ def test_a_refusal_names_file_section_key_value_and_remedy(text, fault):
 
 @pytest.mark.parametrize(
     "value",
-    ["true", "'5'", "five", "[5]", "{}", "null", ".nan", ".inf", "-.inf", "0", "-5", "2026-03-01", "1_000", "-1e-3"],
+    [
+        "true",
+        "'5'",
+        "five",
+        "[5]",
+        "{}",
+        "null",
+        ".nan",
+        ".inf",
+        "-.inf",
+        "0",
+        "-5",
+        "2026-03-01",
+        "1_000",
+        "-1e-3",
+        "1e300",
+        "1e-300",
+    ],
 )
 def test_values_that_are_no_positive_number_are_refused(value):
-    assert "expected a number > 0 (sigma)" in the_refusal(f"soxs-mdark: {{frame-clipping-sigma: {value}}}")
+    assert "expected a number from 0.001 to 1e+06 (sigma)" in the_refusal(
+        f"soxs-mdark: {{frame-clipping-sigma: {value}}}"
+    )
 
 
 @pytest.mark.parametrize("value", ["true", "'5'", "5.0", "0", "101", ".nan", "null", "0x" + "f" * 4000])
@@ -392,7 +411,7 @@ def test_the_schema_describes_every_setting():
         if row.section not in ("input", "instruments"):
             assert set(ARMS) <= set(section["properties"])
     sigma = schema["properties"]["soxs-mdark"]["properties"]["frame-clipping-sigma"]
-    assert (sigma["type"], sigma["exclusiveMinimum"], sigma["unit"]) == ("number", 0, "sigma")
+    assert (sigma["type"], sigma["minimum"], sigma["maximum"], sigma["unit"]) == ("number", 1e-3, 1e6, "sigma")
     assert "frame-clipping-iterations" in schema["properties"]["soxs-mdark"]["properties"]
     assert schema["properties"]["input"]["properties"]["verify-checksums"]["enum"] == ["warn", "strict"]
     assert set(schema["properties"]["quality"]["patternProperties"]) == {"^RON RAW[1-9][0-9]{0,3}$"}
@@ -520,7 +539,9 @@ def test_numbers_of_numpy_are_accepted():
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, 0.0, -1, True, "5", None, 10**400, np.bool_(True)])
 def test_parameters_given_in_python_are_checked(number):
-    with pytest.raises(SettingsError, match=r"StackParameters: frame_clipping_sigma is .*, expected a number > 0"):
+    with pytest.raises(
+        SettingsError, match=r"StackParameters: frame_clipping_sigma is .*, expected a number from 0.001"
+    ):
         StackParameters.of(frame_clipping_sigma=number)
     with pytest.raises(ValidationError):
         StackParameters(frame_clipping_sigma=number)

@@ -19,7 +19,11 @@ class StackParameters(CheckedModel):
     """How frames are clipped and combined."""
 
     frame_clipping_sigma: float = setting(
-        10.0, "sigmas from the median frame flux beyond which a pixel joins the frame's bad-pixel mask", "sigma", gt=0
+        10.0,
+        "sigmas from the median frame flux beyond which a pixel joins the frame's bad-pixel mask",
+        "sigma",
+        ge=1e-3,
+        le=1e6,
     )
     clipping_iteration_count: int = setting(
         5,
@@ -29,7 +33,11 @@ class StackParameters(CheckedModel):
         le=100,
     )
     stacked_clipping_sigma: float = setting(
-        5.0, "sigmas from the median pixel flux beyond which a sample is left out of the stack", "sigma", gt=0
+        5.0,
+        "sigmas from the median pixel flux beyond which a sample is left out of the stack",
+        "sigma",
+        ge=1e-3,
+        le=1e6,
     )
     stacked_clipping_iterations: int = setting(5, "iterations of that clip", ge=1, le=100)
     stacked_clipping_scale: Literal["noise-model", "std", "mad"] = setting(
@@ -44,13 +52,13 @@ class NoiseMapParameters(CheckedModel):
     """Limits beyond which a pixel is hot, cold or noisy."""
 
     hot_pixel_sigma: float = setting(
-        5.0, "errors above the local background beyond which a pixel is hot", "sigma", gt=0
+        5.0, "errors above the local background beyond which a pixel is hot", "sigma", ge=1e-3, le=1e6
     )
     cold_pixel_sigma: float = setting(
-        5.0, "errors below the local background beyond which a pixel is cold", "sigma", gt=0
+        5.0, "errors below the local background beyond which a pixel is cold", "sigma", ge=1e-3, le=1e6
     )
     noisy_pixel_sigma: float = setting(
-        5.5, "sigmas above the noise model beyond which a pixel's scatter is noisy", "sigma", gt=0
+        5.5, "sigmas above the noise model beyond which a pixel's scatter is noisy", "sigma", ge=1e-3, le=1e6
     )
     noisy_minimum_frames: int = setting(5, "fewest frames in which noisy pixels are searched", "frames", ge=3, le=1000)
     background_box: int = setting(
@@ -62,7 +70,7 @@ class DarkRateParameters(CheckedModel):
     """How lines are fitted through master darks of different exposures."""
 
     nonlinear_sigma: float = setting(
-        5.0, "non-linear: chi-square p-value below the one-sided limit of this many sigmas", "sigma", gt=0
+        5.0, "non-linear: chi-square p-value below the one-sided limit of this many sigmas", "sigma", ge=1e-3, le=1e6
     )
 
 
