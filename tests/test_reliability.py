@@ -7,6 +7,7 @@ machine is exit code 1 and leaves as little.
 import bz2
 import errno
 import gzip
+import json
 import os
 import re
 import resource
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.time import Time
 
 from soxspipe.cli import command_line, terminal
 from soxspipe.fits_files.pixel_reader import PixelReader
@@ -237,7 +239,7 @@ def test_same_file_twice_or_same_pixels(night):
     first, second = night.frames[:2]
     shutil.copy(first, "raw/copy.fits")
     with fits.open(second) as hdus:
-        night.change(0, hdus[0].data, path="raw/pixels.fits", ARCFILE="other", **{"MJD-OBS": 61111.0})
+        night.change(0, hdus[0].data, path="raw/pixels.fits", ARCFILE="other", **{"MJD-OBS": 61111.5})
     night.list(*[f"{path.name} DARK_NIR" for path in [*night.frames, first]], "copy.fits", "pixels.fits")
     night.refused(
         f"{first.name}.*{first.name}.* are the same file",
@@ -461,6 +463,86 @@ def test_half_of_every_frame_is_constant(night):
 def test_a_copy_plus_a_constant_or_times_a_factor(night, factor, constant):
     night.change(4, np.round(samples_of(night)[1] * factor + constant).astype(np.uint16))
     night.refused("10-05-04.* and SOXS.*10-20-18.* hold the same pixels but for a constant or a factor: leave one")
+def test_infinite_huge_or_zero_numbers_in_a_header(night):
+    for path in night.frames:
+        path.write_bytes(path.read_bytes().replace(b"ESO DET CHIP RON = 7.3  ", b"ESO DET CHIP RON = 1E400"))
+    _, lines = night.reduced(night.sof)
+    assert "ESO DET CHIP RON is '1E400', expected a number above zero, up to 1e6: it is not used" in lines[0]
+    json.loads(Path(f"reduced/{STEM}_qc.json").read_text(), parse_constant=pytest.fail)
+    night.change(0, EXPTIME=1e300)
+    night.change(1, EXPTIME=0.0)
+    night.change(2, ESO_DET_DIT=-5.0)
+    night.refused("10-00-00.*EXPTIME is", "10-05-04.*EXPTIME is 0.0", "10-10-09.*ESO DET DIT is -5.0")
+
+
+def test_dates_that_contradict_each_other(night):
+    night.change(0, **{"MJD-OBS": 20000.0})
+    _, lines = night.reduced()
+    assert "10-00-00" in lines[0]
+    assert "MJD-OBS is 20000.0 (1913-08-21T00:00:00.000), but DATE-OBS is '2026-03-01T10:00:00.000'" in lines[0]
+    header = fits.getheader(f"reduced/{STEM}.fits")
+    assert abs(Time(header["DATE-OBS"]).mjd - header["MJD-OBS"]) * 86400 < 0.001
+
+
+def test_dates_with_time_zones_or_without_a_time(night):
+    for index in range(5):
+        night.change(index, **{"MJD-OBS": None, "DATE-OBS": f"2026-03-01T12:0{index}:00+02:00"})
+    night.reduced()
+    header = fits.getheader(f"reduced/{STEM}.fits")
+    assert header["DATE-OBS"] == "2026-03-01T10:00:00.000"
+    if shutil.which("fitsverify"):
+        verified = subprocess.run(
+            ["fitsverify", "-q", f"reduced/{STEM}.fits"], capture_output=True, text=True, check=False
+        )
+        assert "0 errors" in verified.stdout or "verification OK" in verified.stdout
+    for index in range(5):
+        night.change(index, **{"DATE-OBS": "2026-03-01", "TIME-OBS": f"10:0{index}:00"})
+    night.reduced()
+    night.change(3, **{"TIME-OBS": None})
+    night.refused("10-15-13.*DATE-OBS is '2026-03-01', expected YYYY-MM-DDThh:mm:ss, or a time in TIME-OBS, UT")
+
+
+def test_units_of_the_samples(night):
+    expected, _ = night.reduced()
+    for index, path in enumerate(night.frames):
+        night.change(index, fits.getdata(path) * 2.3, BUNIT="electron")
+    planes, lines = night.reduced()
+    assert any("BUNIT is 'electron': the samples are converted from it" in line for line in lines)
+    np.testing.assert_allclose(planes["FLUX"], expected["FLUX"], atol=0.01)
+    for index, path in enumerate(night.frames):
+        night.change(index, fits.getdata(path) / 2.3 / 300.0, BUNIT="adu/s")
+    planes, _ = night.reduced()
+    np.testing.assert_allclose(planes["FLUX"], expected["FLUX"], atol=0.01)
+    night.change(2, BUNIT="Jy")
+    night.refused("10-10-09.*BUNIT is 'Jy', expected ADU")
+
+
+def test_windows_and_settings_of_the_camera_that_differ(night):
+    for index in range(5):
+        night.change(index, GAIN=100 if index else 300, ESO_DET_WIN1_STRX=17 if index == 4 else 1)
+    night.refused("10-00-00.*GAIN is 300, expected 100 as in 4 of 5", "10-20-18.*ESO DET WIN1 STRX is 17, expected 1")
+
+
+def test_a_temperature_in_celsius(night):
+    for index in range(5):
+        night.change(index, ESO_INS_TEMP217_VAL=-233.05)
+    _, lines = night.reduced()
+    assert "ESO INS TEMP217 VAL is -233.05, below zero kelvin: it is read as Celsius" in lines[0]
+    assert fits.getheader(f"reduced/{STEM}.fits")["ESO QC DETECTOR TEMP"] == pytest.approx(40.1)
+
+
+def test_a_master_whose_errors_are_zero(night):
+    night.run()
+    shutil.copy(f"reduced/{STEM}.fits", "other.fits")
+    with fits.open("other.fits", mode="update") as hdus:
+        hdus[0].header["ESO QC EXPOSURE"] = 900.0
+        hdus[0].header["DATAMD5"], hdus[0].header["ESO PRO REC1 RAW1 NAME"] = "0", "another.fits"
+        hdus["ERRS"].data[...] = 0.0
+    night.capsys.readouterr()
+    assert command_line.main(["dark-current", f"reduced/{STEM}.fits", "other.fits", "--output=rates"]) == 2
+    _, err = night.capsys.readouterr()
+    assert "other.fits 0): leave the worst one out" in err
+    assert not list(Path().rglob("*_DRATE_*"))
 
 
 def test_a_frame_that_is_dead(night):

@@ -19,7 +19,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
     text = default_settings_text()
     if options["--schema"]:
-        text = f"{json.dumps(Settings.json_schema(), indent=2)}\n"
+        text = f"{json.dumps(Settings.json_schema(), indent=2, allow_nan=False)}\n"
     if options["--output"] is None:
         write_result(text.rstrip("\n"))
         return 0

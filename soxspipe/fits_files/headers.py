@@ -36,7 +36,8 @@ _MOST_AXES = 9
 
 _ASCII = bytes(code if 32 <= code < 127 else ord("?") for code in range(256))
 _TEXT = r"'(?P<text>(?:[^']|'')*)'"
-_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[DE][+-]?[0-9]+)?"
+#: An exponent of three digits is no measurement, and may be infinite: such a value is a text, and no number anywhere.
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[DE][+-]?0*[0-9]{1,2})?"
 #: Cards that astropy reads without a warning.
 _PLAIN_CARD = re.compile(
     r"(?:COMMENT |HISTORY | {8}).{72}"

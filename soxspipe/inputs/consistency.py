@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import compress
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,23 +15,34 @@ from ..text import format_value
 from .exposure import ExposureInfo
 from .keyword_rules import RULES, SPLIT, KeywordRule, time_tolerance
 
-__all__ = ["Labelled", "check_agreement", "common_value", "conversion_factor", "report_inconsistent"]
+__all__ = ["check_agreement", "common_value", "conversion_factor", "set_warnings"]
 
 #: CONAD x GAIN may differ from 1 by INVERSE_TOLERANCE. A stated factor is odd when it differs from those of all known
 #: modes by the factor MODE_TOLERANCE, or from the table's by the fraction TABLE_TOLERANCE.
 INVERSE_TOLERANCE, MODE_TOLERANCE, TABLE_TOLERANCE = 0.05, 1.5, 0.01
+#: Frames that start further from the median start of their set are named, day.
+LONGEST_EPOCH_D = 30.0
+#: Frames that a warning names.
+NAMED = 5
+
+
+class Comparable(Protocol):
+    """A frame or master with the values that it must share with the others of its set."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def values(self) -> Mapping[str, tuple[str, Any]]: ...
+
 
 _SPLIT_ARMS = "leave this frame out, or reduce each arm on its own"
 
-
-class Labelled(Protocol):
-    """An input file with a label for messages."""
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
+ComparableT = TypeVar("ComparableT", bound=Comparable)
 
 
-def common_value(frames: Sequence[ExposureInfo], meaning: str) -> tuple[str, Any]:
+def common_value(frames: Sequence[Comparable], meaning: str) -> tuple[str, Any]:
     """Return keyword and value of a meaning in frames that agree; the value is None where no header has it."""
     for frame in frames:
         keyword, value = frame.values[meaning]
@@ -38,70 +51,50 @@ def common_value(frames: Sequence[ExposureInfo], meaning: str) -> tuple[str, Any
     return frames[0].values[meaning]
 
 
-def check_agreement(
-    frames: Sequence[ExposureInfo], errors: ErrorCollector
-) -> tuple[list[ExposureInfo], tuple[str, ...]]:
-    """Compare the frames of a set with the majority.
+def check_agreement(frames: Sequence[ComparableT], errors: ErrorCollector, remedy: str = "") -> list[ComparableT]:
+    """Compare the members of a set with the majority.
 
     Parameters
     ----------
-    frames : sequence of ExposureInfo
-        Raw frames. In a tie the value of the first frame wins.
+    frames : sequence of Comparable
+        Raw frames, or masters. In a tie the value of the first one wins.
     errors : ErrorCollector
         Takes a line for each frame and keyword that disagrees.
+    remedy : str
+        Advice for the messages; default: that of the rule of the keyword.
 
     Returns
     -------
-    list of ExposureInfo
-        Frames of the most frequent arm.
-    tuple of str
-        Warnings: one for each optional keyword that is missing, with the value assumed.
+    list of Comparable
+        Frames of the most frequent instrument and arm.
     """
     for meaning in ("instrument", "arm"):
-        agree = report_inconsistent(frames, [frame.values[meaning] for frame in frames], None, _SPLIT_ARMS, errors)
+        found = [frame.values[meaning] for frame in frames]
+        agree = _report_inconsistent(frames, found, KeywordRule(remedy=remedy or _SPLIT_ARMS), errors)
         # frames of another arm differ in everything else too, so the rest is not reported
-        frames = [frame for frame, agrees in zip(frames, agree, strict=True) if agrees]
+        frames = list(compress(frames, agree))
     sizes = [("NAXIS1 x NAXIS2", f"{frame.shape[1]} x {frame.shape[0]}") for frame in frames]
-    report_inconsistent(frames, sizes, None, SPLIT, errors)
+    _report_inconsistent(frames, sizes, KeywordRule(remedy=remedy or SPLIT), errors)
     same_exptime = frames
     for meaning in sorted(frames[0].values, key=lambda meaning: meaning != "exptime"):
         rule = RULES.get(meaning, KeywordRule())
         # a frame of another exposure time has another DIT too, so its DIT is not reported
         compared = same_exptime if meaning in ("dit", "ndit") else frames
-        values = [frame.values[meaning] for frame in compared]
-        agree = report_inconsistent(compared, values, rule.tolerance, rule.remedy, errors)
+        found = [frame.values[meaning] for frame in compared]
+        agree = _report_inconsistent(compared, found, replace(rule, remedy=remedy or rule.remedy), errors)
         if meaning == "exptime":
-            same_exptime = [frame for frame, agrees in zip(frames, agree, strict=True) if agrees]
-    return list(frames), tuple(_assumptions(frames))
+            same_exptime = list(compress(frames, agree))
+    return list(frames)
 
 
-def report_inconsistent(
-    frames: Sequence[Labelled],
-    found: Sequence[tuple[str, Any]],
-    tolerance: Callable[[float], float] | None,
-    remedy: str,
-    errors: ErrorCollector,
+def _report_inconsistent(
+    frames: Sequence[Comparable], found: Sequence[tuple[str, Any]], rule: KeywordRule, errors: ErrorCollector
 ) -> list[bool]:
-    """Report each frame whose value differs from that of the majority; a missing value agrees with all.
+    """Report each frame whose value differs from that of the majority, and return which agree.
 
-    Parameters
-    ----------
-    frames : sequence of Labelled
-        The frames.
-    found : sequence of (str, object)
-        Keyword and value of each; the value is None where it has none.
-    tolerance : callable or None
-        Returns the largest difference of equal values; None: they must be identical.
-    remedy : str
-        Advice for the messages.
-    errors : ErrorCollector
-        Takes a line for each frame that disagrees.
-
-    Returns
-    -------
-    list of bool
-        Which frames agree.
+    A missing value agrees with all.
     """
+    tolerance = rule.tolerance
     values = [value for _, value in found if value is not None]
     if not values:
         return [True] * len(found)
@@ -117,7 +110,7 @@ def report_inconsistent(
             errors.add(
                 MixedFramesError,
                 f"{frame.label}: {keyword} is {format_value(value)}, expected {format_value(expected)} "
-                f"as in {n_agree} of {len(found)} frames: {remedy}",
+                f"as in {n_agree} of {len(found)} frames: {rule.remedy}",
             )
     return agree
 
@@ -133,8 +126,22 @@ def _majority(values: Sequence[Any], tolerance: Callable[[float], float] | None)
     return values[int(np.argmax(votes))]
 
 
-def _assumptions(frames: Sequence[ExposureInfo]) -> Iterable[str]:
-    """Yield a warning for each optional keyword of one arm's frames that is missing or odd."""
+def set_warnings(frames: Sequence[ExposureInfo]) -> Iterable[str]:
+    """Yield a warning for each keyword of one arm's frames that is missing or odd."""
+    for keyword in dict.fromkeys(keyword for frame in frames for keyword in frame.remarks):
+        odd = [frame for frame in frames if keyword in frame.remarks]
+        yield f"{_names(odd)}: {odd[0].remarks[keyword]}"
+    starts = np.array([frame.mjd for frame in frames])
+    apart = np.abs(starts - np.median(starts))
+    if apart.max() > LONGEST_EPOCH_D:
+        far = list(compress(frames, apart > LONGEST_EPOCH_D))
+        yield (
+            f"{_names(far)}: begins {apart.max():.0f} days from the middle of the set, expected at most "
+            f"{LONGEST_EPOCH_D:g}: split the set, or check {far[0].instrument.keywords['mjd'][0]}"
+        )
+    unit_keyword, unit = common_value(frames, "unit")
+    if unit != "ADU":
+        yield f"{unit_keyword} is {format_value(unit)}: the samples are converted from it to electron, not from ADU"
     instrument, detector = frames[0].instrument, frames[0].detector
     defaults = {"binx": "1 is assumed", "biny": "1 is assumed"}
     if detector.mode == "read_mode":  # an infrared detector: never binned, its exposures may be averages
@@ -145,7 +152,7 @@ def _assumptions(frames: Sequence[ExposureInfo]) -> Iterable[str]:
         if n_missing:
             assumed = assumption if value is None else f"{format_value(value)} is assumed as in the others"
             yield f"{keyword} is missing in {n_missing} of {len(frames)} frames: {assumed}"
-    modes = instrument.keywords.get("read_mode", ())
+    modes = instrument.keywords["read_mode"]
     n_missing = sum(all(frame.values[keyword][1] is None for keyword in modes) for frame in frames)
     if n_missing and modes:
         keywords = " or ".join(modes)
@@ -157,6 +164,11 @@ def _assumptions(frames: Sequence[ExposureInfo]) -> Iterable[str]:
             f"{dit_keyword} is {format_value(dit)} and {ndit_keyword} {format_value(ndit or 1)}, expected them "
             f"to make up {exptime_keyword} {format_value(exptime)}: rates are per {dit_keyword}"
         )
+
+
+def _names(frames: Sequence[ExposureInfo]) -> str:
+    more = f" and {len(frames) - NAMED} more" if len(frames) > NAMED else ""
+    return ", ".join(frame.label for frame in frames[:NAMED]) + more
 
 
 def conversion_factor(frames: Sequence[ExposureInfo]) -> tuple[float, tuple[str, ...]]:

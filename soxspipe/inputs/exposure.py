@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from ..exceptions import FrameError
@@ -12,14 +11,10 @@ from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
 from ..text import format_value
 from .frame_kinds import FrameKind
-from .keyword_rules import EXPOSURE_RULES, RULES, positive_number
+from .keyword_rules import EXPOSURE_RULES, RULES
+from .start_time import read_start
 
-__all__ = ["ExposureInfo", "mode_keywords", "read_exposure_info"]
-
-#: First and last date of a sound header (MJD; the years 1900 and 2406).
-FIRST_MJD, LAST_MJD = 15_020, 200_000
-
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+__all__ = ["ExposureInfo", "mode_keywords", "read_exposure_info", "setting_keywords"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +34,10 @@ class ExposureInfo:
     shape : tuple of int
         Rows and columns.
     values : mapping of str to (str, object)
-        Keyword and value by meaning, the value None where the header has none. Read-out mode keywords have
-        themselves as key.
+        Keyword and value by meaning, the value None where the header has no usable one. Keywords of read-out mode
+        and settings have themselves as key. Temperatures are in kelvin.
+    remarks : mapping of str to str
+        What is odd, by keyword.
     """
 
     label: str
@@ -49,11 +46,17 @@ class ExposureInfo:
     mjd: float
     shape: tuple[int, int]
     values: Mapping[str, tuple[str, Any]]
+    remarks: Mapping[str, str]
 
 
 def mode_keywords(instrument: Instrument) -> tuple[str, ...]:
     """Return the keywords that name the read-out mode."""
-    return instrument.keywords.get("read_mode", ()) + instrument.keywords.get("read_mode_name", ())
+    return instrument.keywords["read_mode"] + instrument.keywords["read_mode_name"]
+
+
+def setting_keywords(instrument: Instrument) -> tuple[str, ...]:
+    """Return the keywords of the read-out whose values must be identical in a set: its mode and its settings."""
+    return mode_keywords(instrument) + instrument.keywords["settings"]
 
 
 def read_exposure_info(
@@ -84,7 +87,6 @@ def read_exposure_info(
         With a line for each required keyword that is missing or unusable, or when the detector has no such frames.
     """
     lines: list[str] = []
-    values: dict[str, tuple[str, Any]] = {"instrument": ("INSTRUME", instrument.name)}
 
     def reject(keyword: str, value: Any, expected: str) -> None:
         found = "missing" if value is None else format_value(value)
@@ -94,40 +96,59 @@ def read_exposure_info(
         keyword, value = instrument.find(header, meaning)
         if value is None or (meaning == "category" and value != "CALIB"):
             reject(keyword, value, expected)
-    keyword, arm = values["arm"] = instrument.find(header, "arm")
+    keyword, arm = instrument.find(header, "arm")
     detector = instrument.detectors.get(arm)
     if detector is None:
         reject(keyword, arm, f"one of {', '.join(instrument.detectors)}")
     elif detector.mode in (kind.refused_modes or {}):
         raise FrameError(f"{label}: {keyword} is {format_value(arm)}: {(kind.refused_modes or {})[detector.mode]}")
-    for meaning in RULES:
-        rule = EXPOSURE_RULES[kind.exposure] if meaning == "exptime" else RULES[meaning]
-        keyword, value = instrument.find(header, meaning)
-        usable = None if value is None else rule.read(value)
-        # CDELT may be a coordinate step: ignore unusable values
-        if usable is None and (rule.required or (value is not None and not keyword.startswith("CDELT"))):
-            reject(keyword, value, rule.expected)
-        values[meaning] = keyword, usable
-    for meaning in ("conad", "gain"):  # a factor that is no number counts as missing
-        values[meaning] = values[meaning][0], positive_number(values[meaning][1])
-    values |= {keyword: (keyword, header.get(keyword)) for keyword in mode_keywords(instrument)}
-    mjd = _start_mjd(header, instrument)
+    values, remarks = _read_values(header, instrument, detector, kind, reject)
+    values |= {"instrument": ("INSTRUME", instrument.name), "arm": (keyword, arm)}
+    mjd, problem = read_start(header, instrument)
     if mjd is None:
-        keyword, value = instrument.find(header, "mjd")
-        reject(keyword, value, "the start of the exposure, here or in DATE-OBS")
+        lines.append(f"{label}: {problem}: leave this frame out, or repair its header")
+    elif problem:
+        remarks["start"] = problem
     if lines or mjd is None or detector is None:
         raise FrameError(lines)
-    return ExposureInfo(label, instrument, detector, mjd, shape, values)
+    return ExposureInfo(label, instrument, detector, mjd, shape, values, remarks)
 
 
-def _start_mjd(header: Mapping[str, Any], instrument: Instrument) -> float | None:
-    """Return the start of the exposure by MJD-OBS, else by DATE-OBS; None where neither is usable."""
-    mjd = positive_number(instrument.value(header, "mjd"))
-    if mjd is None or not FIRST_MJD <= mjd <= LAST_MJD:
-        try:
-            begin = datetime.fromisoformat(str(instrument.value(header, "date", "")))
-        except ValueError:
-            return None
-        begin = begin.replace(tzinfo=begin.tzinfo or UTC)
-        mjd = (begin - _MJD_EPOCH).total_seconds() / 86400
-    return mjd if FIRST_MJD <= mjd <= LAST_MJD else None
+def _read_values(
+    header: Mapping[str, Any],
+    instrument: Instrument,
+    detector: Detector | None,
+    kind: FrameKind,
+    reject: Callable[[str, Any, str], None],
+) -> tuple[dict[str, tuple[str, Any]], dict[str, str]]:
+    """Return values and remarks of `ExposureInfo`; an unusable value that decides pixels is rejected."""
+    values: dict[str, tuple[str, Any]] = {}
+    remarks: dict[str, str] = {}
+    for meaning, rule in {**RULES, "exptime": EXPOSURE_RULES[kind.exposure]}.items():
+        keyword, value = _find(header, instrument, detector, meaning)
+        usable = rule.missing if value is None else rule.read(value)
+        values[meaning] = keyword, usable
+        is_used = rule.is_used or (meaning == "conad" and detector is not None and detector.conad_from_header)
+        if usable is None and (rule.required or (value is not None and is_used)):
+            reject(keyword, value, rule.expected)
+        elif usable is None and value is not None:
+            remarks[keyword] = f"{keyword} is {format_value(value)}, expected {rule.expected}: it is not used"
+        elif meaning == "temperature" and value != usable:
+            remarks[keyword] = f"{keyword} is {format_value(value)}, below zero kelvin: it is read as Celsius"
+    keyword, unit = values["unit"]
+    if kind.exposure == "zero" and str(unit).endswith("/s"):
+        reject(keyword, unit, f"ADU or electron, as a {kind.noun} has no exposure")
+    values |= {keyword: (keyword, header.get(keyword)) for keyword in setting_keywords(instrument)}
+    return values, remarks
+
+
+def _find(
+    header: Mapping[str, Any], instrument: Instrument, detector: Detector | None, meaning: str
+) -> tuple[str, Any]:
+    """Return keyword and value of a meaning; the value is None where the header has none."""
+    keyword, value = instrument.find(header, meaning)
+    if meaning == "temperature" and detector is not None and detector.temperature_keyword:
+        return detector.temperature_keyword, header.get(detector.temperature_keyword)
+    # CDELT may be a coordinate step: ignore unusable values
+    is_step = keyword.startswith("CDELT") and RULES[meaning].read(value) is None
+    return keyword, None if is_step else value

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..fits_files.pixel_reader import PixelReader
 from ..pixel_codes import PixelCode
 from .masters import PLANES, MasterSet
+from .prepare import usable_samples
 
 __all__ = ["MasterPlanes"]
 
@@ -15,7 +16,7 @@ __all__ = ["MasterPlanes"]
 class MasterPlanes:
     """Pixels of a set of master darks in bands of rows; see `soxspipe.stacking.fit_dark_rate.MasterStack`.
 
-    Saturated samples are NaN, as are those without data. Use it as a context manager.
+    Saturated samples are NaN, as are those without a usable value and error. Use it as a context manager.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ class MasterPlanes:
 
     Attributes
     ----------
+    names : tuple of str
+        Names of the files.
     exposure_s : ndarray, shape (masters,), second
         Exposure of each.
     shape : tuple of int
@@ -33,6 +36,7 @@ class MasterPlanes:
     """
 
     def __init__(self, masters: MasterSet, workers: int = 1) -> None:
+        self.names = tuple(master.name for master in masters.masters)
         self.exposure_s = masters.exposure_s
         self.shape = masters.shape
         self._reader = PixelReader([image for master in masters.masters for image in master.images])
@@ -43,7 +47,7 @@ class MasterPlanes:
         rows = [self._reader.read_rows(i, start, stop) for i in range(len(self._reader))]
         values, errors, codes = (np.stack(rows[plane :: len(PLANES)]) for plane in range(len(PLANES)))
         values, errors, codes = values.astype(np.float32), errors.astype(np.float32), codes.astype(np.int32)
-        values[codes & PixelCode.SATURATED.value > 0] = np.nan
+        values[~usable_samples(values, errors) | (codes & PixelCode.SATURATED.value > 0)] = np.nan
         return values, errors, codes
 
     def close(self) -> None:

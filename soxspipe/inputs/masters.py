@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ from ..stacking.master_stack import SAME_EXPOSURE
 from ..text import escape, format_value
 from .classify import LeftOut
 from .collect import InputFiles, SetCollector, UniqueKey
-from .consistency import report_inconsistent
-from .exposure import mode_keywords
+from .consistency import check_agreement, common_value
+from .exposure import mode_keywords, setting_keywords
 from .frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
-from .keyword_rules import RULES, positive_number
+from .keyword_rules import RULES, read_number
 from .set_of_files import SofEntry
 
 __all__ = ["PLANES", "MasterDark", "MasterSet", "collect_masters"]
@@ -66,6 +65,8 @@ class MasterDark:
         Level that was subtracted from its frames.
     mjd, end_mjd : float
         Start of its first frame and end of its last, modified Julian date.
+    values : mapping of str to (str, object)
+        Keyword and value, by meaning, of instrument, read-out and reduction.
     """
 
     path: Path
@@ -80,6 +81,12 @@ class MasterDark:
     pedestal: str
     mjd: float
     end_mjd: float
+    values: Mapping[str, tuple[str, Any]] = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.images[0].shape
 
     @property
     def header(self) -> fits.Header:
@@ -215,11 +222,11 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
 
     def build(self, frames: Sequence[MasterDark], calibrations: Sequence[MasterDark]) -> MasterSet | None:
         """Build the set of the values that its masters have in common; None where there is no geometry for it."""
-        agreeing = self._check_agreement(frames)
+        agreeing = check_agreement(frames, self.errors, _SPLIT)
         self._check_exposures(agreeing)
         first = agreeing[0]
         instrument, header = first.instrument, first.header
-        binning = (_binning(instrument, header, "biny"), _binning(instrument, header, "binx"))
+        binning = common_value(agreeing, "biny")[1] or 1, common_value(agreeing, "binx")[1] or 1
         try:
             geometry = first.detector.geometry_of_product(first.images[0].shape, binning, first.label)
         except FrameError as error:
@@ -241,27 +248,6 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             common_error_e=_common_error(agreeing),
             warnings=(*self.warnings, *self.checksums.warnings),
         )
-
-    def _check_agreement(self, masters: Sequence[MasterDark]) -> list[MasterDark]:
-        """Compare read-out and reduction of the masters, and return those of the most frequent arm."""
-
-        def check(keyword: str, values: Iterable[Any], tolerance: Callable[[float], float] | None = None) -> list[bool]:
-            return report_inconsistent(masters, [(keyword, value) for value in values], tolerance, _SPLIT, self.errors)
-
-        # a master of another instrument or arm differs in everything else too, so the rest is not reported
-        agree = check("INSTRUME", [master.instrument.name for master in masters])
-        masters = list(itertools.compress(masters, agree))
-        agree = check(PRODUCT_CATEGORY, [f"{MASTER_DARK.category}_{master.detector.arm}" for master in masters])
-        masters = list(itertools.compress(masters, agree))
-        check("NAXIS1 x NAXIS2", ["{1} x {0}".format(*master.images[0].shape) for master in masters])
-        instrument = masters[0].instrument
-        for meaning in ("chip", "binx", "biny"):
-            found = [instrument.find(master.header, meaning) for master in masters]
-            report_inconsistent(masters, found, None, _SPLIT, self.errors)
-        for keyword in (*mode_keywords(instrument), PEDESTAL):
-            check(keyword, [master.header.get(keyword) for master in masters])
-        check(CONAD, [positive_number(master.header.get(CONAD)) for master in masters], RULES["conad"].tolerance)
-        return masters
 
     def _check_exposures(self, masters: Sequence[MasterDark]) -> None:
         """Report masters whose exposures are all the same."""
@@ -298,9 +284,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
         )
     planes = {image.extname: image for image in reversed(images)}
     lines = list(_unusable_planes(entry, planes, images[0].shape))
-    numbers = {
-        keyword: positive_number(header.get(keyword)) for keyword in (EXPOSURE, LEVEL_ERROR, N_FRAMES, "MJD-OBS")
-    }
+    numbers = {keyword: read_number(header.get(keyword)) for keyword in (EXPOSURE, LEVEL_ERROR, N_FRAMES, "MJD-OBS")}
     pedestal = header.get(PEDESTAL)
     for keyword, usable in {**numbers, PEDESTAL: pedestal or None}.items():
         if usable is None:
@@ -322,8 +306,20 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
         n_frames=int(n_frames),
         pedestal=str(pedestal),
         mjd=mjd,
-        end_mjd=positive_number(header.get("MJD-END")) or mjd + exposure_s / 86400.0,
+        end_mjd=read_number(header.get("MJD-END")) or mjd + exposure_s / 86400.0,
+        values={
+            "instrument": ("INSTRUME", instrument.name),
+            "arm": (PRODUCT_CATEGORY, category),
+            "conad": (CONAD, read_number(header.get(CONAD))),
+            **{meaning: _read(header, instrument, meaning) for meaning in ("chip", "binx", "biny")},
+            **{keyword: (keyword, header.get(keyword)) for keyword in (*setting_keywords(instrument), PEDESTAL)},
+        },
     )
+
+
+def _read(header: Mapping[str, Any], instrument: Instrument, meaning: str) -> tuple[str, Any]:
+    keyword, value = instrument.find(header, meaning)
+    return keyword, RULES[meaning].read(value)
 
 
 def _unusable_planes(entry: SofEntry, planes: Mapping[str, FitsImage], shape: tuple[int, int]) -> Iterable[str]:
@@ -347,11 +343,6 @@ def _not_a_master(entry: SofEntry, header: fits.Header) -> str:
     return f"{entry.label}: {found}, expected {expected}: {remedy or 'leave it out'}"
 
 
-def _binning(instrument: Instrument, header: Mapping[str, Any], meaning: str) -> int:
-    value = positive_number(instrument.value(header, meaning))
-    return int(value) if value is not None and value.is_integer() else 1
-
-
 def _common_error(masters: Sequence[MasterDark]) -> float:
     """Return the error of the master bias where all masters had the same one, electron; else 0."""
     biases = set()
@@ -361,6 +352,6 @@ def _common_error(masters: Sequence[MasterDark]) -> float:
             if str(card.value).startswith(MASTER_BIAS.category):
                 stem = card.keyword.removesuffix("CATG")
                 biases.add((header.get(f"{stem}NAME"), header.get(f"{stem}DATAMD5")))
-    errors = [positive_number(master.header.get(BIAS_NOISE)) for master in masters]
+    errors = [read_number(master.header.get(BIAS_NOISE)) for master in masters]
     known = [error for error in errors if error is not None]
     return min(known) if len(biases) == 1 and len(known) == len(masters) else 0.0

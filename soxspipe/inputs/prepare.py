@@ -21,7 +21,7 @@ from .frame_kinds import MASTER_BIAS, STATIC_MAP
 from .raw_frames import CalibrationFile, FrameSet
 from .sample_checks import check_samples, full_scale_adu
 
-__all__ = ["PreparedFrames"]
+__all__ = ["PreparedFrames", "usable_samples"]
 
 log = get_logger(__name__)
 
@@ -31,6 +31,8 @@ LARGEST_SIGNAL_E = 1e12
 BLOCK_ROWS = 256
 #: Overscan columns beside the light-sensitive part that are left out: charge that trails behind it ends up there.
 TRAILING_COLUMNS = 4
+#: No error of a master is smaller: its weight would be infinite.
+SMALLEST_ERROR_E = 1e-6
 
 
 class PreparedFrames:
@@ -86,9 +88,9 @@ class PreparedFrames:
         self.regions: Regions = check_regions(tuple(regions), self.shape)
         self.shot_scale = frames.shot_scale
         self.column_parity = frames.detector.column_parity
-        self._conad = np.float32(frames.conad_e_per_adu)
+        self._e_per_sample = np.float32(frames.e_per_sample)
         self._window = frames.geometry.science
-        self._saturation_adu = _saturation_adu(frames)
+        self._saturation = _saturation(frames)
         self._reader = PixelReader([frame.image for frame in frames.frames])
         master_bias, static_map = frames.calibrations.get(MASTER_BIAS), frames.calibrations.get(STATIC_MAP)
         self._bias = self.common_error = self.static_bad = None
@@ -97,7 +99,7 @@ class PreparedFrames:
         try:
             self._reader.unpack(workers)
             checks = check_samples(self._reader, self.names, self._window)
-            self.step_e, self.warnings = frames.conad_e_per_adu * checks.step_adu, checks.warnings
+            self.step_e, self.warnings = frames.e_per_sample * checks.step_adu, checks.warnings
             if common_mode:
                 self._measure_common_mode(frames)
             rows_e = self._measure_pedestals(frames)
@@ -133,7 +135,7 @@ class PreparedFrames:
         spans = [_without_trail(span, self._window) for span in frames.geometry.overscan_columns]
         if not spans:
             return None
-        ny, conad = frames.geometry.raw_shape[0], frames.conad_e_per_adu
+        ny, conad = frames.geometry.raw_shape[0], frames.e_per_sample
         measured = []
         for i, name in enumerate(self.names):
             pieces: list[list[NDArray[np.float32]]] = [[] for _ in spans]
@@ -171,8 +173,8 @@ class PreparedFrames:
         rows = self._reader.read_rows(frame, window.y0 + start, window.y0 + stop)
         raw = rows[:, window.x0 : window.x1]
         highest = raw.max() if raw.dtype.kind in "iu" else np.fmax.reduce(raw, axis=None)
-        saturation_adu = self._saturation_adu[frame]
-        saturated = raw >= saturation_adu if highest >= saturation_adu else None
+        saturation = self._saturation[frame]
+        saturated = raw >= saturation if highest >= saturation else None
         with np.errstate(over="ignore", invalid="ignore"):  # a value beyond float32 becomes no data below
             if self._common is None:
                 out[...] = raw
@@ -180,7 +182,7 @@ class PreparedFrames:
                 rows = rows.astype(np.float32)
                 self._common.remove(frame, start, rows)
                 out[...] = rows[:, window.x0 : window.x1]
-            out *= self._conad
+            out *= self._e_per_sample
         if raw.dtype.kind == "f" or raw.dtype.itemsize > 4:
             out[~(np.abs(out) < LARGEST_SIGNAL_E)] = np.nan
         if self._subtract_e is not None:
@@ -203,6 +205,11 @@ class PreparedFrames:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def usable_samples(values: NDArray[np.float32], errors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the samples of a master that have a value and an error above zero, both finite and not huge."""
+    return (np.abs(values) < LARGEST_SIGNAL_E) & (errors >= SMALLEST_ERROR_E) & (errors < LARGEST_SIGNAL_E)
 
 
 def _without_trail(span: tuple[int, int], science: Window) -> tuple[int, int]:
@@ -228,13 +235,13 @@ def _uneven(
         )
 
 
-def _saturation_adu(frames: FrameSet) -> list[float]:
+def _saturation(frames: FrameSet) -> list[float]:
     """Return the level of a saturated sample of each frame: the detector's, else the highest that its type holds.
 
     Samples of another type may have been converted: their level is the lowest of the other frames.
     """
     if frames.detector.saturation_adu is not None:
-        return [frames.detector.saturation_adu] * len(frames.frames)
+        return [frames.detector.saturation_adu * frames.conad_e_per_adu / frames.e_per_sample] * len(frames.frames)
     levels = [full_scale_adu(frame.image) for frame in frames.frames]
     return [level if np.isfinite(level) else min(levels) for level in levels]
 
@@ -262,5 +269,11 @@ def _read_bias(bias: CalibrationFile, frames: FrameSet) -> tuple[NDArray[np.floa
             "make it with 'soxspipe mbias'"
         )
     values, errors = (np.array(_read_image(image, frames), np.float32) for image in (level, error))
-    values[~(np.isfinite(values) & np.isfinite(errors))] = np.nan  # a level without an error is unusable
+    usable = usable_samples(values, errors)
+    if not usable.any():
+        raise FrameError(
+            f"{bias.name}: no pixel of FLUX has an error in ERRS from {SMALLEST_ERROR_E:g} to {LARGEST_SIGNAL_E:g} "
+            "electron: make it again with 'soxspipe mbias'"
+        )
+    values[~usable] = np.nan
     return values, errors

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from ..instruments.keywords import Instrument
 from ..text import escape, format_value
 from .classify import FrameClassifier, InputFile, LeftOut
 from .collect import InputFiles, SetCollector, UniqueKey
-from .consistency import check_agreement, common_value, conversion_factor
-from .exposure import ExposureInfo, mode_keywords
+from .consistency import check_agreement, common_value, conversion_factor, set_warnings
+from .exposure import ExposureInfo, mode_keywords, setting_keywords
 from .frame_kinds import PRODUCT_CATEGORY, STATIC_MAP, FrameKind, ProductKind
 from .set_of_files import SofEntry
 
@@ -89,6 +88,8 @@ class FrameSet:
         Read-out mode.
     conad_e_per_adu : float
         Conversion factor, electron/ADU.
+    unit : {'ADU', 'electron', 'ADU/s', 'electron/s'}
+        Unit of the samples.
     warnings : tuple of str
         Assumptions that were made and odd values, one line each.
     """
@@ -106,6 +107,7 @@ class FrameSet:
     ndit: int
     read_mode: str | None
     conad_e_per_adu: float
+    unit: str
     warnings: tuple[str, ...]
 
     @property
@@ -116,8 +118,14 @@ class FrameSet:
     @property
     def temperatures_k(self) -> NDArray[np.float64]:
         """Detector temperatures in the headers, kelvin; frames without one are left out."""
-        found = [frame.header.get(self.detector.temperature_keyword or "") for frame in self.frames]
-        return np.array([value for value in found if isinstance(value, (int, float)) and isfinite(value)], float)
+        found = [frame.exposure.values["temperature"][1] for frame in self.frames if frame.exposure is not None]
+        return np.array([value for value in found if value is not None], float)
+
+    @property
+    def e_per_sample(self) -> float:
+        """Electrons per unit of the samples: the conversion factor and the exposure, as BUNIT needs them."""
+        factor = self.conad_e_per_adu if self.unit.startswith("ADU") else 1.0
+        return factor * (self.dit_s if self.unit.endswith("/s") else 1.0)
 
     @property
     def tag(self) -> str:
@@ -221,7 +229,7 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
     def build(self, frames: Sequence[InputFile], calibrations: Sequence[InputFile]) -> FrameSet | None:
         """Build the set of the values that its frames have in common; None where there is no geometry for it."""
         exposures = [frame.exposure for frame in frames if frame.exposure is not None]
-        agreeing, assumptions = check_agreement(exposures, self.errors)
+        agreeing = check_agreement(exposures, self.errors)
         first = agreeing[0]
         values = {meaning: common_value(agreeing, meaning)[1] for meaning in first.values}
         binning = values["biny"] or 1, values["binx"] or 1
@@ -233,7 +241,7 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
         accepted = self._calibrations(calibrations, first, values, geometry.product_shape)
         factor, oddities = conversion_factor(agreeing)
         modes = [values[keyword] for keyword in mode_keywords(first.instrument) if values[keyword] is not None]
-        remarks = (*self.warnings, *self.classifier.warnings, *assumptions, *oddities, *self.checksums.warnings)
+        assumed = (*self.warnings, *self.classifier.warnings, *set_warnings(agreeing))
         return FrameSet(
             kind=self.kind,
             frames=tuple(frames),
@@ -248,7 +256,8 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             ndit=values["ndit"] or 1,
             read_mode=escape(modes[0]).strip() if modes else None,
             conad_e_per_adu=factor,
-            warnings=remarks,
+            unit=values["unit"],
+            warnings=(*assumed, *oddities, *self.checksums.warnings),
         )
 
     def _calibrations(
@@ -300,7 +309,7 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             if not keyword.startswith("CDELT"):  # in a product the step of coordinates
                 found.append((keyword, value, values[meaning] or 1))
         if kind.same_read_mode:
-            found += [(keyword, header.get(keyword), values[keyword]) for keyword in mode_keywords(frame.instrument)]
+            found += [(keyword, header.get(keyword), values[keyword]) for keyword in setting_keywords(frame.instrument)]
         for keyword, value, expected in found:
             if value is not None and expected is not None and value != expected:
                 self._report_misfit(file, kind, keyword, value, expected)

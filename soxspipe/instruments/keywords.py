@@ -48,6 +48,14 @@ class _KeywordTable(InstrumentModel):
     chip: _Keywords
     template: _Keywords
     archive_name: _Keywords
+    # what cameras agree on needs no entry in a table
+    unit: _Keywords = ("BUNIT",)
+    time: _Keywords = ("TIME-OBS", "UT", "UTC-OBS", "UTSTART", "UTC")
+    jd: _Keywords = ("JD", "JD-OBS")
+    settings: _Keywords = (
+        "GAIN", "EGAIN", "OFFSET", "BLKLEVEL", "COADDS", "NCOADDS", "READOUTM", "ROWORDER", "XORGSUBF", "YORGSUBF",
+        "ESO DET OUT1 OFFSET", "ESO DET WIN1 STRX", "ESO DET WIN1 STRY", "ESO DET WIN STARTX", "ESO DET WIN STARTY",
+    )  # fmt: skip
 
 
 class _InstrumentTable(InstrumentModel):
@@ -147,7 +155,7 @@ def load_instrument(path: Path) -> Instrument:
         raise SettingsError([*faults, *error.faults]) from error
     if faults:
         raise SettingsError(faults)
-    return Instrument(table.instrument, table.instrume, table.keywords.model_dump(exclude_unset=True), table.detectors)
+    return Instrument(table.instrument, table.instrume, table.keywords.model_dump(), table.detectors)
 
 
 def shipped_instruments() -> Iterator[Instrument]:

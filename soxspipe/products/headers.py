@@ -7,13 +7,14 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from ..inputs.start_time import utc_text
 from ..quality.table import QCValue
 from ..version import __version__
 from .provenance import Provenance
@@ -32,7 +33,6 @@ CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERR
 LONGEST_WORD = 40
 #: Longest card that fits one record.
 CARD = 80
-MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 def product_stem(provenance: Provenance, kind: str) -> str:
@@ -51,13 +51,12 @@ def product_stem(provenance: Provenance, kind: str) -> str:
         ``<UTC of first input>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``, without EXPTIME where the inputs differ
         in it, or where it is 0.
     """
-    utc = MJD_EPOCH + timedelta(days=provenance.begin_mjd)
-    utc = (utc + timedelta(milliseconds=500)).replace(microsecond=0)
+    utc = utc_text(provenance.begin_mjd, 0)
     mode = provenance.read_mode or "X"
     if provenance.detector.mode == "binning":
         mode = f"{provenance.binning[1]}x{provenance.binning[0]}"
     exposure = [] if not provenance.exptime_s else [f"{_seconds(provenance.exptime_s).replace('.', '_')}S"]
-    words = [f"{utc:%Y%m%dT%H%M%S}", provenance.arm, mode, kind, *exposure, provenance.instrument.name]
+    words = [re.sub("[-:]", "", utc), provenance.arm, mode, kind, *exposure, provenance.instrument.name]
     return "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", word)[:LONGEST_WORD] for word in words)
 
 
@@ -126,10 +125,9 @@ def product_header(
     if provenance.exptime_s is not None:
         set_card(header, "EXPTIME", provenance.exptime_s, "[s] exposure time of each raw frame")
     set_card(header, "MJD-OBS", provenance.begin_mjd, "start of the first frame")
-    if "DATE-OBS" not in header:
-        set_card(header, "DATE-OBS", _iso(provenance.begin_mjd), "start of the first frame")
+    set_card(header, "DATE-OBS", utc_text(provenance.begin_mjd), "[UTC] start of the first frame")
     set_card(header, "MJD-END", provenance.end_mjd, "end of the last frame")
-    set_card(header, "DATE-END", _iso(provenance.end_mjd), "end of the last frame")
+    set_card(header, "DATE-END", utc_text(provenance.end_mjd), "end of the last frame")
     set_card(header, "DATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] when this file was written")
     set_card(header, "ESO PRO CATG", category, "category of this product")
     set_card(header, "ESO PRO TYPE", "REDUCED", "product type")
@@ -179,10 +177,6 @@ def add_qc(header: fits.Header, quality: Iterable[QCValue]) -> None:
 
 def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _iso(mjd: float) -> str:
-    return (MJD_EPOCH + timedelta(days=mjd)).isoformat(timespec="milliseconds").removesuffix("+00:00")
 
 
 def image_hdu(name: str, data: NDArray[Any], unit: str = "") -> fits.PrimaryHDU | fits.ImageHDU:

@@ -84,9 +84,10 @@ def master_file(
     header = hdus[0].header
     set_card(header, "ESO QC CONAD", frames.conad_e_per_adu, "[electron/ADU] conversion factor used")
     set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
-    stated = frames.instrument.value(frames.frames[0].header, "read_noise")
-    if isinstance(stated, (int, float)):
-        set_card(header, "ESO QC RON HEADER", float(stated), "[electron] read noise that the raw header states")
+    first = frames.frames[0].exposure
+    stated = None if first is None else first.values["read_noise"][1]
+    if stated is not None:
+        set_card(header, "ESO QC RON HEADER", stated, "[electron] read noise that the raw header states")
     level = frames.kind.noun if prepared.pedestal != "nothing" else f"pedestal + {frames.kind.noun}"
     set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "subtracted level")
     set_card(header, "ESO QC LEVEL", level, "of FLUX")

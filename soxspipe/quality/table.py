@@ -89,7 +89,7 @@ class QualityTable:
     Parameters
     ----------
     values : list of QCValue
-        The values; NaN and infinite ones count as not measured.
+        The values; NaN and infinite ones count as not measured, in a range as an open end.
     ranges : mapping of str to (low, high), optional
         Range by name, from the settings.
     """
@@ -97,11 +97,7 @@ class QualityTable:
     def __init__(self, values: list[QCValue], ranges: Mapping[str, Range] | None = None) -> None:
         ranges = ranges or {}
         self._values = tuple(
-            replace(
-                qc,
-                value=None if isinstance(qc.value, float) and not math.isfinite(qc.value) else qc.value,
-                range=ranges.get(qc.name, qc.range),
-            )
+            replace(qc, value=_finite(qc.value), range=tuple(map(_finite, ranges.get(qc.name, qc.range))))
             for qc in values
         )
 
@@ -147,6 +143,11 @@ class QualityTable:
                 "description": [qc.description for qc in self._values],
             }
         )
+
+
+def _finite(value: Any) -> Any:
+    """Return a value, None where JSON and FITS have no number for it."""
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _short(value: float | int | bool | None) -> str:

@@ -112,11 +112,12 @@ def fit_levels(
     1.1 to 2.2.
     """
     time, regions = check_exposures(masters), check_regions(regions, masters.shape)
-    values, labels = _level_sample(masters, regions)
+    values, labels, n_good = _level_sample(masters, regions)
     if labels.size < FEWEST_PIXELS:
+        found = ", ".join(f"{name} {count}" for name, count in zip(masters.names, n_good, strict=True))
         raise TooFewPixelsError(
-            f"{labels.size} pixels of the sample are good in all master darks, expected at least {FEWEST_PIXELS}: "
-            "leave the worst one out"
+            f"{labels.size} pixels of the sample are good in all master darks, expected at least {FEWEST_PIXELS} "
+            f"(good pixels with a value and an error above zero: {found}): leave the worst one out"
         )
     error = _moderated(np.asarray(level_error_e, np.float64), n_frames)
     weights = 1 / error**2
@@ -156,13 +157,17 @@ def _moderated(level_error_e: _Floats, n_frames: NDArray[np.integer] | None) -> 
     return np.asarray(np.sqrt((PRIOR_FRAMES * common + own * variance) / (PRIOR_FRAMES + own) / n_frames))
 
 
-def _level_sample(masters: MasterStack, regions: Regions) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Return sample pixels that are good in all masters, shape (masters, n), and the region of each."""
-    pieces, labels = [], []
+def _level_sample(
+    masters: MasterStack, regions: Regions
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.int64]]:
+    """Return sample pixels good in all masters, shape (masters, n), the region of each, and each master's good ones."""
+    pieces, labels, n_good = [], [], np.zeros(len(masters.exposure_s), np.int64)
     for start in sample_starts(masters.shape, LEVEL_PIXELS, LEVEL_ROWS).tolist():
         stop = min(start + LEVEL_ROWS, masters.shape[0])
         values, errors, codes = masters.read(start, stop)
-        good = (np.isfinite(values) & np.isfinite(errors) & (codes == 0)).all(axis=0)
+        good_each = np.isfinite(values) & np.isfinite(errors) & (errors > 0) & (codes == 0)
+        n_good += good_each.sum(axis=(1, 2))
+        good = good_each.all(axis=0)
         pieces.append(values[:, good])
         labels.append(region_image(np.arange(len(regions)), regions, start, stop)[good])
-    return np.concatenate(pieces, axis=1), np.concatenate(labels)
+    return np.concatenate(pieces, axis=1), np.concatenate(labels), n_good

@@ -23,12 +23,16 @@ class MasterStack(Protocol):
 
     Attributes
     ----------
+    names : tuple of str
+        Name of each, for messages.
     exposure_s : ndarray, shape (masters,), second
         Exposure of each.
     shape : tuple of int
         Rows and columns.
     """
 
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def exposure_s(self) -> _Floats: ...  # noqa: D102
     @property
@@ -65,6 +69,11 @@ class ArrayMasters:
     errors: NDArray[np.floating]
     exposure_s: _Floats
     codes: NDArray[np.integer] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each, its number from 1."""
+        return tuple(f"master dark {i}" for i in range(1, len(self.values) + 1))
 
     @property
     def shape(self) -> tuple[int, int]:

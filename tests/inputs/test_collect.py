@@ -905,7 +905,7 @@ def test_integrations(make_frame):
         ("VIS", 0.6, 1.6667, 0.6, []),
         ("VIS", 2, 0.5, 2.0, []),
         ("VIS", 0.6, None, 0.6, []),
-        ("VIS", 0, 0, 1.0, ["ESO DET OUT1 CONAD is missing: 1 electron/ADU"]),
+        ("VIS", None, None, 1.0, ["ESO DET OUT1 CONAD is missing: 1 electron/ADU"]),
         (
             "VIS",
             1.6,
@@ -924,6 +924,144 @@ def test_conversion_factors(make_frame, arm, conad, gain, used, warnings):
     assert frames.conad_e_per_adu == used
     assert len(frames.warnings) == len(warnings)
     assert all(found.startswith(begin) for found, begin in zip(frames.warnings, warnings, strict=True))
+
+
+def test_a_factor_of_zero_is_refused_where_it_is_used_and_else_named(make_frame):
+    cards = {"ESO DET OUT1 CONAD": 0, "ESO DET OUT1 GAIN": 0}
+    faults = refused(FrameError, [make_frame(f"{name}.fits", cards, arm="VIS") for name in "abc"])
+    assert faults[0].startswith("a.fits (input 1): ESO DET OUT1 CONAD is 0, expected a number above zero, up to 1e6: ")
+    frames = collect_frames([make_frame(f"{name}.fits", cards) for name in "def"])  # NIR: the factor of the table
+    assert (frames.conad_e_per_adu, len(frames.warnings)) == (2.3, 2)
+    assert "ESO DET OUT1 CONAD is 0, expected a number above zero, up to 1e6: it is not used" in frames.warnings[0]
+
+
+# ---- numbers
+
+
+@pytest.mark.parametrize("number", ["1E400", "-1D999", "1E300"])
+@pytest.mark.parametrize(
+    ("keyword", "usable"),
+    [
+        ("EXPTIME", False),
+        ("ESO DET DIT", False),
+        ("ESO DET CHIP RON", True),
+        ("ESO INS TEMP217 VAL", True),
+        ("ESO DET OUT1 GAIN", True),
+    ],
+)
+def test_infinite_and_huge_numbers_are_refused_or_left_out_by_name(make_frame, number, keyword, usable):
+    paths = [make_frame(f"{name}.fits", {keyword: "9" * 10}) for name in "abc"]
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"'9999999999'", f"{number:12}".encode()))
+    named = f"{keyword} is '{number}', expected "
+    if usable:
+        frames = collect_frames(paths)
+        assert frames.warnings[0].startswith(f"a.fits (input 1), b.fits (input 2), c.fits (input 3): {named}")
+        assert frames.warnings[0].endswith(": it is not used")
+        assert frames.temperatures_k.size == 0
+        return
+    assert all(named in fault for fault in refused(FrameError, paths))
+
+
+@pytest.mark.parametrize(
+    ("found", "kelvin", "warning"),
+    [
+        (40.0, 40.0, ""),
+        (-173.0, 100.15, "is -173.0, below zero kelvin: it is read as Celsius"),
+        (0.0, None, "is 0.0, expected kelvin, up to 1000: it is not used"),
+        (-300.0, None, "is -300.0, expected kelvin"),
+        (1e30, None, "is 1e+30, expected kelvin"),
+        ("cold", None, "is 'cold', expected kelvin"),
+    ],
+)
+def test_temperatures(make_frame, found, kelvin, warning):
+    frames = collect_frames([make_frame(f"{name}.fits", {"ESO INS TEMP217 VAL": found}) for name in "abc"])
+    assert frames.temperatures_k.tolist() == ([] if kelvin is None else [kelvin] * 3)
+    assert len(frames.warnings) == bool(warning)
+    assert warning in "".join(frames.warnings)
+
+
+# ---- units, settings, dates
+
+
+@pytest.mark.parametrize(
+    ("unit", "meaning", "factor"),
+    [
+        (None, "ADU", 0.6),
+        ("adu", "ADU", 0.6),
+        ("DN", "ADU", 0.6),
+        ("counts", "ADU", 0.6),
+        ("electron", "electron", 1.0),
+        ("e-", "electron", 1.0),
+        ("ADU/s", "ADU/s", 180.0),
+        ("count / sec", "ADU/s", 180.0),
+        ("electron s-1", "electron/s", 300.0),
+        ("electrons per second", "electron/s", 300.0),
+    ],
+)
+def test_units_of_samples(make_frame, unit, meaning, factor):
+    frames = collect_frames([make_frame(f"{name}.fits", {"BUNIT": unit}, arm="VIS") for name in "abc"])
+    assert (frames.unit, frames.e_per_sample) == (meaning, pytest.approx(factor))
+    assert len(frames.warnings) == (meaning != "ADU")
+
+
+def test_unknown_and_mixed_units_are_refused(make_frame):
+    faults = refused(FrameError, [make_frame(f"{name}.fits", {"BUNIT": "Jy"}) for name in "abc"])
+    assert "BUNIT is 'Jy', expected ADU, count, electron, ADU/s or electron/s" in faults[0]
+    mixed = [
+        make_frame(f"{name}.fits", {"BUNIT": unit}) for name, unit in zip("xyz", ("electron", None, None), strict=True)
+    ]
+    assert "x.fits (input 1): BUNIT is 'electron', expected 'ADU' as in 2 of 3" in refused(MixedFramesError, mixed)[0]
+    bias = {"ESO DPR TYPE": "BIAS", "EXPTIME": 0.0, "BUNIT": "ADU/s"}
+    with pytest.raises(FrameError, match="BUNIT is 'ADU/s', expected ADU or electron, as a bias has no exposure"):
+        collect_frames_of([make_frame(f"bias{i}.fits", bias, arm="VIS") for i in range(3)], BIAS)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "other"),
+    [
+        ("GAIN", 100, 300),
+        ("OFFSET", 10, 50),
+        ("COADDS", 1, 2),
+        ("ROWORDER", "TOP-DOWN", "BOTTOM-UP"),
+        ("XORGSUBF", 0, 16),
+        ("YORGSUBF", 0, 16),
+        ("ESO DET WIN1 STRX", 1, 17),
+        ("ESO DET WIN1 STRY", 1, 17),
+        ("ESO DET WIN STARTX", 1, 17),
+    ],
+)
+def test_settings_and_windows_must_agree(make_frame, keyword, value, other):
+    paths = [
+        make_frame(f"{name}.fits", {keyword: found}) for name, found in zip("abc", (value, value, other), strict=True)
+    ]
+    (fault,) = refused(MixedFramesError, paths)
+    assert fault.startswith(f"c.fits (input 3): {keyword} is {other!r}, expected {value!r} as in 2 of 3 frames: ")
+
+
+def test_dates_that_contradict_each_other_are_named(make_frame):
+    dates = [{"DATE-OBS": "2026-03-01T12:00:00"}, {}, {}]
+    frames = collect_frames([make_frame(f"{i}.fits", cards | {"MJD-OBS": 61000.5}) for i, cards in enumerate(dates)])
+    assert frames.warnings == (
+        "0.fits (input 1): MJD-OBS is 61000.5 (2025-11-21T12:00:00.000), but DATE-OBS is '2026-03-01T12:00:00', "
+        "expected the same start: MJD-OBS is used",
+    )
+
+
+def test_a_set_of_two_epochs_is_named(make_frame):
+    days = (0, 1, 2, 29, 700)
+    frames = collect_frames([make_frame(f"{i}.fits", {"MJD-OBS": 61000.5 + day}) for i, day in enumerate(days)])
+    assert frames.warnings == (
+        "4.fits (input 5): begins 698 days from the middle of the set, expected at most 30: split the set, or check "
+        "MJD-OBS",
+    )
+
+
+@pytest.mark.parametrize("times", [(0.01, 0.02), (0.001, 0.01)])
+def test_short_exposure_times_must_agree_to_a_tenth(make_frame, times):
+    cards = [{"EXPTIME": time, "ESO DET DIT": None} for time in (times[0], *times)]
+    faults = refused(MixedFramesError, [make_frame(f"{i}.fits", card) for i, card in enumerate(cards)])
+    assert f"EXPTIME is {times[1]}, expected {times[0]}" in faults[0]
 
 
 # ---- cost

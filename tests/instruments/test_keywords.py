@@ -37,7 +37,7 @@ def test_values_that_may_be_left_out_or_null(tmp_path):
     assert (detector.arm, detector.overscan_columns, detector.conad_modes_e_per_adu) == ("ACQ", (), (1.0,))
     assert detector.dark_current_limit_e_per_s is detector.saturation_adu is detector.temperature_keyword is None
     assert instrument.keywords["gain"] == instrument.keywords["chip"] == ()
-    assert "read_mode_name" not in instrument.keywords
+    assert instrument.keywords["read_mode_name"] == ()
 
 
 @pytest.mark.parametrize(

@@ -34,3 +34,9 @@ def test_undefined_values_are_null_and_masked():
     assert qtable["value"].mask.tolist() == [False, False, True, True, False]
     assert qtable["passed"].mask.tolist() == [False, False, True, True, True]
     assert qtable["range"][0] == "1 to 2"
+
+
+def test_limits_that_are_no_numbers_are_open_ends():
+    odd = QualityTable([QCValue("A", 1.0, "", "", (np.nan, np.inf)), QCValue("B", 9.0, "", "", (np.nan, 5.0))])
+    assert [record["range"] for record in odd.records()] == [[None, None], [None, 5.0]]
+    assert (odd["A"].passed, odd.warnings) == (None, ("QC B is 9, expected at most 5",))

@@ -16,6 +16,7 @@ from soxspipe.exceptions import (
     ProductExistsError,
     SetOfFilesError,
     TooFewFramesError,
+    TooFewPixelsError,
 )
 from soxspipe.inputs.masters import collect_masters
 from soxspipe.pixel_codes import PixelCode
@@ -214,6 +215,23 @@ def test_saturated_samples_and_those_without_data_take_no_part(masters, tmp_path
         assert np.isfinite(rate[pixel])
         assert np.isnan(chi2[pixel])
     assert values_of(product)["NODATA NUM"] == np.count_nonzero(np.isnan(rate))
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-25, 1e30, np.inf])
+def test_a_master_whose_errors_are_no_errors_is_refused_by_name(masters, tmp_path, error):
+    with fits.open(masters[1], mode="update") as hdus:
+        hdus["ERRS"].data[...] = error
+    (fault,) = refusal(TooFewPixelsError, masters, tmp_path)
+    assert fault.startswith("0 pixels of the sample are good in all master darks, expected at least 200 ")
+    assert f"{masters[1].name} 0," in fault
+
+
+def test_samples_whose_errors_are_no_errors_take_no_part(masters, product, tmp_path):
+    pixel = tuple(np.argwhere(fits.getdata(product.path, "QUAL") == 0)[0])
+    change(masters[0], {"ERRS": {pixel: 0.0}})
+    with fits.open(soxs_dark_current(masters, output_dir=tmp_path / "out").produce_product().path) as hdus:
+        assert np.isfinite(hdus["FLUX"].data[pixel])
+        assert hdus["CHI2"].data[pixel] != hdus["CHI2"].data[pixel]  # two masters are left: no chi-square
 
 
 def test_codes_are_carried_where_all_masters_have_them(masters, product, tmp_path):
