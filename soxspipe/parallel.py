@@ -29,8 +29,8 @@ ResultT = TypeVar("ResultT")
 #: Limits of the memory of a process, their names, and the MB that Python and all libraries need below each: 246 and 142
 #: on x86-64 Linux (NumPy 2.3, one thread of OpenBLAS), and a quarter more for other versions.
 MEMORY_LIMITS = (
-    (resource.RLIMIT_AS, "address space (ulimit -v)", 310),
-    (resource.RLIMIT_DATA, "data segment (ulimit -d)", 180),
+    (resource.RLIMIT_AS, "address space (ulimit -v)", 360),
+    (resource.RLIMIT_DATA, "data segment (ulimit -d)", 240),
 )
 
 

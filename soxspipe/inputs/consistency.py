@@ -20,8 +20,6 @@ __all__ = ["check_agreement", "common_value", "conversion_factor", "set_warnings
 #: CONAD x GAIN may differ from 1 by INVERSE_TOLERANCE. A stated factor is odd when it differs from those of all known
 #: modes by the factor MODE_TOLERANCE, or from the table's by the fraction TABLE_TOLERANCE.
 INVERSE_TOLERANCE, MODE_TOLERANCE, TABLE_TOLERANCE = 0.05, 1.5, 0.01
-#: Frames that start further from the median start of their set are named, day.
-LONGEST_EPOCH_D = 30.0
 #: Frames that a warning names.
 NAMED = 5
 
@@ -131,14 +129,6 @@ def set_warnings(frames: Sequence[ExposureInfo]) -> Iterable[str]:
     for keyword in dict.fromkeys(keyword for frame in frames for keyword in frame.remarks):
         odd = [frame for frame in frames if keyword in frame.remarks]
         yield f"{_names(odd)}: {odd[0].remarks[keyword]}"
-    starts = np.array([frame.mjd for frame in frames])
-    apart = np.abs(starts - np.median(starts))
-    if apart.max() > LONGEST_EPOCH_D:
-        far = list(compress(frames, apart > LONGEST_EPOCH_D))
-        yield (
-            f"{_names(far)}: begins {apart.max():.0f} days from the middle of the set, expected at most "
-            f"{LONGEST_EPOCH_D:g}: split the set, or check {far[0].instrument.keywords['mjd'][0]}"
-        )
     unit_keyword, unit = common_value(frames, "unit")
     if unit != "ADU":
         yield f"{unit_keyword} is {format_value(unit)}: the samples are converted from it to electron, not from ADU"

@@ -1048,15 +1048,6 @@ def test_dates_that_contradict_each_other_are_named(make_frame):
     )
 
 
-def test_a_set_of_two_epochs_is_named(make_frame):
-    days = (0, 1, 2, 29, 700)
-    frames = collect_frames([make_frame(f"{i}.fits", {"MJD-OBS": 61000.5 + day}) for i, day in enumerate(days)])
-    assert frames.warnings == (
-        "4.fits (input 5): begins 698 days from the middle of the set, expected at most 30: split the set, or check "
-        "MJD-OBS",
-    )
-
-
 @pytest.mark.parametrize("times", [(0.01, 0.02), (0.001, 0.01)])
 def test_short_exposure_times_must_agree_to_a_tenth(make_frame, times):
     cards = [{"EXPTIME": time, "ESO DET DIT": None} for time in (times[0], *times)]
