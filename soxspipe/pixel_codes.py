@@ -13,12 +13,13 @@ __all__ = ["PixelCode"]
 class PixelCode(IntFlag):
     """Faults of a pixel; codes add up, 0 is a good pixel."""
 
-    # create_noise_map holds its codes in 16 bits: HOT, COLD and NOISY must fit
+    # create_noise_map holds its codes in 16 bits: HOT, COLD, NOISY and COLUMN must fit
     AMBIGUOUS = 1 << 5, "ambiguous", "its samples contradict each other without a majority"
     STATIC = 1 << 7, "static", "bad in the static bad-pixel map"
     HOT = 1 << 8, "hot", "above its surroundings"
-    COLD = 1 << 9, "cold", "below its surroundings, or dead"
+    COLD = 1 << 9, "cold", "below its surroundings, or dead: the same in all frames"
     NOISY = 1 << 10, "noisy", "its samples scatter more than the noise model allows"
+    COLUMN = 1 << 11, "bad column", "in a column, or 60 rows of one or more, that stands out of the column pattern"
     SATURATED = 1 << 12, "saturated", "saturated in at least half of the frames"
     # 1 << 13 is Euro3D's "permanent camera defect"; JWST has non-linear pixels in this bit
     NONLINEAR = 1 << 16, "non-linear", "its signal does not grow as a line with the exposure"

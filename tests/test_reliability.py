@@ -463,6 +463,8 @@ def test_half_of_every_frame_is_constant(night):
 def test_a_copy_plus_a_constant_or_times_a_factor(night, factor, constant):
     night.change(4, np.round(samples_of(night)[1] * factor + constant).astype(np.uint16))
     night.refused("10-05-04.* and SOXS.*10-20-18.* hold the same pixels but for a constant or a factor: leave one")
+
+
 def test_infinite_huge_or_zero_numbers_in_a_header(night):
     for path in night.frames:
         path.write_bytes(path.read_bytes().replace(b"ESO DET CHIP RON = 7.3  ", b"ESO DET CHIP RON = 1E400"))

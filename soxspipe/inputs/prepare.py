@@ -79,6 +79,8 @@ class PreparedFrames:
         Pixels of the static bad-pixel map.
     common_error : ndarray of float32, shape (ny, nx), electron, or None
         One-sigma error of the subtracted master bias, which all frames share.
+    subtracted_e : ndarray, shape (frames, rows), electron, or None
+        Overscan level that is subtracted from each row of each frame; None where there is none.
     """
 
     def __init__(self, frames: FrameSet, workers: int = 1, *, common_mode: bool = False) -> None:
@@ -112,7 +114,7 @@ class PreparedFrames:
             raise
         self.pedestals_e = None if rows_e is None else rows_e.mean(axis=1)
         self.bias_has_pedestal = self._bias is not None
-        self._subtract_e, self.pedestal = self._plan_levels(rows_e)
+        self.subtracted_e, self.pedestal = self._plan_levels(rows_e)
 
     def _plan_levels(self, rows_e: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | None, str]:
         """Return the level to subtract from each row of each frame in addition to the master bias, and a description.
@@ -185,8 +187,8 @@ class PreparedFrames:
             out *= self._e_per_sample
         if raw.dtype.kind == "f" or raw.dtype.itemsize > 4:
             out[~(np.abs(out) < LARGEST_SIGNAL_E)] = np.nan
-        if self._subtract_e is not None:
-            out -= self._subtract_e[frame, start:stop, np.newaxis].astype(np.float32)
+        if self.subtracted_e is not None:
+            out -= self.subtracted_e[frame, start:stop, np.newaxis].astype(np.float32)
         if self._bias is not None:
             out -= self._bias[start:stop]
         return saturated

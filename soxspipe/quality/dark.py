@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..pixel_codes import PixelCode
 from ..stacking.clip_and_stack import StackResult
+from ..stacking.cosmic_rays import group_labels, neighbours_of
 from ..stacking.create_noise_map import NoiseMap
 from .definitions import DEFINITIONS, HOT_LEVELS
 from .stack import (
@@ -24,12 +25,14 @@ from .stack import (
 )
 from .table import QCValue, measured
 
-__all__ = ["DarkContext", "count_groups", "dark_quality"]
+__all__ = ["DarkContext", "dark_quality"]
 
 #: A limit below this many errors counts noise.
 HOT_LEVEL_ERRORS = 5.0
 #: Every 37th pixel is enough for the median error; an odd number, as an even one meets one column parity only.
 ERROR_STRIDE = 37
+#: Fewest frames in which cosmic rays differ from telegraph pixels.
+RATE_FRAMES = 5
 #: Part of each side that a corner and the centre take.
 CORNER, CENTRE = 1 / 16, 1 / 4
 
@@ -83,7 +86,7 @@ def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext) 
     list of QCValue
     """
     good = noise_map.codes == 0
-    level = measure_level(stack, good, context)
+    level = measure_level(stack, _far_from_rays(stack, good), context)
     return [
         *_levels(stack, good, level, context),
         *noise_values(stack, level),
@@ -96,6 +99,18 @@ def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext) 
         measured("CRRATE", _cosmic_ray_rate(stack, noise_map, context) if _same_temperature(context) else None),
         *drift_values(stack, context),
     ]
+
+
+def _far_from_rays(stack: StackResult, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the good pixels whose level no cosmic ray has touched; all of them, if most pixels were touched.
+
+    A charge too small to be rejected lies beside most cosmic rays.
+    """
+    lost = np.concatenate([stack.rejected[:, 1], stack.neighbours[:, 1]])
+    far = good.copy()
+    far.reshape(-1)[lost] = False
+    far.reshape(-1)[neighbours_of(np.unique(lost), good.shape)[1]] = False
+    return far if 2 * np.count_nonzero(far) > np.count_nonzero(good) else good
 
 
 def _levels(stack: StackResult, good: NDArray[np.bool_], level: Level, context: DarkContext) -> list[QCValue]:
@@ -151,7 +166,9 @@ def _contamination(stack: StackResult) -> QCValue:
 def _dark_pixels(stack: StackResult, noise_map: NoiseMap, context: DarkContext) -> list[QCValue]:
     """Count hot pixels by their rate, ambiguous and saturated pixels."""
     hot, size = noise_map.count(PixelCode.HOT), noise_map.codes.size
-    false_share = min(1.0, size * 0.5 * math.erfc(context.hot_sigma / math.sqrt(2)) / hot) if hot else math.nan
+    # the tail below the level is the noise of pixels with more noise than the others, and as large above it
+    false_hot = max(size * 0.5 * math.erfc(context.hot_sigma / math.sqrt(2)), noise_map.cold_tail)
+    false_share = min(1.0, false_hot / hot) if hot else math.nan
     hot_pixels = np.flatnonzero(noise_map.codes & PixelCode.HOT.value)
     rate = (stack.master.data.ravel()[hot_pixels] - stack.background.at(hot_pixels)) / context.exptime_s
     error = stack.master.uncertainty.array.ravel()[::ERROR_STRIDE]
@@ -191,48 +208,26 @@ def _same_temperature(context: DarkContext) -> bool:
     return widest is None or not context.temperatures_k.size or float(np.ptp(context.temperatures_k)) <= widest
 
 
-def _cosmic_ray_rate(stack: StackResult, noise_map: NoiseMap, context: DarkContext) -> float:
-    """Return the cosmic rays per square centimetre and second."""
-    codes, (frame, pixel) = noise_map.codes.ravel(), stack.rejected.T
-    ray = codes[pixel] & PixelCode.NOISY.value == 0  # rejected samples of a telegraph pixel are no cosmic rays
-    frame, pixel = frame[ray], pixel[ray]
-    by_frame = pixel[np.argsort(frame, kind="stable")]
-    frames = np.split(by_frame, np.cumsum(np.bincount(frame, minlength=stack.n_frames))[:-1])
-    rays = sum(count_groups(pixels, noise_map.codes.shape) for pixels in frames)
-    return rays / (stack.count.size * context.pixel_area_cm2 * stack.n_frames * context.exptime_s * context.ndit)
+def _cosmic_ray_rate(stack: StackResult, noise_map: NoiseMap, context: DarkContext) -> float | None:
+    """Return the cosmic rays per square centimetre and second; None with too few frames to tell them from noisy pixels.
 
-
-def count_groups(pixels: NDArray[np.integer], shape: tuple[int, ...]) -> int:
-    """Count the connected groups of pixels.
-
-    Parameters
-    ----------
-    pixels : ndarray of int, shape (n,)
-        Pixels, as indices into the flattened image.
-    shape : tuple of int
-        Rows and columns of the image.
-
-    Returns
-    -------
-    int
-        Groups; pixels that touch at an edge or a corner belong together.
+    A telegraph pixel loses samples too. One that spends any number of frames in its upper level equally often loses a
+    single sample in 2 of N - 1 cases; a pixel that loses several alone in its frames is such a pixel.
     """
-    width = shape[1] + 2  # a margin of one pixel keeps the end of a row from the start of the next
-    y, x = np.divmod(np.sort(pixels).astype(np.int64), shape[1])
-    keys = y * width + x
-    first, second = [], []
-    for step in (1, width - 1, width, width + 1):
-        at = np.searchsorted(keys, keys + step)
-        touching = np.flatnonzero(keys[np.minimum(at, len(keys) - 1)] == keys + step)
-        first.append(touching)
-        second.append(at[touching])
-    one, other = np.concatenate(first), np.concatenate(second)
-    # each pixel takes the lowest label of those that it touches, and the label of that one, until none changes
-    labels, before = np.arange(len(keys)), None
-    while before is None or not np.array_equal(labels, before):
-        before = labels.copy()
-        lowest = np.minimum(labels[one], labels[other])
-        np.minimum.at(labels, one, lowest)
-        np.minimum.at(labels, other, lowest)
-        labels = labels[labels]
-    return int(np.count_nonzero(labels == np.arange(len(keys))))
+    n_frames, shape = stack.n_frames, noise_map.codes.shape
+    if n_frames < RATE_FRAMES:
+        return None
+    frame, pixel = stack.rejected.T
+    noisy = noise_map.codes.ravel()[pixel] & PixelCode.NOISY.value > 0
+    alone = np.zeros(pixel.size, bool)
+    groups = 0
+    for i in range(n_frames):
+        here = np.flatnonzero(frame == i)
+        if here.size:
+            labels = group_labels(pixel[here], shape)
+            alone[here] = np.bincount(labels)[labels] == 1
+            groups += np.unique(labels[~alone[here] & ~noisy[here]]).size
+    _, first, lost = np.unique(pixel[alone], return_index=True, return_counts=True)
+    once = np.count_nonzero((lost == 1) & ~noisy[alone][first])
+    rays = groups + max(once - np.count_nonzero(lost > 1) * 2 / (n_frames - 3), 0.0)
+    return rays / (stack.count.size * context.pixel_area_cm2 * n_frames * context.exptime_s * context.ndit)

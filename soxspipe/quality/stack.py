@@ -219,6 +219,7 @@ def pixel_values(noise_map: NoiseMap) -> list[QCValue]:
         measured("COLDPIX NUM", noise_map.count(PixelCode.COLD)),
         measured("NOISYPIX NUM", noisy),
         measured("NOISYPIX TESTED", noise_map.noisy_tested),
+        measured("BADCOL NUM", noise_map.bad_columns),
     ]
 
 

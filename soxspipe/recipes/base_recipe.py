@@ -322,7 +322,7 @@ class BaseRecipe(Recipe[FrameSet]):
         # free the memory of images that are no longer needed, before the codes are copied
         stack = stack.without("outlier_free_noise", "background_limited_error")
         noise_map = noise_map.with_codes(stack.codes | prepared.codes)
-        return StackedFrames(frames, prepared, stack.without("ambiguous", "saturated"), noise_map, vetting)
+        return StackedFrames(frames, prepared, stack.without("ambiguous", "saturated", "dead"), noise_map, vetting)
 
     def _clip_and_stack(self, frames: FrameSet, settings: ArmSettings) -> tuple[PreparedFrames, StackResult]:
         parameters = getattr(settings, self.sections[0])

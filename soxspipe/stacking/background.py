@@ -1,7 +1,8 @@
-"""The local level of an image: amplifier steps, column parity, drifting rows, smooth glow."""
+"""The local level of an image: amplifier steps, column parity, noise of rows and columns, smooth glow."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,22 +14,23 @@ from .frame_stack import Regions
 from .robust import clipped_moments, finite_median, nan_medians
 from .surface import Surface
 
-__all__ = ["Background", "measure_background"]
+__all__ = ["BAD_LINE_SIGMA", "BLOCK_ROWS", "LINE_DRIFT", "Background", "column_levels", "measure_background"]
 
 #: Rows worked on at once, rounded to whole blocks, so that they stay in the cache.
 BAND_ROWS = 64
-#: Rows of the running median: the median of a row differs from it by the noise of single rows, not by glow.
-ROW_DRIFT = 33
-#: Rows further out than this are bad rows, and must not hide in the background.
-BAD_ROW_SIGMA = 6.0
+#: Lines of the running median: the median of a row or column differs from it by the noise of single lines, not by glow.
+LINE_DRIFT = 33
+#: Rows and columns further out than this are bad, and must not hide in the background.
+BAD_LINE_SIGMA = 6.0
+#: Rows of a block of a column, and pixels of a column that give its level: its error is then a fifteenth of a pixel's.
+BLOCK_ROWS, COLUMN_PIXELS = 12, 512
 #: Pixels that stand out by this much take no part in the background.
 OUTSTANDING_SIGMA = 4.0
-#: Lines on each side of an edge that give the step between amplifiers.
-EDGE_LINES = 4
-#: Lines among which bad ones are searched, the stride of their pixels for that, and the limit of good lines.
-EDGE_WIDE, EDGE_STRIDE, EDGE_SIGMA = 32, 32, 5.0
-#: Standard deviation of a Gaussian over its median absolute deviation.
-MAD_SIGMA = 1.4826
+#: Lines on each side of an edge, parts along it, and most pixels of a line in a part, that give the step between
+#: amplifiers; fewest pixels of a part.
+EDGE_LINES, EDGE_PARTS, EDGE_PIXELS, FEWEST_EDGE_PIXELS = 16, 16, 64, 16
+#: Parts of an edge that agree differ by no more than so many times what the best half of them do.
+EDGE_AGREE = 3.0
 #: Neighbouring blocks that stand out by this much of a pixel's scatter are a large defect, unless they are a large
 #: part of the image.
 LARGE_SIGMA, LARGE_PART = 3.0, 0.25
@@ -47,7 +49,9 @@ class Background:
     rows_e : ndarray of float32, shape (ny,), electron
         Noise of single rows.
     columns_e : ndarray of float32, shape (spans, nx), electron
-        Steps between amplifiers and column parity; a span is a range of rows with the same amplifiers.
+        Steps between amplifiers, column parity and pattern; a span is a range of rows with the same amplifiers.
+    pattern_e : ndarray of float32, shape (spans, nx), electron
+        The column pattern in ``columns_e``: the level of single columns, 0 for bad ones.
     level_e : ndarray of float32, shape (spans, nx), electron
         A level that was added to the image after the measurement; see `above`.
     first_rows : ndarray of int, shape (spans,)
@@ -57,6 +61,7 @@ class Background:
     surface: Surface
     rows_e: NDArray[np.float32]
     columns_e: NDArray[np.float32]
+    pattern_e: NDArray[np.float32]
     level_e: NDArray[np.float32]
     first_rows: NDArray[np.intp]
 
@@ -156,8 +161,8 @@ def measure_background(
     Notes
     -----
     Amplifier levels are chained from the steps between neighbouring columns or rows. Medians of whole amplifiers would
-    leave saw teeth where glow runs across them. Medians of single columns are not removed: a bad column would hide
-    (docs/method, section 4).
+    leave saw teeth where glow runs across them. Rows and columns are levelled, except those that stand out of the
+    others: a bad column must not hide (docs/method, section 4).
     """
     good = np.asarray(image, np.float32)
     if bad is not None:
@@ -169,10 +174,14 @@ def measure_background(
     def over_bands(work: Callable[[slice], NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate(map_bands(lambda start, stop: work(slice(start, stop)), bands, workers))
 
-    row_noise = _row_noise(over_bands(lambda rows: nan_medians(levels.corrected(rows))))
+    rows_e = _line_noise(over_bands(lambda rows: nan_medians(levels.corrected(rows))))
+    pattern_e = np.zeros_like(levels.total_e)
 
     def flattened(rows: slice) -> NDArray[np.float32]:
-        return levels.corrected(rows) - row_noise[rows, None]
+        values = levels.corrected(rows)
+        values -= rows_e[rows, None]
+        values -= pattern_e[_spans(levels.first_rows, np.arange(ny)[rows])]
+        return values
 
     def residual_sample(rows: slice) -> NDArray[np.float32]:
         residual = flattened(rows) - surface.rows(rows)
@@ -192,12 +201,40 @@ def measure_background(
     if large.any():
         first = _without_clusters(_filled(np.where(large, np.float32(np.nan), medians)))
         surface = Surface(first, good.shape, box)
-        scatter = clipped_moments(over_bands(residual_sample))[1]
+    defect = large.repeat(box, axis=0)[:ny].repeat(box, axis=1)[:, :nx]
+    for i, (start, stop) in enumerate(itertools.pairwise([*levels.first_rows, ny])):
+        some = slice(start, stop, max(1, (stop - start) // COLUMN_PIXELS))
+        smooth = surface.rows(some)
+        residual = np.where(defect[some], np.float32(np.nan), flattened(some) - smooth)
+        if len(residual) >= BLOCK_ROWS:  # medians of rounded values would be rounded
+            level = nan_medians(np.ascontiguousarray(column_levels(residual).T))
+            pattern_e[i] = _line_noise(level + smooth.mean(axis=0))
+    scatter = clipped_moments(over_bands(residual_sample))[1]
     # pixels that stand out would pull the level that they are compared with: the second medians leave them out
     outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
     medians = over_bands(medians_without_outstanding)
     surface = Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), good.shape, box)
-    return Background(surface, row_noise, levels.total_e, np.zeros_like(levels.total_e), levels.first_rows)
+    columns_e = levels.total_e + pattern_e
+    return Background(surface, rows_e, columns_e, pattern_e, np.zeros_like(columns_e), levels.first_rows)
+
+
+def column_levels(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the level of each column in blocks of 12 rows, from medians of three.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (rows, nx)
+        Any unit; the last rows may be in no block.
+
+    Returns
+    -------
+    ndarray of float32, shape (rows // 12, nx)
+    """
+    n = len(values) // BLOCK_ROWS
+    a, b, c = (values[i : n * BLOCK_ROWS : 3] for i in range(3))
+    middle = np.fmax(np.fmin(a, b), np.fmin(np.fmax(a, b), c))
+    level: NDArray[np.float32] = middle.reshape(n, BLOCK_ROWS // 3, middle.shape[1]).mean(axis=1)
+    return level
 
 
 class _AmplifierLevels:
@@ -268,52 +305,59 @@ class _AmplifierLevels:
                 before, after = sorted((other[axis], region[axis]), key=lambda span: span.start)
                 if before.stop != after.start:
                     continue
-                edge, along = after.start, region[1 - axis]
-                rise = self._level_at_edge(edge, after, along, axis) - self._level_at_edge(edge, before, along, axis)
+                sides = (self._levels_at_edge(after.start, side, region[1 - axis], axis) for side in (before, after))
+                rise = _step_across(*sides)
                 return rise if after is region[axis] else -rise
         return None
 
-    def _level_at_edge(self, edge: int, side: slice, along: slice, axis: int) -> float:
-        """Return the level of one side of an edge, close to it."""
-        inwards = 1 if side.start == edge else -1
+    def _levels_at_edge(self, edge: int, side: slice, along: slice, axis: int) -> NDArray[np.float32]:
+        """Return the level of one side of an edge in parts along it.
 
-        def line_medians(n: int, stride: int = 1) -> NDArray[np.float32]:
-            """Medians of the nearest lines along the edge, from the edge inwards."""
-            lines = slice(edge, edge + n) if inwards > 0 else slice(max(edge - n, 0), edge)
-            pixels = slice(along.start, along.stop, stride)
-            strip = self.corrected(lines, pixels) if axis == 0 else self.corrected(pixels, lines).T
-            return nan_medians(strip)[::inwards]
-
-        # the median of four lines bears one bad line; a line fit over more of them is used where there are several
-        most = min(EDGE_WIDE, side.stop - side.start)
-        if most > 3 * EDGE_LINES:
-            wide = line_medians(most, EDGE_STRIDE)
-            deviation = np.abs(wide - finite_median(wide))
-            limit = EDGE_SIGMA * MAD_SIGMA * finite_median(deviation)
-            if np.count_nonzero(deviation[:EDGE_LINES] > limit) > 1:
-                return _level_of_line(line_medians(most // 2))
-        return finite_median(line_medians(EDGE_LINES))
-
-
-def _level_of_line(values: NDArray[np.float32]) -> float:
-    """Return the level of the first few values by a Theil-Sen line through all, of which a quarter may be bad."""
-    x = np.flatnonzero(np.isfinite(values)).astype(np.float32)
-    y = values[np.isfinite(values)]
-    one, other = np.triu_indices(len(y), 1)
-    slope = finite_median((y[other] - y[one]) / (x[other] - x[one]))
-    return finite_median(y - np.float32(slope) * (x - np.float32((EDGE_LINES - 1) / 2)))
+        Each is that of a Theil-Sen line through the medians of the nearest lines, of which a quarter may be bad.
+        """
+        n = min(EDGE_LINES, side.stop - side.start)
+        lines = slice(edge, edge + n) if side.start == edge else slice(edge - n, edge)
+        length = along.stop - along.start
+        parts = int(np.clip(length // FEWEST_EDGE_PIXELS, 1, EDGE_PARTS))
+        stride = max(1, length // parts // EDGE_PIXELS)
+        pixels = slice(along.start, along.start + length // (parts * stride) * parts * stride, stride)
+        strip = self.corrected(lines, pixels) if axis == 0 else self.corrected(pixels, lines).T
+        medians = nan_medians(np.ascontiguousarray(strip).reshape(n, parts, -1)).T
+        distance = np.arange(n, dtype=np.float32) + np.float32(0.5)
+        if side.start != edge:
+            distance = -distance[::-1]
+        one, other = np.triu_indices(n, 1)
+        slope = nan_medians((medians[:, other] - medians[:, one]) / (distance[other] - distance[one])) if n > 2 else 0.0
+        return nan_medians(medians - np.multiply.outer(slope, distance).reshape(-1, n if n > 2 else 1))
 
 
-def _row_noise(medians: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median of each row above that of the rows around it; 0 for a bad row."""
+def _step_across(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """Return the step across an edge from the levels of both sides, in parts along it.
+
+    Half of the parts decide, those that differ least. Where a half amplifier is dead, both halves agree as well: the
+    brighter one counts.
+    """
+    known = np.isfinite(before) & np.isfinite(after)
+    if not known.any():
+        return 0.0
+    step, level = (after - before)[known], (after + before)[known]
+    order = np.argsort(step)
+    step, level = step[order], level[order]
+    n = (step.size + 1) // 2
+    width = step[n - 1 :] - step[: step.size - n + 1]
+    halves = np.flatnonzero(width <= EDGE_AGREE * width.min())
+    brightest = max(halves, key=lambda first: float(level[first : first + n].mean()))
+    return float(step[brightest : brightest + n].mean())
+
+
+def _line_noise(medians: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median of each row or column above that of the lines around it; 0 for a bad line."""
     from scipy.ndimage import median_filter
 
     medians = np.where(np.isfinite(medians), medians, np.float32(finite_median(medians)))
-    around = median_filter(medians, size=min(ROW_DRIFT, medians.size), mode="nearest")
-    noise = np.asarray(medians - around, dtype=np.float32)
+    noise = medians - median_filter(medians, size=min(LINE_DRIFT, medians.size), mode="nearest")
     centre, scatter = clipped_moments(noise)
-    noise[np.abs(noise - centre) > BAD_ROW_SIGMA * scatter] = 0.0
-    return noise
+    return np.where(np.abs(noise - centre) <= BAD_LINE_SIGMA * scatter, noise, np.float32(0))
 
 
 def _block_medians(values: NDArray[np.float32], box: int) -> NDArray[np.float32]:
@@ -343,19 +387,21 @@ def _large_clusters(medians: NDArray[np.float32], smooth: NDArray[np.float32], t
     """Find groups of neighbouring blocks that stand out of the smooth level, with everything that they enclose.
 
     A single block is none: it spoils one pair of each neighbour, and the median of pairs bears it. A defect of
-    several blocks would draw the level of all blocks around it.
+    several blocks would draw the level of all blocks around it. Its ring may be closed by the border of the image: of
+    the parts into which it divides the image, all but the largest belong to the defect.
     """
-    from scipy.ndimage import binary_dilation, binary_fill_holes, label
+    from scipy.ndimage import binary_dilation, label
 
     neighbours = np.ones((3, 3), bool)
     outstanding = np.abs(medians - smooth) > threshold
-    if np.count_nonzero(outstanding) < 2:
-        return np.zeros_like(outstanding)
     groups, n = label(outstanding, neighbours)
     is_large = np.bincount(groups.ravel(), minlength=n + 1) > 1
     is_large[0] = False
     # a block that the defect covers by half is close to the smooth level, and is part of it
-    large = np.asarray(binary_fill_holes(binary_dilation(is_large[groups], neighbours)))
+    parts, _ = label(~binary_dilation(is_large[groups], neighbours))
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    large: NDArray[np.bool_] = parts != np.argmax(sizes)
     return large if large.mean() < LARGE_PART else np.zeros_like(large)
 
 

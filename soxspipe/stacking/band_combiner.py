@@ -1,44 +1,46 @@
-"""Combination of a stack in bands of rows: read, screen, clip the candidates, combine."""
+"""Combination of a stack in bands of rows: read, screen, clip candidates and their neighbours, combine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..parallel import row_bands, run_concurrently
+from .averages import combine_kept, combine_samples, count_agreeing, noise_without_furthest, outlier_free_noise
+from .cosmic_rays import halos, neighbours_of
 from .frame_monitor import FrameFigures, FrameMonitor
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .parameters import StackParameters
-from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates
+from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates, median_of_kept
 
-if TYPE_CHECKING:
-    from astropy.nddata import CCDData
-
-__all__ = ["CombinedFrames", "combine_frames", "mean_of", "std_of"]
+__all__ = ["CombinedFrames", "combine_frames"]
 
 #: Rows of a band, and its fewest and most samples. Shorter bands make more calls, longer ones leave the cache; of
 #: many frames the memory is the limit (docs/performance_notes).
 BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
 #: Rows between those in which the halves of the stack are compared.
 HALVES_STRIDE = 8
-#: Samples of clipping candidates that are clipped at once, and of other pixels for their standard deviation.
-CLIP_SAMPLES = STD_SAMPLES = 2**19
-#: Rejected samples of a pixel that are closer to each other than this, in sigmas, are a second level of the pixel.
-AGREE_SIGMA = 2.0
+#: Samples of clipping candidates that are clipped at once.
+CLIP_SAMPLES = 2**19
+#: Frames from which several cosmic rays of like charge hit a pixel by chance.
+MANY_FRAMES = 50
+#: Samples beside a rejected sample are cosmic rays from this many sigmas on.
+NEIGHBOUR_SIGMA = 2.5
 
 
 #: Rejected samples (frame and pixel), and the number of those without data.
 _Clipped = tuple[NDArray[np.int32], int]
+_NO_SAMPLES = np.empty((0, 2), np.int32)
 
 _IMAGES = {
     "above_level": np.float32, "noise": np.float32, "outlier_free_noise": np.float32, "count": np.uint16,
-    "ambiguous": np.bool_, "saturated": np.bool_,
+    "ambiguous": np.bool_, "saturated": np.bool_, "constant": np.bool_,
 }  # fmt: skip
 
 
@@ -53,9 +55,13 @@ class CombinedFrames:
     noise, outlier_free_noise : ndarray of float32, shape (ny, nx), electron
     count : ndarray of uint16, shape (ny, nx)
     ambiguous, saturated : ndarray of bool, shape (ny, nx)
+    constant : ndarray of bool, shape (ny, nx)
+        Pixels that have the same raw value in all frames.
     half_difference : ndarray of float32, shape (n,), electron
-    rejected : ndarray of int32, shape (n, 2)
+    rejected, neighbours : ndarray of int32, shape (n, 2)
     n_invalid : int
+    n_same_pairs : int
+        Pixels with the same raw value in the first two frames.
     frame_figures : FrameFigures or None
     """
 
@@ -65,9 +71,12 @@ class CombinedFrames:
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
+    constant: NDArray[np.bool_]
     half_difference: NDArray[np.float32]
     rejected: NDArray[np.int32]
+    neighbours: NDArray[np.int32]
     n_invalid: int
+    n_same_pairs: int
     frame_figures: FrameFigures | None
 
 
@@ -88,27 +97,49 @@ def combine_frames(
     combiner = _BandCombiner(stack, model, parameters, workers)
     # A second worker reads the next band while one is combined. Two threads that both make the short calls for single
     # frames would only wait for each other.
-    buffers = [np.empty((n_frames, band_rows, nx), np.float32) for _ in range(min(workers, 2))]
+    # the first row of a buffer is the last one of the band before, whose neighbours are in this band
+    buffers = [np.empty((n_frames, band_rows + 1, nx), np.float32) for _ in range(min(workers, 2))]
 
     def samples_of(i: int) -> NDArray[np.float32]:
         start, stop = bands[i]
-        return buffers[i % len(buffers)][:, : stop - start]
+        return buffers[i % len(buffers)][:, : stop - start + 1]
 
-    combiner.read(samples_of(0), *bands[0])
-    clipped: list[_Clipped] = []
-    for i, (start, stop) in enumerate(bands):
-        works: list[Callable[[], Any]] = [partial(combiner.combine, samples_of(i), start, stop)]
+    combiner.read(samples_of(0)[:, 1:], *bands[0])
+    rejected, neighbours, n_invalid = [_NO_SAMPLES], [_NO_SAMPLES], 0
+
+    def combine(i: int) -> None:
+        nonlocal n_invalid
+        start, stop = bands[i]
+        samples, last = samples_of(i), i + 1 == len(bands)
+        clipped = combiner.combine(samples[:, 1:], start, stop)
+        n_invalid += sum(invalid for _, invalid in clipped)
+        rejected.append(np.concatenate([_NO_SAMPLES, *(found for found, _ in clipped)]))
+        if parameters.stacked_clipping_scale == "noise-model":
+            # the last row has neighbours in the next band; a band may be a single row
+            near = np.concatenate(rejected[-3:])
+            neighbours.append(combiner.clip_neighbours(samples, near, start - 1, stop if last else stop - 1))
+        if not last:
+            buffers[(i + 1) % len(buffers)][:, 0] = samples[:, -1]
+
+    for i, (_, stop) in enumerate(bands):
+        works: list[Callable[[], Any]] = [partial(combine, i)]
         if i + 1 < len(bands):
-            works.append(partial(combiner.read, samples_of(i + 1), *bands[i + 1]))
-        clipped += run_concurrently(works, workers)[0]
+            works.append(partial(combiner.read, samples_of(i + 1)[:, 1:], *bands[i + 1]))
+        run_concurrently(works, workers)
         if progress is not None:
             progress(stop, ny)
+    clipped = np.concatenate(rejected)
+    if parameters.stacked_clipping_scale == "noise-model":
+        neighbours.append(combiner.clip_halos(clipped, np.concatenate(neighbours), bands))
+    combiner.forget_chance_levels(clipped)
     without_rejection = combiner.images["count"][::HALVES_STRIDE] == n_frames
     return CombinedFrames(
         **combiner.images,
         half_difference=combiner.half_difference[without_rejection],
-        rejected=np.concatenate([np.empty((0, 2), np.int32), *(rejected for rejected, _ in clipped)]),
-        n_invalid=sum(n_invalid for _, n_invalid in clipped),
+        rejected=clipped,
+        neighbours=np.concatenate(neighbours),
+        n_invalid=n_invalid,
+        n_same_pairs=combiner.n_same_pairs,
         frame_figures=None if combiner.monitor is None else combiner.monitor.figures(),
     )
 
@@ -141,13 +172,21 @@ class _BandCombiner:
         vetted = parameters.vet_frames != "off" and self._n_frames > 2
         self.monitor = FrameMonitor(self._n_frames, stack.shape) if vetted else None
         self._reach = np.float32(parameters.frame_clipping_sigma) * model.frame_scatter_e.astype(np.float32)
+        #: Pixels with the same raw value in the first two frames.
+        self.n_same_pairs = 0
+        #: Pixels with rejected samples that agree, the number of these, and the noise without them.
+        self._second_levels: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]] = []
+        subtracted = getattr(stack, "subtracted_e", None)
+        self._subtracted = np.zeros((self._n_frames, 1)) if subtracted is None else subtracted
+        largest = max(float(np.abs(levels).max()) for levels in self._levels.values()) + np.abs(self._subtracted).max()
+        self._same_e = np.float32(max(0.25 * stack.step_e, 1e-6 * largest))
 
     def read(self, samples: NDArray[np.float32], start: int, stop: int) -> None:
         """Fill a band with samples above the level of their amplifier and frame, and mark saturated pixels.
 
         Samples near zero keep their precision in float32 with any pedestal.
         """
-        levels = self._levels[max(first for first in self._levels if first <= start)]
+        levels = _of_span(self._levels, start)
         saturated = np.zeros(samples.shape[1:], np.uint16)
         for i, frame in enumerate(samples):
             mask = self.stack.read(i, start, stop, frame)
@@ -162,9 +201,10 @@ class _BandCombiner:
         read_noise = self.model.row(self.model.read_noise_e, start)
         with np.errstate(divide="ignore", invalid="ignore"):  # NaN in pixels without a sample
             pixels = np.flatnonzero(self._combine_all(samples, read_noise, start, stop))
+        self.images["constant"][start:stop] = self._constant(samples, start)
 
         def clip(part: NDArray[np.intp]) -> _Clipped:
-            values = np.take(samples.reshape(self._n_frames, -1), part, axis=1)
+            values = samples[:, part // nx, part % nx]
             with np.errstate(divide="ignore", invalid="ignore"):
                 return self._clip_candidates(values, start * nx + part, read_noise[part % nx])
 
@@ -181,12 +221,12 @@ class _BandCombiner:
     ) -> NDArray[np.bool_]:
         """Combine all samples of a band without a clip, and return where the clip can change the result."""
         n_frames = self._n_frames
-        mean, std = _combine_samples(self._frames, samples)
+        mean, std = combine_samples(self._frames, samples)
         low, high = samples.min(axis=0), samples.max(axis=0)
         values = {
             "above_level": mean,
             "noise": std * np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)),
-            "outlier_free_noise": _without_furthest(mean, std, low, high, n_frames),
+            "outlier_free_noise": noise_without_furthest(mean, std, low, high, n_frames),
             "count": n_frames,
         }
         for name, value in values.items():
@@ -208,20 +248,158 @@ class _BandCombiner:
         bright = (np.abs(samples) > self._reach.min()).any(axis=0)
         changed = result.rejected.any(axis=0) | bright
         samples, index, read_noise = samples[:, changed], index[changed], read_noise[changed]
-        result = ClipResult(result.rejected[:, changed], result.ambiguous[changed])
-        mean, std, count = _combine_kept(samples, result.rejected)
+        rejected = result.rejected[:, changed]
+        self.images["ambiguous"].reshape(-1)[index] = result.ambiguous[changed]
+        self._replace(samples, index, rejected, rejected, read_noise)
+        invalid = ~np.isfinite(samples)
+        return _as_list(rejected & ~invalid, index), int(invalid.sum())
+
+    def _replace(
+        self,
+        samples: NDArray[np.float32],
+        index: NDArray[np.intp],
+        rejected: NDArray[np.bool_],
+        clipped: NDArray[np.bool_],
+        read_noise: NDArray[np.float32],
+    ) -> None:
+        """Replace the values of pixels in the images by those without the rejected samples.
+
+        Several samples that the clip along the stack rejected may be a second level of the pixel; others never are.
+        """
+        mean, std, count = combine_kept(samples, rejected)
+        agreeing = count_agreeing(samples, clipped, read_noise, self.model.shot_scale)
+        second = np.flatnonzero(agreeing > 1)
+        noise = outlier_free_noise(samples, rejected & ~(clipped & (agreeing > 1)))
+        if second.size and self._n_frames >= MANY_FRAMES:
+            without = outlier_free_noise(samples[:, second], rejected[:, second])
+            self._second_levels.append((index[second], agreeing[second], without))
         values = {
             "above_level": mean,
             "noise": np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan),
-            "outlier_free_noise": _outlier_free_noise(samples, result.rejected, read_noise, self.model.shot_scale),
+            "outlier_free_noise": noise,
             "count": count,
-            "ambiguous": result.ambiguous,
         }
         for name, value in values.items():
             self.images[name].reshape(-1)[index] = value
-        invalid = ~np.isfinite(samples)
-        pixel, frame = np.nonzero((result.rejected & ~invalid).T)
-        return np.stack([frame, index[pixel]], axis=1).astype(np.int32), int(invalid.sum())
+
+    def forget_chance_levels(self, clipped: NDArray[np.int32]) -> None:
+        """Forget second levels of as many samples as cosmic rays that hit a pixel by chance."""
+        from scipy.special import pdtrc
+
+        size = self.images["count"].size
+        hits = -np.log(max(1.0 - np.unique(clipped[:, 1]).size / size, 1.0 / size))
+        number = np.arange(2, self._n_frames + 1)
+        needed = number[np.argmax(size * pdtrc(number - 1, hits) < 1)]  # Poisson
+        for index, agreeing, without in self._second_levels:
+            chance = agreeing < needed
+            self.images["outlier_free_noise"].reshape(-1)[index[chance]] = without[chance]
+
+    def clip_neighbours(
+        self, samples: NDArray[np.float32], rejected: NDArray[np.int32], start: int, stop: int
+    ) -> NDArray[np.int32]:
+        """Reject the samples beside rejected ones that are high, and return them.
+
+        Parameters
+        ----------
+        samples : ndarray of float32, shape (frames, rows, nx), electron
+            The rows from ``start`` on.
+        rejected : ndarray of int32, shape (n, 2)
+            Frame and pixel of all samples rejected in these rows and those next to them.
+        start, stop : int
+            Rows to judge.
+        """
+        n_frames, nx = self._n_frames, samples.shape[2]
+        number, pixel = neighbours_of(rejected[:, 1], self.stack.shape)
+        inside = (pixel >= start * nx) & (pixel < stop * nx)
+        judged = _sample_keys(rejected[number[inside], 0], pixel[inside], n_frames)
+        pixels = np.unique(judged // n_frames)
+        pixels = pixels[~self.images["ambiguous"].reshape(-1)[pixels]]
+        values = samples[:, pixels // nx - start, pixels % nx]
+        clipped = _as_mask(rejected, pixels, n_frames)
+        kept = ~clipped & np.isfinite(values)
+        near = _as_mask(np.stack([judged % n_frames, judged // n_frames], axis=1), pixels, n_frames) & kept
+        read_noise = self._read_noise_at(pixels)
+        # the other samples give the level, where there are some: charge in the judged ones must not raise it
+        others = np.where((kept & ~near).any(axis=0), kept & ~near, kept)
+        centre = median_of_kept(values, others)
+        reach = np.float32(NEIGHBOUR_SIGMA) * np.sqrt(
+            np.square(read_noise) + np.float32(self.model.shot_scale) * np.maximum(centre, 0)
+        )
+        high = near & (values > centre + reach)
+        return self._reject(values, pixels, high, clipped, read_noise)
+
+    def _reject(
+        self,
+        samples: NDArray[np.float32],
+        pixels: NDArray[np.intp],
+        more: NDArray[np.bool_],
+        clipped: NDArray[np.bool_],
+        read_noise: NDArray[np.float32],
+        others: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.int32]:
+        """Reject more samples of pixels, unless none would be left, and return them."""
+        rejected = clipped | ~np.isfinite(samples)
+        if others is not None:
+            rejected |= others
+        more = more & ~rejected
+        changed = more.any(axis=0) & ~(rejected | more).all(axis=0)
+        if not changed.any():
+            return _NO_SAMPLES
+        self._replace(
+            samples[:, changed],
+            pixels[changed],
+            (rejected | more)[:, changed],
+            clipped[:, changed],
+            read_noise[changed],
+        )
+        return _as_list(more[:, changed], pixels[changed])
+
+    def clip_halos(
+        self, clipped: NDArray[np.int32], neighbours: NDArray[np.int32], bands: list[tuple[int, int]]
+    ) -> NDArray[np.int32]:
+        """Reject the samples around large clusters of rejected ones, and return them. Their rows are read again."""
+        n_frames, nx = self._n_frames, self.stack.shape[1]
+        halo = halos(np.concatenate([clipped, neighbours]), self.stack.shape)
+        found = [_NO_SAMPLES]
+        for first, last in bands if len(halo) else ():
+            inside = halo[(halo[:, 1] >= first * nx) & (halo[:, 1] < last * nx)]
+            if not len(inside):
+                continue
+            pixels = np.unique(inside[:, 1]).astype(np.intp)
+            start, stop = int(pixels[0]) // nx, int(pixels[-1]) // nx + 1
+            samples = np.empty((n_frames, stop - start, nx), np.float32)
+            saturated = self.images["saturated"][start:stop].copy()
+            self.read(samples, start, stop)
+            self.images["saturated"][start:stop] = saturated
+            masks = (_as_mask(one, pixels, n_frames) for one in (inside, clipped, neighbours))
+            more, by_clip, beside = masks
+            values = samples[:, pixels // nx - start, pixels % nx]
+            found.append(self._reject(values, pixels, more, by_clip, self._read_noise_at(pixels), beside))
+        return np.concatenate(found)
+
+    def _read_noise_at(self, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the read noise of pixels."""
+        y, x = np.divmod(pixels, self.stack.shape[1])
+        first_rows = np.array([first for first, _ in self.model.spans()])
+        rows = np.stack([self.model.row(self.model.read_noise_e, first) for first in first_rows])
+        read_noise: NDArray[np.float32] = rows[np.searchsorted(first_rows, y, side="right") - 1, x]
+        return read_noise
+
+    def _constant(self, samples: NDArray[np.float32], start: int) -> NDArray[np.bool_]:
+        """Return which pixels have the same raw value in all frames, before levels were subtracted."""
+        nx = samples.shape[2]
+        levels = _of_span(self._levels, start)
+        shift = (levels - levels[0]).astype(np.float32)
+        of_rows = np.broadcast_to(self._subtracted, (self._n_frames, self.stack.shape[0]))[:, start:]
+        row_shift = (of_rows[:, : samples.shape[1]] - of_rows[0, : samples.shape[1]]).astype(np.float32)
+        constant = np.abs(samples[1] - samples[0] + shift[1] + row_shift[1, :, None]) <= self._same_e
+        y, x = np.divmod(np.flatnonzero(constant), nx)
+        self.n_same_pairs += y.size
+        for i in range(2, self._n_frames):
+            same = np.abs(samples[i, y, x] - samples[0, y, x] + shift[i, x] + row_shift[i, y]) <= self._same_e
+            constant[y[~same], x[~same]] = False
+            y, x = y[same], x[same]
+        return constant
 
     def _clip_exactly(self, samples: NDArray[np.float32], read_noise: NDArray[np.float32]) -> ClipResult:
         """Clip samples of shape (frames, pixels); those that few frames flag take no part in the first median."""
@@ -236,128 +414,27 @@ class _BandCombiner:
         return clip_by_scatter(samples, scale, sigma, iterations, flagged=flagged)
 
 
-def _combine_samples(
-    frames: list[CCDData], samples: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and standard deviation (ddof 0) of all samples of each pixel, by ccdproc's Combiner.
-
-    Parameters
-    ----------
-    frames : list of CCDData
-        Frames whose data are replaced: to make them anew for each band takes longer than to combine them.
-    samples : ndarray of float32, shape (frames, rows, columns), electron
-        Samples of a band.
-
-    Returns
-    -------
-    mean, std : ndarray of float32, shape (rows, columns), electron
-    """
-    from ccdproc import Combiner
-
-    no_mask = np.broadcast_to(False, samples.shape[1:])  # the Combiner would make one for each frame
-    for frame, data in zip(frames, samples, strict=True):
-        frame.data, frame.mask = data, no_mask
-    combined = Combiner(frames, dtype=np.float32).average_combine(scale_func=mean_of, uncertainty_func=std_of)
-    # the Combiner divides the standard deviation by sqrt(n)
-    std: NDArray[np.float32] = combined.uncertainty.array * np.sqrt(np.float32(len(samples)))
-    return combined.data, std
+def _of_span(by_first_row: dict[int, NDArray[Any]], row: int) -> NDArray[Any]:
+    """Return the value of the range of rows that holds a row."""
+    return by_first_row[max(first for first in by_first_row if first <= row)]
 
 
-def mean_of(samples: NDArray[np.float32] | np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
-    """Return the mean of all samples along the first axis: as the Combiner's own, in half of its time.
-
-    Parameters
-    ----------
-    samples : ndarray or masked array of float32, shape (frames, rows, columns)
-        Samples; ccdproc up to 2.5 gives masked arrays, later versions plain ones. No mask counts.
-    axis : int
-        0, as the Combiner has it.
-
-    Returns
-    -------
-    ndarray of float32, shape (rows, columns)
-    """
-    mean: NDArray[np.float32] = np.add.reduce(np.ma.getdata(samples), axis=axis) / np.float32(len(samples))
-    return mean
+def _sample_keys(frame: NDArray[Any], pixel: NDArray[Any], n_frames: int) -> NDArray[np.int64]:
+    """Return one number for each sample without repetition, sorted by pixel and frame."""
+    return np.unique(pixel.astype(np.int64) * n_frames + frame)
 
 
-def std_of(samples: NDArray[np.float32] | np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
-    """Return the standard deviation (ddof 0) of all samples along the first axis; see `mean_of`."""
-    values = np.ma.getdata(samples)
-    mean = mean_of(values, axis)
-    squares = np.empty_like(mean)
-    height = max(STD_SAMPLES // values[:, 0].size, 1)
-    for start in range(0, len(mean), height):  # which stay in the cache
-        rows = slice(start, start + height)
-        difference = values[:, rows] - mean[rows]
-        np.square(difference, out=difference)
-        np.add.reduce(difference, axis=0, out=squares[rows])
-    squares /= np.float32(len(values))
-    return np.sqrt(squares, out=squares)
+def _as_list(mask: NDArray[np.bool_], index: NDArray[np.intp]) -> NDArray[np.int32]:
+    """Return frame and pixel of the marked samples, for a mask of shape (frames, pixels)."""
+    pixel, frame = np.nonzero(mask.T)
+    return np.stack([frame, index[pixel]], axis=1).astype(np.int32)
 
 
-def _combine_kept(
-    samples: NDArray[np.float32], rejected: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
-    """Return mean, standard deviation (ddof 0) and number of the samples kept, by ccdproc's Combiner."""
-    from astropy import units
-    from astropy.nddata import CCDData
-    from ccdproc import Combiner
-
-    frames = [CCDData(frame, unit=units.electron, mask=mask) for frame, mask in zip(samples, rejected, strict=True)]
-    combined = Combiner(frames, dtype=np.float32).average_combine()
-    count = (~rejected).sum(axis=0)
-    std = combined.uncertainty.array * np.sqrt(count.astype(np.float32))
-    return combined.data, std, count.astype(np.uint16)
-
-
-def _without_furthest(
-    mean: NDArray[np.float32],
-    std: NDArray[np.float32],
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
-    n_frames: int,
-) -> NDArray[np.float32]:
-    """Return the standard deviation (ddof 1) of all samples but the one furthest from the mean.
-
-    Without the sample x of n the sum of squares is smaller by n / (n - 1) * (x - mean)**2.
-    """
-    if n_frames < 3:
-        return np.full_like(mean, np.nan)
-    furthest = np.square(np.maximum(high - mean, mean - low)) * np.float32(n_frames / (n_frames - 1))
-    squares = np.square(std, dtype=np.float64) * n_frames - furthest
-    return np.sqrt(np.maximum(squares, 0.0) / (n_frames - 2)).astype(np.float32)
-
-
-def _outlier_free_noise(
-    samples: NDArray[np.float32],
-    rejected: NDArray[np.bool_],
-    read_noise: NDArray[np.float32],
-    shot_scale: float,
-) -> NDArray[np.float32]:
-    """Return the standard deviation (ddof 1) of clipped pixels without possible cosmic rays.
-
-    A single rejected sample, or several of which no two agree, are cosmic rays and are left out. Two that agree are a
-    second level of the pixel, and stay. Of the rest the furthest sample is left out, as in any pixel, unless too few
-    would stay. The sums are in double precision, as a cosmic ray may be bright.
-    """
-    finite = np.isfinite(samples)
-    several = np.flatnonzero(rejected.sum(axis=0) > 1)
-    outliers = np.sort(np.where(rejected[:, several], samples[:, several], np.float32(np.nan)), axis=0)
-    noise = np.sqrt(np.square(read_noise[several]) + shot_scale * np.maximum(outliers, 0))
-    second_level = np.zeros(samples.shape[1], bool)
-    second_level[several] = (np.diff(outliers, axis=0) <= np.float32(AGREE_SIGMA * np.sqrt(2)) * noise[1:]).any(axis=0)
-    left_out = rejected & ~second_level | ~finite
-    values = np.where(left_out, 0.0, samples.astype(np.float64))
-    count = len(samples) - left_out.sum(axis=0)
-    distance = np.abs(values - values.sum(axis=0) / count)
-    distance[left_out] = -1.0
-    pixels = np.flatnonzero((count >= 4) | ~(rejected & finite).any(axis=0))
-    furthest = np.argmax(distance[:, pixels], axis=0)
-    values[furthest, pixels] = 0.0
-    left_out[furthest, pixels] = True
-    count[pixels] -= 1
-    values -= values.sum(axis=0) / count
-    values[left_out] = 0.0
-    variance = np.square(values, out=values).sum(axis=0) / (count - 1)
-    return np.asarray(np.where(count > 1, np.sqrt(variance), np.nan), np.float32)
+def _as_mask(listed: NDArray[np.integer], pixels: NDArray[np.intp], n_frames: int) -> NDArray[np.bool_]:
+    """Mark listed samples in a mask of shape (frames, pixels) for sorted pixels."""
+    mask = np.zeros((n_frames, len(pixels)), bool)
+    if len(pixels):
+        place = np.minimum(np.searchsorted(pixels, listed[:, 1]), len(pixels) - 1)
+        known = pixels[place] == listed[:, 1]
+        mask[listed[known, 0], place[known]] = True
+    return mask

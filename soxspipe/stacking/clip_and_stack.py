@@ -33,6 +33,8 @@ ERROR_ROWS = 64
 #: inflate the errors; from 3 errors on a third of the Gaussian tail beyond 3 would be missing from the pulls
 #: (docs/method, section 3).
 EXCESS_SIGMA = 5.0
+#: Constant pixels are dead where rounding makes none of good pixels, or less than this part of them.
+CHANCE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class StackResult:
         Pixels whose samples contradict each other without a majority.
     saturated : ndarray of bool, shape (ny, nx)
         Pixels saturated in at least half of the frames.
+    dead : ndarray of bool, shape (ny, nx)
+        Pixels with the same raw value in all frames, where rounding does not explain it.
     noise_model : NoiseModel
         Level, read noise and frame offsets.
     background : Background
@@ -67,6 +71,8 @@ class StackResult:
         Frames.
     rejected : ndarray of int32, shape (n, 2)
         Frame and pixel (index into the flattened image) of each sample that the clip rejected, sorted by pixel.
+    neighbours : ndarray of int32, shape (n, 2)
+        The same of the samples that were rejected because they lie beside those.
     n_invalid : int
         Samples without data.
     half_difference : ndarray of float32, shape (n,), electron
@@ -74,6 +80,8 @@ class StackResult:
     frame_figures : FrameFigures or None
         Figures of single frames, which `~soxspipe.stacking.vet_frames` judges; None of two frames or with
         ``vet_frames='off'``.
+    step_e : float
+        Quantisation step of a sample, electron; 0 when samples are continuous.
     """
 
     master: CCDData
@@ -83,25 +91,29 @@ class StackResult:
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
+    dead: NDArray[np.bool_]
     noise_model: NoiseModel
     background: Background
     common_error: NDArray[np.float32] | None
     n_frames: int
     rejected: NDArray[np.int32]
+    neighbours: NDArray[np.int32]
     n_invalid: int
     half_difference: NDArray[np.float32]
     frame_figures: FrameFigures | None
+    step_e: float = 0.0
 
     @property
     def n_rejected(self) -> int:
-        """Samples that the clip rejected."""
-        return len(self.rejected)
+        """Samples that were rejected."""
+        return len(self.rejected) + len(self.neighbours)
 
     @property
     def codes(self) -> dict[PixelCode, NDArray[np.bool_]]:
         """Pixels of the codes that the samples themselves decide."""
         return {
             PixelCode.AMBIGUOUS: self.ambiguous,
+            PixelCode.COLD: self.dead,
             PixelCode.SATURATED: self.saturated,
             PixelCode.NO_DATA: self.count == 0,
         }
@@ -111,7 +123,7 @@ class StackResult:
 
         Parameters
         ----------
-        *images : {'noise', 'outlier_free_noise', 'background_limited_error', 'count', 'ambiguous', 'saturated'}
+        *images : {'noise', 'outlier_free_noise', 'background_limited_error', 'count', 'ambiguous', 'saturated', 'dead'}
             Names of the images.
 
         Returns
@@ -199,12 +211,13 @@ def clip_and_stack(
         raise TooFewFramesError(f"{n_frames} frame to stack, expected at least 2")
     model = measure_noise(stack, parameters) if noise_model is None else noise_model
     combined = combine_frames(stack, model, parameters, band_rows=band_rows, workers=workers, progress=progress)
+    dead = _dead_pixels(combined, n_frames)
     background = measure_background(
         combined.above_level,
         model.regions,
         column_parity=stack.column_parity,
         box=background_box,
-        bad=combined.ambiguous | combined.saturated,
+        bad=combined.ambiguous | combined.saturated | dead,
         workers=workers,
     )
     error, background_limited_error = _model_errors(combined, background, model, stack.common_error, workers)
@@ -212,16 +225,35 @@ def clip_and_stack(
     data = np.empty_like(combined.above_level)
     for (start, stop), row in zip(model.spans(), level, strict=True):
         np.add(combined.above_level[start:stop], row, out=data[start:stop])
-    log.info("%d of %d samples rejected", len(combined.rejected), n_frames * data.size)
+    n_rejected, n_near = len(combined.rejected), len(combined.neighbours)
+    log.info("%d of %d samples rejected, and %d beside these", n_rejected, n_frames * data.size, n_near)
     return StackResult(
+        dead=dead,
+        step_e=stack.step_e,
         master=_as_ccddata(data, error),
         background_limited_error=background_limited_error,
         noise_model=model,
         background=background.above(level),
         common_error=stack.common_error,
         n_frames=n_frames,
-        **{field.name: getattr(combined, field.name) for field in fields(combined) if field.name != "above_level"},
+        **{
+            field.name: getattr(combined, field.name)
+            for field in fields(combined)
+            if field.name not in ("above_level", "constant", "n_same_pairs")
+        },
     )
+
+
+def _dead_pixels(combined: CombinedFrames, n_frames: int) -> NDArray[np.bool_]:
+    """Return the constant pixels, unless rounding makes as many of good ones.
+
+    N samples of Gaussian noise of s steps round to one value with the probability (2 pi s**2)**((1 - N) / 2) / sqrt(N).
+    The share of equal pairs gives s, whatever the type of the samples.
+    """
+    dead = combined.constant & ~combined.saturated
+    steps = dead.size / (2 * np.sqrt(np.pi) * max(combined.n_same_pairs, 1))
+    chance = dead.size * (2 * np.pi * steps**2) ** (0.5 * (1 - n_frames)) / np.sqrt(n_frames)
+    return dead if chance < max(1.0, CHANCE_SHARE * np.count_nonzero(dead)) else np.zeros_like(dead)
 
 
 def _model_errors(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClipResult", "clip_by_noise", "clip_by_scatter", "clipping_candidates"]
+__all__ = ["ClipResult", "clip_by_noise", "clip_by_scatter", "clipping_candidates", "median_of_kept"]
 
 #: Samples that agree with each other and outvote a lower one: two cosmic rays rarely agree, three never do.
 OUTVOTE = 3
@@ -112,7 +112,7 @@ def clip_by_noise(
     kept = valid if flagged is None else valid & ~flagged
     kept = np.where(kept.any(axis=0), kept, valid)
     variance = np.square(read_noise_e)
-    centre = _median(samples, kept)
+    centre = median_of_kept(samples, kept)
     reach = _reach(centre, variance, sigma, shot_scale)
     agreeing = (np.abs(samples - centre) <= reach) & valid
     # only pixels that change are iterated
@@ -122,7 +122,7 @@ def clip_by_noise(
         if not changing.size:
             break
         values, before = samples[:, changing], kept[:, changing]
-        centre[changing] = _median(values, before)
+        centre[changing] = median_of_kept(values, before)
         reach[changing] = _reach(centre[changing], variance[changing], sigma, shot_scale)
         after = (np.abs(values - centre[changing]) <= reach[changing]) & before
         kept[:, changing] = after
@@ -193,7 +193,7 @@ def clip_by_scatter(
     return ClipResult(rejected, np.zeros(samples.shape[1], bool))
 
 
-def _median(samples: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+def median_of_kept(samples: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the median of the kept samples of each pixel, NaN where none is kept."""
     # NumPy sorts contiguous samples several times faster
     ordered = np.sort(np.ascontiguousarray(np.where(kept, samples, np.float32(np.inf)).T), axis=1)

@@ -62,7 +62,8 @@ def test_no_population_of_hot_pixels_in_two_seconds(master):
     codes = master.frame.flags
     # the first pixels that each tap reads are brighter by some DN in every row, and are found to be
     assert (codes[:, [0, NX - 1]] & 256 > 0).mean() > 0.5
-    assert np.count_nonzero(codes[:, 2:-1]) <= 10  # of 2.2 million
+    # so are parts of the next two, which the map has as bad columns
+    assert np.count_nonzero(codes[:, 4:-4]) <= 10  # of 2.2 million
 
 
 def test_noise_of_the_taps(master):

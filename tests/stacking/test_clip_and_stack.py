@@ -10,7 +10,7 @@ from ccdproc import Combiner
 
 from soxspipe.exceptions import InputError, TooFewFramesError
 from soxspipe.stacking import ArrayStack, NoiseModel, clip_and_stack, create_noise_map
-from soxspipe.stacking.band_combiner import mean_of, std_of
+from soxspipe.stacking.averages import mean_of, std_of
 from soxspipe.stacking.parameters import StackParameters
 from soxspipe.stacking.robust import clipped_moments
 
@@ -80,6 +80,7 @@ def test_the_result_does_not_depend_on_band_height_or_workers(scale, monkeypatch
         np.testing.assert_array_equal(banded.master.data, whole.master.data)
         np.testing.assert_array_equal(banded.master.uncertainty.array, whole.master.uncertainty.array)
         np.testing.assert_array_equal(banded.rejected, whole.rejected)
+        assert sorted(map(tuple, banded.neighbours)) == sorted(map(tuple, whole.neighbours))
         np.testing.assert_array_equal(banded.half_difference, whole.half_difference)
         np.testing.assert_array_equal(banded.background_limited_error, whole.background_limited_error)
         np.testing.assert_array_equal(banded.background.total_e, whole.background.total_e)
@@ -238,3 +239,45 @@ def test_an_exception_of_a_frame_is_raised_and_no_thread_is_left():
     with pytest.raises(InputError, match="cannot be read"):
         clip_and_stack(failing, noise_model=model_of((256, 256), 3), band_rows=20, workers=2)
     assert threading.active_count() == before
+
+
+def test_charge_beside_a_cosmic_ray_is_left_out():
+    rng = np.random.default_rng(51)
+    frames = rng.normal(1000, 4, (3, 256, 256)).astype(np.float32)
+    y, x = np.mgrid[5:250:8, 5:250:8]
+    frames[0, y, x] += 2000
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (-1, 0)):
+        frames[0, y + dy, x + dx] += 18  # below the clip at five sigmas
+    result = clip_and_stack(list(frames))
+    beside = np.concatenate([result.master.data[y + dy, x + dx] for dy, dx in ((0, 1), (1, 0), (1, 1), (-1, 0))])
+    assert abs(beside.mean() - 1000) < 1.2  # 6 without
+    lost = np.bincount(result.neighbours[:, 0], minlength=3)
+    assert lost[0] > 0.8 * beside.size
+    assert lost[1:].sum() == 0
+    assert result.n_rejected == len(result.rejected) + len(result.neighbours)
+
+
+def test_the_halo_of_a_large_cluster_is_left_out():
+    rng = np.random.default_rng(52)
+    frames = rng.normal(1000, 4, (5, 256, 256)).astype(np.float32)
+    y, x = np.mgrid[:256, :256]
+    distance = np.hypot(y - 100, x - 120)
+    frames[2][distance <= 6] += 500
+    frames[2][(distance > 6) & (distance < 13)] += 4  # one sigma
+    halo = (distance > 7.5) & (distance < 13)
+    result = clip_and_stack(list(frames), band_rows=16)
+    assert (result.count[halo] == 4).all()
+    assert abs(result.master.data[halo].mean() - 1000) < 0.5
+    assert (result.count[distance > 17] == 5).mean() > 0.999
+
+
+def test_cosmic_rays_of_many_frames_are_no_second_level():
+    rng = np.random.default_rng(820)
+    frames = rng.normal(0, 7, (60, 128, 128)).astype(np.float32)
+    frames[rng.random(frames.shape) < 5e-3] += 300  # all of one charge: a third of a hit for each pixel
+    telegraph = np.zeros((128, 128), bool)
+    telegraph[64, ::9] = True
+    frames[:15, telegraph] += 300
+    noisy = create_noise_map(clip_and_stack(list(frames))).codes & 1024 > 0
+    assert noisy[telegraph].all()
+    assert np.count_nonzero(noisy & ~telegraph) <= 2

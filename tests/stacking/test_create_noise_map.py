@@ -213,3 +213,84 @@ def test_bad_lines_at_the_edge_of_an_amplifier_do_not_move_it(bad, excess, turne
     assert (codes[inside] & (PixelCode.HOT.value | PixelCode.COLD.value) > 0).mean() > (
         0.9 if abs(excess) > 20 else 0.5
     )
+
+
+@pytest.mark.parametrize("corner", [(203, 211), (203, 452), (0, 452), (0, 0)])
+def test_a_defect_at_the_border_is_found_whole(corner):
+    y, x = corner
+    image = np.random.default_rng(7).normal(60, 4, SHAPE).astype(np.float32)
+    inside = np.zeros(SHAPE, bool)
+    inside[y : y + 60, x : x + 60] = True
+    image[inside] -= 60
+    codes = create_noise_map(image, error=np.full(SHAPE, 4.0, np.float32)).codes
+    assert (codes[inside] != 0).mean() >= 0.99
+    assert np.count_nonzero(codes[~inside]) < 10
+
+
+@pytest.mark.parametrize("half", [slice(0, 256), slice(256, 512)])
+def test_a_dead_half_amplifier_is_found_whole(half):
+    pattern, _ = detector_pattern()
+    image = (pattern + np.random.default_rng(8).normal(60, 4, SHAPE)).astype(np.float32)
+    inside = np.zeros(SHAPE, bool)
+    inside[half, 192:256] = True
+    image[inside] -= 60
+    error = np.full(SHAPE, 4.0, np.float32)
+    codes = create_noise_map(image, error=error, regions=AMPLIFIERS, column_parity=True).codes
+    assert (codes[inside] != 0).mean() >= 0.99
+    assert np.count_nonzero(codes[~inside]) < 10
+
+
+@pytest.mark.parametrize("pattern", [0.0, 1.0, 2.0])
+def test_a_column_pattern_hides_no_hot_pixel_and_codes_no_column(pattern):
+    rng = np.random.default_rng(41)
+    image = rng.normal(0, 1, SHAPE) + rng.normal(0, pattern, SHAPE[1])
+    hot = rng.random(SHAPE) < 0.004
+    image[hot] += rng.uniform(6, 8, hot.sum())
+    result = create_noise_map(image, error=np.ones(SHAPE, np.float32))
+    assert (result.codes[hot] & PixelCode.HOT.value > 0).mean() >= 0.85
+    assert result.bad_columns == 0
+    assert np.count_nonzero(result.codes[~hot]) <= 3
+
+
+@pytest.mark.parametrize("rows", [slice(0, 512), slice(101, 163)])
+@pytest.mark.parametrize("level", [2.0, 3.0, -4.0, 6.0])
+def test_columns_that_stand_out_are_coded(rows, level):
+    image = np.random.default_rng(51).normal(0, 1, SHAPE)
+    columns = np.linspace(30, 480, 5).astype(int)
+    image[rows, columns] += level
+    inside = np.zeros(SHAPE, bool)
+    inside[rows, columns] = True
+    result = create_noise_map(image, error=np.ones(SHAPE, np.float32))
+    coded = result.codes & PixelCode.COLUMN.value > 0
+    assert result.bad_columns == 5
+    assert coded[inside].mean() >= 0.95
+    assert np.count_nonzero(coded & ~inside) <= 20
+
+
+def test_the_cold_tail_is_that_of_the_noise():
+    image = np.random.default_rng(5).normal(0, 1, SHAPE)
+    image[10, ::50] = -7.0  # as noise of wide tails has
+    image[20, ::50] = -40.0  # defects
+    assert create_noise_map(image, error=np.ones(SHAPE, np.float32)).cold_tail == len(range(0, 512, 50))
+
+
+def test_noise_below_the_rounding_makes_no_codes():
+    rng = np.random.default_rng(705)
+    frames = [np.rint(rng.normal(1000.1, 0.3, SHAPE)).astype(np.float32) * 10 for _ in range(5)]
+    result = create_noise_map(clip_and_stack(frames, step_e=10.0))
+    assert not result.noisy_tested
+    assert np.count_nonzero(result.codes) <= 26  # a hundred per million
+
+
+@pytest.mark.parametrize("step_e", [0.0, 2.0])
+def test_constant_pixels_are_dead(step_e):
+    rng = np.random.default_rng(9)
+    raw = np.rint(rng.normal(500, 5, (10, *SHAPE)))
+    raw[:, 40, 50:60] = 501
+    frames = list((2 * raw + rng.normal(0, 4, (10, 1, 1)) * (step_e == 0)).astype(np.float32))
+    if step_e == 0:  # the level drifts, and no pixel is constant
+        assert create_noise_map(clip_and_stack(frames)).count(PixelCode.COLD) == 0
+    frames = list((2 * raw).astype(np.float32))
+    codes = create_noise_map(clip_and_stack(frames, step_e=step_e)).codes
+    assert (codes[40, 50:60] & PixelCode.COLD.value).all()
+    assert np.count_nonzero(codes) <= 12
