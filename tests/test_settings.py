@@ -102,7 +102,7 @@ def test_default_values():
         hot_pixel_sigma=5.0, cold_pixel_sigma=5.0, noisy_pixel_sigma=5.5, noisy_minimum_frames=5, background_box=8
     )
     assert arm.dark_current == DarkRateParameters(nonlinear_sigma=5.0)
-    assert arm.quality.ranges["PULL STD"] == (0.9, 1.1)
+    assert arm.quality.ranges["PULL STD"] == (0.95, 1.05)
     assert arm.quality.ranges["DARK CURRENT"] == (None, 0.005)
     assert Settings.load().for_arm("VIS").quality.ranges["DARK CURRENT"] == (None, 0.00012)
     assert "DARK CURRENT" not in Settings.load().common.quality.ranges

@@ -18,6 +18,7 @@ from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, instrument_for
 from ..stacking.frame_stack import Regions
 from ..stacking.master_stack import SAME_EXPOSURE
+from ..stacking.robust import student_factor
 from ..text import escape, format_value
 from .classify import LeftOut
 from .collect import InputFiles, SetCollector, UniqueKey
@@ -30,7 +31,7 @@ from .set_of_files import SofEntry
 __all__ = ["PLANES", "MasterDark", "MasterSet", "collect_masters"]
 
 PEDESTAL, EXPOSURE = "ESO QC PEDESTAL", "ESO QC EXPOSURE"
-LEVEL_ERROR, BIAS_NOISE = "ESO QC DARK CURRENT ERR", "ESO QC BIAS NOISE"
+LEVEL_ERROR, BIAS_NOISE = "ESO QC LEVEL ERR", "ESO QC BIAS NOISE"
 N_FRAMES, CONAD = "ESO PRO DATANCOM", "ESO QC CONAD"
 #: Planes of a master dark that are read.
 PLANES = ("FLUX", "ERRS", "QUAL")
@@ -58,7 +59,7 @@ class MasterDark:
     exposure_s : float
         Exposure of its counts, second.
     level_error_e : float
-        One-sigma error of its level with the drifts of its frames, electron.
+        Standard error of its level with the drifts of its frames, electron.
     n_frames : int
         Raw frames in it.
     pedestal : str
@@ -291,8 +292,8 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
             found = "missing" if header.get(keyword) is None else format_value(header[keyword])
             expected = "the subtracted level" if keyword == PEDESTAL else "a number above zero"
             lines.append(f"{entry.label}: {keyword} is {found}, expected {expected}: {_REMAKE}")
-    exposure_s, error_e_per_s, n_frames, mjd = numbers.values()
-    if lines or exposure_s is None or error_e_per_s is None or n_frames is None or mjd is None:
+    exposure_s, level_error_e, n_frames, mjd = numbers.values()
+    if lines or exposure_s is None or level_error_e is None or n_frames is None or mjd is None:
         raise FrameError(lines)
     return MasterDark(
         path=entry.path,
@@ -302,7 +303,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
         instrument=instrument,
         detector=instrument.detectors[arm],
         exposure_s=exposure_s,
-        level_error_e=error_e_per_s * exposure_s,
+        level_error_e=level_error_e / student_factor(max(int(n_frames) - 1, 1)),
         n_frames=int(n_frames),
         pedestal=str(pedestal),
         mjd=mjd,

@@ -81,6 +81,7 @@ def master_file(
         "NCOMBINE": (to_product(stack.count), ""),
     }
     hdus = fits.HDUList([image_hdu(name, data, unit) for name, (data, unit) in planes.items()])
+    hdus["ERRS"].header["COMMENT"] = "Errors of single pixels. Errors of sums: see ESO QC RON CORR."
     header = hdus[0].header
     set_card(header, "ESO QC CONAD", frames.conad_e_per_adu, "[electron/ADU] conversion factor used")
     set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
@@ -90,7 +91,7 @@ def master_file(
         set_card(header, "ESO QC RON HEADER", stated, "[electron] read noise that the raw header states")
     level = frames.kind.noun if prepared.pedestal != "nothing" else f"pedestal + {frames.kind.noun}"
     set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "subtracted level")
-    set_card(header, "ESO QC LEVEL", level, "of FLUX")
+    set_card(header, "ESO QC LEVEL TYPE", level, "of FLUX")
     set_card(header, "ESO QC EXPOSURE", frames.dit_s, "[s] exposure that FLUX belongs to (one DIT)")
     return ProductFile(product.noun, ".fits", product.category, hdus)
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.create_noise_map import NoiseMap
 from ..stacking.robust import clipped_moments, nan_medians
+from .noise import noise_values
 from .stack import (
     StackContext,
     drift_values,
+    level_error,
     level_variance,
     mean_profile,
     measure_level,
-    noise_values,
     pixel_values,
     structure_values,
 )
@@ -51,16 +52,17 @@ def bias_quality(stack: StackResult, noise_map: NoiseMap, context: StackContext)
     good = noise_map.codes == 0
     level = measure_level(stack, good, context)
     pedestals = np.zeros(stack.n_frames) if context.pedestals_e is None else context.pedestals_e
-    variance = level_variance(stack, max(int(np.count_nonzero(good)), 1)) + np.var(pedestals, ddof=1) / stack.n_frames
+    variance = level_variance(stack, max(int(np.count_nonzero(good)), 1))
+    variance += float(np.var(pedestals, ddof=1)) / stack.n_frames
     image, used = context.orient(stack.master.data), context.orient(good)
     noise = stack.noise_model.mean_read_noise_e / math.sqrt(stack.n_frames)
     known = np.isfinite(image)
     return [
         measured("BIAS LEVEL", float(level.mean + pedestals.mean())),
-        measured("BIAS LEVEL ERR", math.sqrt(variance)),
+        measured("BIAS LEVEL ERR", level_error(variance, stack.n_frames)),
         measured("BIAS MEDIAN", level.median),
         measured("BIAS STDEV", level.std),
-        *noise_values(stack, level),
+        *noise_values(stack, noise_map, level.std),
         *structure_values(stack, good, context),
         measured("ROW STRUCT", profile_structure(image, used, 1, noise)),
         measured("COL STRUCT", profile_structure(image, used, 0, noise)),

@@ -13,13 +13,14 @@ from ..stacking.clip_and_stack import StackResult
 from ..stacking.cosmic_rays import group_labels, neighbours_of
 from ..stacking.create_noise_map import NoiseMap
 from .definitions import DEFINITIONS, HOT_LEVELS
+from .noise import noise_values
 from .stack import (
     Level,
     StackContext,
     drift_values,
+    level_error,
     level_variance,
     measure_level,
-    noise_values,
     pixel_values,
     structure_values,
 )
@@ -46,12 +47,12 @@ class DarkContext(StackContext):
     exptime_s : float
         Exposure that the counts belong to (one DIT), second.
     pedestal_removed : bool
-        Whether the pedestal was subtracted from the frames. If not, the level is pedestal + dark and gives only
-        an upper limit of the dark current.
+        Whether the pedestal was subtracted from the frames. If not, the level is pedestal + dark and gives no dark
+        current.
     ndit : int
         Exposures averaged in a frame.
-    hot_sigma : float
-        Threshold of the hot pixels.
+    hot_sigma, cold_sigma : float
+        Thresholds of hot and cold pixels.
     bias_error : ndarray of float32, shape (ny, nx), electron, or None
         Error of a subtracted master bias.
     pedestal_from_bias : bool
@@ -64,6 +65,7 @@ class DarkContext(StackContext):
     pedestal_removed: bool
     ndit: int = 1
     hot_sigma: float = 5.0
+    cold_sigma: float = 5.0
     bias_error: NDArray[np.float32] | None = None
     pedestal_from_bias: bool = False
     pixel_area_cm2: float = math.nan
@@ -89,8 +91,7 @@ def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext) 
     level = measure_level(stack, _far_from_rays(stack, good), context)
     return [
         *_levels(stack, good, level, context),
-        *noise_values(stack, level),
-        measured("PULL STD", noise_map.residual_width),
+        *noise_values(stack, noise_map, level.std, context.hot_sigma, context.cold_sigma),
         *_bias_noise(context),
         *structure_values(stack, good, context),
         _contamination(stack),
@@ -114,22 +115,29 @@ def _far_from_rays(stack: StackResult, good: NDArray[np.bool_]) -> NDArray[np.bo
 
 
 def _levels(stack: StackResult, good: NDArray[np.bool_], level: Level, context: DarkContext) -> list[QCValue]:
-    """Measure the level of the good pixels and the dark current that follows from it."""
-    current, error = level.mean / context.exptime_s, _level_error(stack, good, context) / context.exptime_s
-    # with the pedestal in it, or below its own error, the level only limits the dark current from above
-    limit = not context.pedestal_removed or not abs(current) > 3 * error
-    return [
+    """Measure the level of the good pixels and, without a pedestal in it, the dark current that follows from it."""
+    error = _level_error(stack, good, context)
+    values = [
         measured("MDARK MEDIAN", level.median),
         measured("MDARK MEAN", level.mean),
         measured("MDARK STDEV", level.std),
-        measured("DARK CURRENT", current, judged=not limit),
-        measured("DARK CURRENT ERR", error),
+        measured("LEVEL", level.mean),
+        measured("LEVEL ERR", error),
+        measured("LEVEL DOF", stack.n_frames - 1),
+    ]
+    if not context.pedestal_removed:
+        return values
+    limit = not abs(level.mean) > 3 * error
+    return [
+        *values,
+        measured("DARK CURRENT", level.mean / context.exptime_s, judged=not limit),
+        measured("DARK CURRENT ERR", error / context.exptime_s),
         measured("DARK CURRENT LIMIT", limit),
     ]
 
 
 def _level_error(stack: StackResult, good: NDArray[np.bool_], context: DarkContext) -> float:
-    """Return the one-sigma error of the mean level, electron."""
+    """Return the error of the mean level, electron; see `level_error`."""
     n_pixels = max(int(np.count_nonzero(good)), 1)
     variance = level_variance(stack, n_pixels)
     if context.bias_error is not None:
@@ -139,7 +147,7 @@ def _level_error(stack: StackResult, good: NDArray[np.bool_], context: DarkConte
         levels, pedestals = stack.noise_model.frame_level_e, context.pedestals_e
         drift = np.var(levels, ddof=1) if pedestals is None else 2 * np.var(pedestals, ddof=1)
         variance += float(drift) / stack.n_frames
-    return math.sqrt(variance)
+    return level_error(variance, stack.n_frames)
 
 
 def _bias_noise(context: DarkContext) -> list[QCValue]:
@@ -211,8 +219,8 @@ def _same_temperature(context: DarkContext) -> bool:
 def _cosmic_ray_rate(stack: StackResult, noise_map: NoiseMap, context: DarkContext) -> float | None:
     """Return the cosmic rays per square centimetre and second; None with too few frames to tell them from noisy pixels.
 
-    A telegraph pixel loses samples too. One that spends any number of frames in its upper level equally often loses a
-    single sample in 2 of N - 1 cases; a pixel that loses several alone in its frames is such a pixel.
+    A telegraph pixel loses samples too, without its neighbours. Where all numbers of frames in its upper level are
+    equally frequent, as many lose one sample as lose two.
     """
     n_frames, shape = stack.n_frames, noise_map.codes.shape
     if n_frames < RATE_FRAMES:
@@ -229,5 +237,5 @@ def _cosmic_ray_rate(stack: StackResult, noise_map: NoiseMap, context: DarkConte
             groups += np.unique(labels[~alone[here] & ~noisy[here]]).size
     _, first, lost = np.unique(pixel[alone], return_index=True, return_counts=True)
     once = np.count_nonzero((lost == 1) & ~noisy[alone][first])
-    rays = groups + max(once - np.count_nonzero(lost > 1) * 2 / (n_frames - 3), 0.0)
+    rays = groups + max(int(once) - int(np.count_nonzero(lost == 2)), 0)
     return rays / (stack.count.size * context.pixel_area_cm2 * n_frames * context.exptime_s * context.ndit)

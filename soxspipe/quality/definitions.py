@@ -65,6 +65,8 @@ _READ_NOISE_RANGES = {
     "UVB": ((1.5, 8.0), "read noise, slow to fast"),
     "ACQ": ((1.5, 8.0), "read noise"),
 }
+#: Errors that are wrong by ten per cent are out of it; of right ones those of 2000 pixels are in it.
+_PULL_RANGE = (0.95, 1.05)
 _HOT_RANGES = {
     "NIR": ((None, 0.02), "a similar detector has 0.5 per cent"),
     "VIS": ((None, 0.005), "a similar detector has less than 0.1 per cent"),
@@ -76,20 +78,29 @@ _ALL = (
     QCDefinition("MDARK MEDIAN", "electron", "median of good pixels", _DARK),
     QCDefinition("MDARK MEAN", "electron", "clipped mean of good pixels", _DARK),
     QCDefinition("MDARK STDEV", "electron", "clipped standard deviation of good pixels", _DARK),
+    QCDefinition("LEVEL", "electron", "clipped mean, with the pedestal if none is known", _DARK),
+    QCDefinition("LEVEL ERR", "electron", "error of LEVEL; two: 95.4 per cent", _DARK),
+    QCDefinition("LEVEL DOF", "", "degrees of freedom of LEVEL ERR", _DARK),
     QCDefinition(
         "DARK CURRENT", "electron/s", "clipped mean over the exposure time", _DARK, arm_ranges=_CURRENT_RANGES
     ),
-    QCDefinition("DARK CURRENT ERR", "electron/s", "one-sigma error of DARK CURRENT", _DARK),
+    QCDefinition("DARK CURRENT ERR", "electron/s", "error of DARK CURRENT; two: 95.4 per cent", _DARK),
     QCDefinition("DARK CURRENT LIMIT", "", "T: DARK CURRENT is only an upper limit", _DARK),
     QCDefinition("BIAS LEVEL", "electron", "clipped mean of good pixels with their overscan", _BIAS),
-    QCDefinition("BIAS LEVEL ERR", "electron", "one-sigma error of BIAS LEVEL", _BIAS),
+    QCDefinition("BIAS LEVEL ERR", "electron", "error of BIAS LEVEL; two: 95.4 per cent", _BIAS),
     QCDefinition("BIAS MEDIAN", "electron", "median of good pixels", _BIAS),
     QCDefinition("BIAS STDEV", "electron", "clipped standard deviation of good pixels", _BIAS),
     QCDefinition("RON RAW", "electron", "noise of a single frame", _STACK, arm_ranges=_READ_NOISE_RANGES),
     QCDefinition("RON MASTER", "electron", "noise of the master, from its halves", _STACK),
-    QCDefinition("RON MASTER RATIO", "", "RON MASTER over RON RAW / sqrt(frames)", _STACK, (0.9, 1.1)),
+    QCDefinition("RON MASTER RATIO", "", "noise of the master over ERRS, as PULL STD", _STACK, _PULL_RANGE),
+    QCDefinition("RON CORR", "", "noise of 10 x 10 means over independent pixels", _STACK),
+    QCDefinition("RON CORR ROW", "", "noise of row means over independent pixels", _STACK),
+    QCDefinition("RON SPREAD", "", "relative spread of noise between pixels", _STACK, (None, 0.3)),
+    QCDefinition("RON SPREAD ERR", "", "one-sigma error of RON SPREAD", _STACK),
+    QCDefinition("RON SPREAD FALSE", "", "false hot and cold pixels that it makes", _STACK),
     QCDefinition("FPN", "electron", "fixed-pattern noise of good pixels", _STACK),
-    QCDefinition("PULL STD", "", "scatter of good pixels over their error", _DARK, (0.9, 1.1)),
+    QCDefinition("PULL STD", "", "noise of good pixels over ERRS, from halves", _STACK, _PULL_RANGE),
+    QCDefinition("HOTPIX SIGMA", "", "unit of hot-pixel-sigma over ERRS", _STACK),
     QCDefinition("RON RAW{i}", "electron", "noise of a single frame, amplifier {i}", _STACK),
     QCDefinition("BIAS NOISE", "electron", "median error of the master bias", _DARK),
     QCDefinition("STRUCT X", "electron/pixel", "slope of the profile along X", _STACK),

@@ -33,6 +33,8 @@ class QCValue:
         Lowest and highest value that pass.
     judged : bool
         Whether the range applies; it does not where the value is only a limit.
+    note : str
+        What follows if the value is out of its range, for the warning.
     """
 
     name: str
@@ -41,6 +43,7 @@ class QCValue:
     description: str
     range: Range = (None, None)
     judged: bool = True
+    note: str = ""
 
     @property
     def passed(self) -> bool | None:
@@ -58,6 +61,7 @@ def measured(
     number: int | None = None,
     judged: bool = True,
     limits: Range = (None, None),
+    note: str = "",
 ) -> QCValue:
     """Return a QC value with the unit and the words of its definition.
 
@@ -73,6 +77,8 @@ def measured(
         Whether the range applies.
     limits : tuple of (float or None)
         Range that follows from the data; one in the settings comes before it.
+    note : str
+        What follows if the value is out of its range.
 
     Returns
     -------
@@ -80,7 +86,7 @@ def measured(
     """
     definition = DEFINITIONS[name]
     words = definition.words.format(i=number)
-    return QCValue(name.format(i=number), value, definition.unit, words, limits, judged)
+    return QCValue(name.format(i=number), value, definition.unit, words, limits, judged, note)
 
 
 class QualityTable:
@@ -115,6 +121,7 @@ class QualityTable:
         """One line for each value out of its range."""
         return tuple(
             f"QC {qc.name} is {_short(qc.value)}{' ' + qc.unit if qc.unit else ''}, expected {_range_words(qc.range)}"
+            f"{': ' + qc.note if qc.note else ''}"
             for qc in self._values
             if qc.passed is False
         )

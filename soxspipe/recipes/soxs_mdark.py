@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
 from ..inputs.raw_frames import FrameSet
 from ..products.master_files import bad_pixel_map, master_file, master_frame
@@ -9,6 +11,7 @@ from ..quality.dark import DarkContext, dark_quality
 from ..quality.definitions import DEFINITIONS
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
+from ..stacking.parameters import NoiseMapParameters
 from .base_recipe import BaseRecipe, RecipeOutput, StackedFrames
 
 __all__ = ["soxs_mdark"]
@@ -61,12 +64,13 @@ class soxs_mdark(BaseRecipe):
         frames, stack, noise_map = stacked.frames, stacked.stack, stacked.noise_map
         frame = master_frame(stack, noise_map.codes, frames.geometry)
         files = [master_file(frame, stack, frames, stacked.prepared, MASTER_DARK), bad_pixel_map(frame)]
-        qc_values = dark_quality(stack, noise_map, _context(stacked, limits.hot_pixel_sigma))
-        quality = QualityTable(qc_values, _ranges(frames, settings))
+        qc_values = dark_quality(stack, noise_map, _context(stacked, limits))
+        known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
+        quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e))
         return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting)
 
 
-def _context(stacked: StackedFrames, hot_sigma: float) -> DarkContext:
+def _context(stacked: StackedFrames, limits: NoiseMapParameters) -> DarkContext:
     """Return the properties of the frames that their stack does not hold."""
     frames, prepared = stacked.frames, stacked.prepared
     return DarkContext(
@@ -74,7 +78,8 @@ def _context(stacked: StackedFrames, hot_sigma: float) -> DarkContext:
         pedestal_removed=prepared.pedestal != "nothing",
         step_e=prepared.step_e,
         ndit=frames.ndit,
-        hot_sigma=hot_sigma,
+        hot_sigma=limits.hot_pixel_sigma,
+        cold_sigma=limits.cold_pixel_sigma,
         bias_error=prepared.common_error,
         pedestal_from_bias=prepared.bias_has_pedestal,
         pedestals_e=prepared.pedestals_e,
@@ -86,9 +91,18 @@ def _context(stacked: StackedFrames, hot_sigma: float) -> DarkContext:
     )
 
 
-def _ranges(frames: FrameSet, settings: ArmSettings) -> dict[str, Range]:
-    """Return the ranges of the QC values; that of the dark current is for a pixel as it was binned."""
+def _ranges(frames: FrameSet, settings: ArmSettings, dark_e: float) -> dict[str, Range]:
+    """Return the ranges of the QC values, as they apply to these frames.
+
+    That of the dark current is for an unbinned pixel; that of the read noise for one integration without dark signal.
+    """
     ranges = dict(settings.quality.ranges)
+    if "RON RAW" in ranges:
+        low, high = (
+            None if limit is None else math.sqrt((max(limit, 0.0) ** 2 + max(dark_e, 0.0)) / frames.ndit)
+            for limit in ranges["RON RAW"]
+        )
+        ranges["RON RAW"] = (low, high)
     low, high = ranges.pop("DARK CURRENT", (None, None))
     of_soxs, _ = DEFINITIONS["DARK CURRENT"].arm_ranges.get(frames.arm, ((None, None), ""))
     # the default of an arm is the specification of SOXS: it does not judge a detector without one

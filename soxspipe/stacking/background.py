@@ -96,11 +96,15 @@ class Background:
         -------
         ndarray of float32, shape (rows, nx), electron
         """
-        span = _spans(self.first_rows, np.arange(len(self.rows_e))[rows])
+        span = self.span_of(rows)
         total: NDArray[np.float32] = self.columns_e[span] + self.rows_e[rows, None]
         total += self.surface.rows(rows)
         total += self.level_e[span]
         return total
+
+    def span_of(self, rows: slice) -> NDArray[np.intp]:
+        """Return the span of each of some rows, or a single one if all are in it."""
+        return _spans(self.first_rows, np.arange(len(self.rows_e))[rows])
 
     def at(self, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the sum of all parts in some pixels.

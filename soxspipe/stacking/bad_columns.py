@@ -20,6 +20,8 @@ WINDOW_STEP = 2
 SCATTER_COLUMNS = 65
 #: Neighbouring columns that stand out together are a larger area, and no columns.
 WIDEST = 9
+#: Factor of the limit of the columns at the border of the image.
+BORDER_LIMIT = 2.0
 #: A single pixel counts no more than this, in errors, for the ends of a bad part.
 PIXEL_LIMIT = 3.0
 #: A part shorter than this much of 60 rows is a cluster of hot or cold pixels; one that covers so much of a column is
@@ -64,7 +66,12 @@ def find_bad_columns(
     windows, limit = _above_pattern(nan_medians(np.ascontiguousarray(blocks[::WINDOW_STEP])), blocks.shape[-1])
     outstanding = np.abs(windows) > limit
     whole, whole_limit = _above_pattern(nan_medians(np.ascontiguousarray(levels.T))[None], len(levels))
-    outstanding[:, np.abs(whole[0]) > whole_limit] = True
+    is_whole = np.abs(whole[0]) > whole_limit
+    outstanding[:, is_whole] = True
+    limits = np.where(is_whole, whole_limit, limit)
+    # the smooth background is a straight line there, which the settling of the first pixels of a row does not follow
+    limits[: WIDEST // 2] *= BORDER_LIMIT
+    limits[-(WIDEST // 2) :] *= BORDER_LIMIT
     wide = binary_opening(np.abs(windows) > limit / 2, np.ones((1, WIDEST), bool))
     outstanding &= ~binary_dilation(wide, np.ones((3, WIDEST), bool))
     runs, _ = label(outstanding, [[0, 1, 0]] * 3)
@@ -81,7 +88,9 @@ def find_bad_columns(
             continue
         near = [x for x in range(column - WIDEST // 2, column + WIDEST // 2 + 1) if 0 <= x < levels.shape[1]]
         around = np.nanmedian([np.nanmedian(residual_of(part, x)) for x in near if x != column])
-        if abs(around) < abs(level) / 2:
+        above = np.nanmedian(residual_of(part, column)) - around
+        # an area beside a step or a misfit of the background at the border is no column
+        if abs(above) > max(limits[column], abs(around)):
             found.append((slice(0, n_rows) if length > WHOLE_PART * n_rows else part, column))
     return found
 
@@ -92,7 +101,12 @@ def _above_pattern(levels: NDArray[np.float32], n_blocks: int) -> tuple[NDArray[
 
     levels = np.nan_to_num(levels)
     nx = levels.shape[1]
-    levels = levels - median_filter(levels, size=(1, min(LINE_DRIFT, nx)), mode="nearest")
+    # beyond the border as the nearest columns are: the outermost alone is often bright on real detectors
+    beyond = [
+        np.repeat(nan_medians(ends)[:, None], LINE_DRIFT, axis=1) for ends in (levels[:, :WIDEST], levels[:, -WIDEST:])
+    ]
+    around = median_filter(np.concatenate([beyond[0], levels, beyond[1]], axis=1), size=(1, LINE_DRIFT))
+    levels = levels - around[:, LINE_DRIFT:-LINE_DRIFT]
     deviation = nan_medians(np.ascontiguousarray(np.abs(levels).T))
     around = median_filter(deviation, size=min(SCATTER_COLUMNS, nx), mode="nearest")
     scatter = MAD_SIGMA * np.maximum(around, np.median(deviation))

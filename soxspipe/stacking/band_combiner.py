@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..parallel import row_bands, run_concurrently
-from .averages import combine_kept, combine_samples, count_agreeing, noise_without_furthest, outlier_free_noise
+from .averages import (
+    combine_kept,
+    combine_samples,
+    count_agreeing,
+    mean_of,
+    noise_without_furthest,
+    outlier_free_noise,
+)
 from .cosmic_rays import halos, neighbours_of
 from .frame_monitor import FrameFigures, FrameMonitor
 from .frame_stack import FrameStack
@@ -24,8 +31,6 @@ __all__ = ["CombinedFrames", "combine_frames"]
 #: Rows of a band, and its fewest and most samples. Shorter bands make more calls, longer ones leave the cache; of
 #: many frames the memory is the limit (docs/performance_notes).
 BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
-#: Rows between those in which the halves of the stack are compared.
-HALVES_STRIDE = 8
 #: Samples of clipping candidates that are clipped at once.
 CLIP_SAMPLES = 2**19
 #: Frames from which several cosmic rays of like charge hit a pixel by chance.
@@ -40,7 +45,7 @@ _NO_SAMPLES = np.empty((0, 2), np.int32)
 
 _IMAGES = {
     "above_level": np.float32, "noise": np.float32, "outlier_free_noise": np.float32, "count": np.uint16,
-    "ambiguous": np.bool_, "saturated": np.bool_, "constant": np.bool_,
+    "ambiguous": np.bool_, "saturated": np.bool_, "constant": np.bool_, "half_difference": np.float32,
 }  # fmt: skip
 
 
@@ -57,7 +62,7 @@ class CombinedFrames:
     ambiguous, saturated : ndarray of bool, shape (ny, nx)
     constant : ndarray of bool, shape (ny, nx)
         Pixels that have the same raw value in all frames.
-    half_difference : ndarray of float32, shape (n,), electron
+    half_difference : ndarray of float32, shape (ny, nx), electron
     rejected, neighbours : ndarray of int32, shape (n, 2)
     n_invalid : int
     n_same_pairs : int
@@ -132,10 +137,9 @@ def combine_frames(
     if parameters.stacked_clipping_scale == "noise-model":
         neighbours.append(combiner.clip_halos(clipped, np.concatenate(neighbours), bands))
     combiner.forget_chance_levels(clipped)
-    without_rejection = combiner.images["count"][::HALVES_STRIDE] == n_frames
+    combiner.images["half_difference"][combiner.images["count"] != n_frames] = np.nan
     return CombinedFrames(
         **combiner.images,
-        half_difference=combiner.half_difference[without_rejection],
         rejected=clipped,
         neighbours=np.concatenate(neighbours),
         n_invalid=n_invalid,
@@ -162,7 +166,6 @@ class _BandCombiner:
         self.workers = workers
         (ny, nx), self._n_frames = stack.shape, len(stack.names)
         self.images: dict[str, NDArray[Any]] = {name: np.zeros((ny, nx), dtype) for name, dtype in _IMAGES.items()}
-        self.half_difference = np.empty((-(-ny // HALVES_STRIDE), nx), np.float32)
         self._frames = [CCDData(np.empty((1, 1), np.float32), unit=units.electron) for _ in stack.names]
         self._levels = {
             first: np.array([model.row(model.level_e + offsets, first) for offsets in model.offsets_e])
@@ -228,12 +231,11 @@ class _BandCombiner:
             "noise": std * np.sqrt(np.float32(n_frames) / np.float32(n_frames - 1)),
             "outlier_free_noise": noise_without_furthest(mean, std, low, high, n_frames),
             "count": n_frames,
+            # mean of the odd frames minus that of the even ones, which are the rest of the mean of all
+            "half_difference": (mean_of(samples[0::2]) - mean) * np.float32(n_frames / (n_frames // 2)),
         }
         for name, value in values.items():
             self.images[name][start:stop] = value
-        compared = slice(-start % HALVES_STRIDE, None, HALVES_STRIDE)
-        difference = self.half_difference[-(-start // HALVES_STRIDE) : -(-stop // HALVES_STRIDE)]
-        np.subtract(samples[0::2, compared].mean(axis=0), samples[1::2, compared].mean(axis=0), out=difference)
         scale, sigma = self.parameters.stacked_clipping_scale, self.parameters.stacked_clipping_sigma
         candidates = clipping_candidates(low, high, mean, std, read_noise, scale, sigma)
         nearest = self._reach.min()
@@ -266,19 +268,20 @@ class _BandCombiner:
 
         Several samples that the clip along the stack rejected may be a second level of the pixel; others never are.
         """
-        mean, std, count = combine_kept(samples, rejected)
-        agreeing = count_agreeing(samples, clipped, read_noise, self.model.shot_scale)
-        second = np.flatnonzero(agreeing > 1)
-        noise = outlier_free_noise(samples, rejected & ~(clipped & (agreeing > 1)))
-        if second.size and self._n_frames >= MANY_FRAMES:
-            without = outlier_free_noise(samples[:, second], rejected[:, second])
-            self._second_levels.append((index[second], agreeing[second], without))
-        values = {
-            "above_level": mean,
-            "noise": np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan),
-            "outlier_free_noise": noise,
-            "count": count,
-        }
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN in pixels with too few samples
+            mean, std, count = combine_kept(samples, rejected)
+            agreeing = count_agreeing(samples, clipped, read_noise, self.model.shot_scale)
+            second = np.flatnonzero(agreeing > 1)
+            noise = outlier_free_noise(samples, rejected & ~(clipped & (agreeing > 1)))
+            if second.size and self._n_frames >= MANY_FRAMES:
+                without = outlier_free_noise(samples[:, second], rejected[:, second])
+                self._second_levels.append((index[second], agreeing[second], without))
+            values = {
+                "above_level": mean,
+                "noise": np.where(count > 1, std * np.sqrt(count / (count - np.float32(1))), np.nan),
+                "outlier_free_noise": noise,
+                "count": count,
+            }
         for name, value in values.items():
             self.images[name].reshape(-1)[index] = value
 

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import TooFewFramesError
-from ..parallel import map_bands, row_bands
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import Background, measure_background
 from .band_combiner import CombinedFrames, combine_frames
 from .frame_monitor import FrameFigures
-from .frame_stack import FrameStack, Regions, as_stack
+from .frame_stack import FrameStack, as_stack
 from .noise_model import NoiseModel, measure_noise
 from .parameters import StackParameters, with_keywords
+from .pixel_errors import pixel_errors
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -27,12 +27,6 @@ __all__ = ["StackResult", "clip_and_stack"]
 
 log = get_logger(__name__)
 
-#: Rows whose errors are calculated at once.
-ERROR_ROWS = 64
-#: A pixel's own excess adds shot noise only from this many errors on. Added everywhere it would rectify noise and
-#: inflate the errors; from 3 errors on a third of the Gaussian tail beyond 3 would be missing from the pulls
-#: (docs/method, section 3).
-EXCESS_SIGMA = 5.0
 #: Constant pixels are dead where rounding makes none of good pixels, or less than this part of them.
 CHANCE_SHARE = 0.1
 
@@ -75,8 +69,8 @@ class StackResult:
         The same of the samples that were rejected because they lie beside those.
     n_invalid : int
         Samples without data.
-    half_difference : ndarray of float32, shape (n,), electron
-        Mean of the odd minus mean of the even frames, in every eighth row, pixels without rejection.
+    half_difference : ndarray of float32, shape (ny, nx), electron
+        Mean of the odd minus mean of the even frames; NaN in pixels without all samples.
     frame_figures : FrameFigures or None
         Figures of single frames, which `~soxspipe.stacking.vet_frames` judges; None of two frames or with
         ``vet_frames='off'``.
@@ -123,8 +117,8 @@ class StackResult:
 
         Parameters
         ----------
-        *images : {'noise', 'outlier_free_noise', 'background_limited_error', 'count', 'ambiguous', 'saturated', 'dead'}
-            Names of the images.
+        *images : str
+            Names of images among the attributes.
 
         Returns
         -------
@@ -199,8 +193,8 @@ def clip_and_stack(
     Notes
     -----
     The error of a pixel with n samples left is ``sqrt((R**2 + S) / n)``. R is the measured read noise of its
-    amplifier, S the dark signal above the level at which R was measured. A pixel's own excess is added to S where it
-    is significant (docs/method, section 3).
+    amplifier, S the dark signal above the level at which R was measured; see `~soxspipe.stacking.pixel_errors`
+    (docs/method, section 3).
     """
     stack = as_stack(frames, keywords)
     if "scale" in keywords:
@@ -220,7 +214,7 @@ def clip_and_stack(
         bad=combined.ambiguous | combined.saturated | dead,
         workers=workers,
     )
-    error, background_limited_error = _model_errors(combined, background, model, stack.common_error, workers)
+    error, background_limited_error = pixel_errors(combined, background, model, stack.common_error, workers)
     level = np.array([model.row(model.level_e, start) for start, _ in model.spans()])
     data = np.empty_like(combined.above_level)
     for (start, stop), row in zip(model.spans(), level, strict=True):
@@ -254,48 +248,6 @@ def _dead_pixels(combined: CombinedFrames, n_frames: int) -> NDArray[np.bool_]:
     steps = dead.size / (2 * np.sqrt(np.pi) * max(combined.n_same_pairs, 1))
     chance = dead.size * (2 * np.pi * steps**2) ** (0.5 * (1 - n_frames)) / np.sqrt(n_frames)
     return dead if chance < max(1.0, CHANCE_SHARE * np.count_nonzero(dead)) else np.zeros_like(dead)
-
-
-def _model_errors(
-    combined: CombinedFrames,
-    background: Background,
-    model: NoiseModel,
-    common_error: NDArray[np.float32] | None,
-    workers: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the one-sigma error of the mean by the noise model, and that of a good pixel in each place."""
-    error, background_limited_error = (np.empty(combined.count.shape, np.float32) for _ in range(2))
-    # the read noise contains the shot noise of its region's mean level: only the difference from that counts
-    region_level = _mean_smooth_levels(background, model.regions)
-    shot_scale = np.float32(model.shot_scale)
-
-    def calculate(start: int, stop: int) -> None:
-        rows = slice(start, stop)
-        read_variance = np.square(model.row(model.read_noise_e, start))
-        variance = background.surface.rows(rows) - model.row(region_level, start)
-        variance *= shot_scale
-        variance += read_variance
-        np.maximum(variance, np.float32(0.25) * read_variance, out=variance)
-        count = np.maximum(combined.count[rows].astype(np.float32), 1)
-        common_variance = 0 if common_error is None else np.square(common_error[rows])
-        limit = np.sqrt(variance / count + common_variance)
-        excess = combined.above_level[rows] - background.rows(rows)
-        with np.errstate(invalid="ignore"):  # a deficit is not used
-            with_excess = np.sqrt((variance + shot_scale * excess) / count + common_variance)
-        background_limited_error[rows] = limit
-        error[rows] = np.where(excess > EXCESS_SIGMA * limit, with_excess, limit)
-        error[rows][combined.count[rows] == 0] = np.nan
-
-    map_bands(calculate, row_bands(model.spans(), ERROR_ROWS), workers)
-    return error, background_limited_error
-
-
-def _mean_smooth_levels(background: Background, regions: Regions) -> NDArray[np.float64]:
-    """Return the mean of the smooth part in each region, from a quarter of its rows."""
-    spans = {(rows.start, rows.stop) for rows, _ in regions}
-    smooth = {span: background.surface.rows(slice(*span, 4)) for span in spans}
-    means = [smooth[rows.start, rows.stop][:, columns].mean(dtype=np.float64) for rows, columns in regions]
-    return np.array(means)
 
 
 def _as_ccddata(data: NDArray[np.float32], error: NDArray[np.float32]) -> CCDData:

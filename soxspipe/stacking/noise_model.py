@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
 from .frame_stack import FrameStack, Regions, as_stack, region_image, sample_starts
 from .parameters import StackParameters, with_keywords
-from .robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments, nan_medians
+from .robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments, finite_median, nan_medians
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -30,6 +30,11 @@ REFERENCE_FRAMES = 9
 NOISE_PAIRS = 10
 #: Fewer good pixels cannot give the read noise of an amplifier to five per cent.
 FEWEST_PIXELS = 200
+#: Neighbouring pixels of a row whose median is the smooth level there; even, so that column parity cancels.
+SMOOTH_PIXELS = 16
+#: Levels within this part of the variance of a frame have about the same noise. Where glow leaves few such pixels, the
+#: nearest ones give the noise: at least so many, and at least and at most these parts of an amplifier.
+SAME_NOISE, NEAREST_PIXELS, LEAST_PART, MOST_PART = 0.25, 2**13, 1 / 16, 1 / 4
 #: Ratio to the median scatter of all frames beyond which a frame does not belong to the set.
 SCATTER_RATIO = 4.0
 #: Pixels that give the scatter of a frame; their stride is odd, as an even one would miss a column parity.
@@ -41,16 +46,17 @@ class NoiseModel:
     """Level, noise and drift of the frames of a set.
 
     A sample's variance is ``read_noise_e**2 + shot_scale * (signal - level_e)``: the measured noise contains
-    the shot noise of the level at which it was measured (docs/method, section 2).
+    the shot noise of the level at which it was measured. Both come from the same pixels, those near the median level
+    of their region (docs/method, section 2).
 
     Attributes
     ----------
     regions : tuple of (slice, slice)
         Rows and columns of each read-out amplifier.
     level_e : ndarray, shape (regions,), electron
-        Mean level of the good pixels of a region.
+        Mean level of the pixels of a region that gave its noise.
     read_noise_e : ndarray, shape (regions,), electron
-        Standard deviation of a single frame in good pixels at that level.
+        Standard deviation of a single frame in those pixels.
     offsets_e : ndarray, shape (frames, regions), electron
         Level of each frame above the mean of all; each column has mean zero.
     frame_level_e : ndarray, shape (frames,), electron
@@ -73,6 +79,11 @@ class NoiseModel:
     def mean_read_noise_e(self) -> float:
         """Root mean square of the regions' read noise, weighted by area, electron."""
         return float(np.sqrt(np.average(self.read_noise_e**2, weights=_areas(self.regions))))
+
+    @property
+    def mean_level_e(self) -> float:
+        """Mean of the regions' level, weighted by area, electron."""
+        return float(np.average(self.level_e, weights=_areas(self.regions)))
 
     def spans(self) -> list[tuple[int, int]]:
         """Return the row ranges within which every column has one amplifier."""
@@ -131,7 +142,8 @@ def measure_noise(
     Notes
     -----
     The read noise is the clipped standard deviation of the differences of consecutive frames over sqrt(2):
-    the dark pattern cancels. Pixels that stand out of their row in the median image take no part. The offsets
+    the dark pattern cancels. Pixels that stand out of their row in the median image take no part, nor do those in
+    glow: noise and level belong together. The offsets
     are clipped means of (frame - median image). A median would stay at zero where the frame itself is the median
     image, which is a third of the pixels of three frames (docs/method, section 2).
     """
@@ -175,9 +187,10 @@ class _Sample:
     labels: NDArray[np.uint16]
     #: Median image, electron.
     reference: NDArray[np.float32]
-    #: Indices of the good pixels of each region.
+    #: Indices of the good pixels of each region; and of those near its median level, which give its noise.
     good: list[NDArray[np.intp]]
-    #: Level of the median image in each region, electron.
+    typical: list[NDArray[np.intp]]
+    #: Mean of the median image in these, electron.
     level: NDArray[np.float64]
     #: Frames whose difference from the frame before gives the read noise.
     pairs: frozenset[int]
@@ -192,9 +205,9 @@ class _Sample:
         labels = region_image(np.arange(len(stack.regions), dtype=np.uint16), stack.regions, 0, ny)[rows].ravel()
         images = [_read_rows(stack, i, rows) for i in _spread(0, last, REFERENCE_FRAMES)]
         reference = nan_medians(np.stack(images, axis=-1))
-        good = _good_pixels(stack, reference, labels, rows)
-        level = np.array([clipped_moments(reference[pixels], stack.step_e)[0] for pixels in good])
-        return cls(stack, rows, labels, reference, good, level, frozenset(_spread(1, last, NOISE_PAIRS)))
+        good, typical = _good_pixels(stack, reference, images[1] - images[0], rows)
+        level = np.array([clipped_moments(reference[pixels], stack.step_e)[0] for pixels in typical])
+        return cls(stack, rows, labels, reference, good, typical, level, frozenset(_spread(1, last, NOISE_PAIRS)))
 
     def read(self, frame: int) -> NDArray[np.float32]:
         """Read the sample pixels of a frame."""
@@ -224,7 +237,7 @@ def _measure_frame(sample: _Sample, i: int, parameters: StackParameters) -> Fram
     variances = None
     if i in sample.pairs:
         difference = pixels - sample.read(i - 1)
-        variances = [clipped_moments(difference[good], step_e)[1] ** 2 / (2.0 * CLIP_VARIANCE) for good in sample.good]
+        variances = [_variance(difference[typical], step_e) for typical in sample.typical]
     return FrameStatistics(hashlib.blake2b(pixels[few].tobytes()).digest(), offsets, scatter, variances)
 
 
@@ -272,29 +285,50 @@ def _read_rows(stack: FrameStack, frame: int, rows: NDArray[np.intp]) -> NDArray
     return sample.ravel()
 
 
+def _variance(difference: NDArray[np.float32], step_e: float) -> float:
+    """Return the variance of a frame from pixels of the difference of two."""
+    return clipped_moments(difference, step_e)[1] ** 2 / (2.0 * CLIP_VARIANCE)
+
+
 def _good_pixels(
-    stack: FrameStack, reference: NDArray[np.float32], labels: NDArray[np.uint16], rows: NDArray[np.intp]
-) -> list[NDArray[np.intp]]:
-    """Return the pixels of each region that do not stand out of the median image.
+    stack: FrameStack, reference: NDArray[np.float32], difference: NDArray[np.float32], rows: NDArray[np.intp]
+) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
+    """Return the pixels of each region that do not stand out of the median image, and those of them in no glow.
 
     Each is compared with the median of its row in that region, so that glow and drifting rows do not make good pixels
-    bad.
+    bad. The difference of two frames gives a first value of the noise.
     """
-    members = []
-    image = reference.reshape(rows.size, -1)
-    for label in range(len(stack.regions)):
-        inside = labels.reshape(image.shape) == label
-        residual = image - nan_medians(np.where(inside, image, np.float32(np.nan)))[:, None]
-        centre, std = clipped_moments(residual[inside], stack.step_e)
+    good, typical = [], []
+    index = np.arange(reference.size).reshape(rows.size, -1)
+    for region_rows, columns in stack.regions:
+        inside = (rows >= region_rows.start) & (rows < region_rows.stop)
+        pixels = index[inside, columns]
+        image = reference[pixels]
+        residual = image - nan_medians(image)[:, None] if image.size else image
+        centre, std = clipped_moments(residual, stack.step_e)
         limit = np.float32(CLIP_SIGMA * std + 0.5 * stack.step_e)
-        pixels = np.flatnonzero(inside & (np.abs(residual - np.float32(centre)) <= limit))
-        if pixels.size < FEWEST_PIXELS:
+        is_good = np.abs(residual - np.float32(centre)) <= limit
+        good.append(pixels[is_good])
+        if good[-1].size < FEWEST_PIXELS:
             raise TooFewPixelsError(
-                f"a read-out amplifier has {pixels.size} good pixels to measure its noise from, expected at least "
+                f"a read-out amplifier has {good[-1].size} good pixels to measure its noise from, expected at least "
                 f"{FEWEST_PIXELS}: the frames hold no data there, or are too small"
             )
-        members.append(pixels)
-    return members
+        distance = _distance_from_median(image)
+        part = min(max(NEAREST_PIXELS / image.size, LEAST_PART), MOST_PART)
+        near = distance <= np.nanquantile(distance, part)
+        tolerance = SAME_NOISE * _variance(difference[pixels[is_good & near]], stack.step_e)
+        typical.append(pixels[is_good & (near | (stack.shot_scale * distance <= tolerance))])
+    return good, typical
+
+
+def _distance_from_median(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the distance of the smooth level of each pixel from its median."""
+    ny, nx = image.shape
+    padded = np.pad(image, ((0, 0), (0, -nx % SMOOTH_PIXELS)), constant_values=np.nan)
+    smooth = nan_medians(padded.reshape(ny, -1, SMOOTH_PIXELS))
+    distance = np.abs(smooth - np.float32(finite_median(smooth)))
+    return np.repeat(distance, SMOOTH_PIXELS, axis=1)[:, :nx]
 
 
 def _areas(regions: Regions) -> list[int]:

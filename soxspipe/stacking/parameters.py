@@ -52,10 +52,14 @@ class NoiseMapParameters(CheckedModel):
     """Limits beyond which a pixel is hot, cold or noisy."""
 
     hot_pixel_sigma: float = setting(
-        5.0, "errors above the local background beyond which a pixel is hot", "sigma", ge=1e-3, le=1e6
+        5.0,
+        "standard deviations of good pixels above the local background beyond which a pixel is hot",
+        "sigma",
+        ge=1e-3,
+        le=1e6,
     )
     cold_pixel_sigma: float = setting(
-        5.0, "errors below the local background beyond which a pixel is cold", "sigma", ge=1e-3, le=1e6
+        5.0, "the same, below the local background, for cold pixels", "sigma", ge=1e-3, le=1e6
     )
     noisy_pixel_sigma: float = setting(
         5.5, "sigmas above the noise model beyond which a pixel's scatter is noisy", "sigma", ge=1e-3, le=1e6

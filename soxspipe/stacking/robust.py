@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLIP_SIGMA", "CLIP_VARIANCE", "clipped_moments", "finite_median", "grouped_median", "nan_medians"]
+__all__ = [
+    "CLIP_SIGMA",
+    "CLIP_VARIANCE",
+    "clipped_moments",
+    "finite_median",
+    "grouped_median",
+    "nan_medians",
+    "student_factor",
+]
 
 #: Clip of the moments, and the part of a Gaussian's variance within it (docs/method, section 2).
 CLIP_SIGMA = 4.0
@@ -140,3 +148,21 @@ def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
     distance = values - median
     equal = int(np.count_nonzero(np.abs(distance, out=distance) <= 0.5 * step))
     return median + step * ((0.5 * values.size - below) / equal - 0.5) if equal else median
+
+
+def student_factor(dof: int) -> float:
+    """Return the factor to a standard error from few values after which two errors are exceeded as in a Gaussian.
+
+    Parameters
+    ----------
+    dof : int
+        Degrees of freedom of the standard error, at least 1.
+
+    Returns
+    -------
+    float
+        2.26 for three values, 1 for many.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    return 0.5 * float(stdtrit(dof, ndtr(2.0)))

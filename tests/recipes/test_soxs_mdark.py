@@ -114,7 +114,7 @@ def test_headers_and_planes_of_the_product(simulated, tmp_path):
     assert header["MJD-OBS"] == pytest.approx(61100.0 + 10 / 24, abs=1e-8)
     assert not [keyword for keyword in header if keyword.startswith("ESO DPR")]
     values = {qc["name"]: qc["value"] for qc in product.qc_records()}
-    for name in ("MDARK MEDIAN", "DARK CURRENT", "RON RAW", "RON MASTER", "HOTPIX NUM", "REJECT FRAC"):
+    for name in ("MDARK MEDIAN", "LEVEL", "RON RAW", "RON MASTER", "HOTPIX NUM", "REJECT FRAC"):
         assert header[f"ESO QC {name}"] == pytest.approx(values[name], rel=1e-7)
 
 
@@ -228,14 +228,17 @@ def test_the_header_says_what_the_level_means(simulated, tmp_path, arm, bias_hol
         _write_bias(raw, biases, window, arm, 0.0 if bias_holds else 1000.0)
     product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
     header, values = product.frame.header, {qc["name"]: qc for qc in product.qc_records()}
-    assert (header["ESO QC PEDESTAL"], header["ESO QC LEVEL"]) == (pedestal, level)
+    assert (header["ESO QC PEDESTAL"], header["ESO QC LEVEL TYPE"]) == (pedestal, level)
     good = (truth["CODES"] == 0) & (product.frame.flags == 0)
     expected = 36.0 + (0.0 if level == "dark" else 1000.0)
     assert np.mean(product.frame.data[good]) == pytest.approx(expected, abs=0.3)
-    # 36 electron are far above the error where the pedestal was removed; else they are only a limit
-    assert values["DARK CURRENT LIMIT"]["value"] is (level != "dark")
-    assert values["DARK CURRENT"]["passed"] is (None if level != "dark" else False)
-    assert header["ESO QC DARK CURRENT LIMIT"] is (level != "dark")
+    assert values["LEVEL"]["value"] == header["ESO QC LEVEL"] == values["MDARK MEAN"]["value"]
+    # 36 electron are far above the error where the pedestal was removed; else they are no dark current
+    if level == "dark":
+        assert values["DARK CURRENT LIMIT"]["value"] is header["ESO QC DARK CURRENT LIMIT"] is False
+        assert values["DARK CURRENT"]["passed"] is False
+    else:
+        assert not any("CURRENT" in name for name in values)
 
 
 @pytest.mark.parametrize(("arm", "rot90_count", "column0"), [("UVB", 2, 48), ("NIR", 1, 4)])
@@ -284,7 +287,6 @@ def test_averaged_exposures(simulated, tmp_path):
     pedestal = np.median(truth["PEDESTAL"])
     good = (truth["CODES"] == 0) & (product.frame.flags == 0)
     assert values["MDARK MEAN"] - pedestal == pytest.approx(500.0, abs=1.0)
-    assert values["DARK CURRENT"] * 100.0 == pytest.approx(values["MDARK MEAN"])
     assert values["RON RAW"] == pytest.approx(np.sqrt((7.3**2 + 500.0) / 4 + 2.3**2 / 12), rel=0.02)
     residual = product.frame.data - truth["DARK"] - truth["PEDESTAL"]
     assert np.std(residual[good] / product.frame.uncertainty.array[good]) == pytest.approx(1, abs=0.03)
@@ -293,6 +295,21 @@ def test_averaged_exposures(simulated, tmp_path):
     last = fits.getheader(raw.frames[-1])["MJD-OBS"]
     assert (header["MJD-END"] - last) * 86400 == pytest.approx(400.0, abs=0.1)
     assert header["ESO QC EXPOSURE"] == 100.0
+    # the range is for one integration: four times the variance, the dark signal unknown
+    noise = next(qc for qc in product.qc_records() if qc["name"] == "RON RAW")
+    assert noise["range"] == pytest.approx([1.5, 10.0])
+
+
+def test_the_read_noise_is_judged_without_the_shot_noise_of_the_dark(simulated, tmp_path):
+    raw, _ = simulated(
+        arm="VIS", shape=(128, 200), exptime_s=100.0, dark_current_e_per_s=2.0, structure=False, drift_e=0.0,
+        cosmic_rays_per_cm2_s=0.0,
+    )  # fmt: skip
+    product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
+    noise = next(qc for qc in product.qc_records() if qc["name"] == "RON RAW")
+    assert noise["value"] > 14  # that of 200 electrons
+    assert noise["range"] == pytest.approx([np.sqrt(1.5**2 + 200), np.sqrt(8.0**2 + 200)], rel=0.02)
+    assert noise["passed"] is True
 
 
 def test_cosmic_ray_rate_and_dark_current_range_of_binned_pixels(simulated, tmp_path):
