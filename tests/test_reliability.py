@@ -726,6 +726,28 @@ def test_a_name_that_no_output_folder_can_have(night):
         night.refused(f"^{name}: .*{words}.*: choose another output folder")
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("what", ["frame", "map", "list", "settings"])
+def test_an_input_is_never_replaced_by_the_product(night, what, name):
+    """A file of the product has the name of an input, or of a link to one, in the output folder."""
+    target = night.out / name
+    target.unlink()
+    if what == "settings":
+        target.write_text("{}")
+        night.options = (*night.options, f"--settings={target}")
+    elif what == "map":
+        card = fits.Header(
+            [("INSTRUME", "SOXS"), ("HIERARCH ESO SEQ ARM", "NIR"), ("HIERARCH ESO PRO CATG", "BP_MAP_RP_NIR")]
+        )
+        fits.PrimaryHDU(np.zeros((88, 88), np.uint8), card).writeto("map.fits")
+        target.hardlink_to("map.fits")
+        with night.sof.open("a") as sof:
+            sof.write("../map.fits BP_MAP_RP_NIR\n")
+    else:
+        target.symlink_to((night.frames[0] if what == "frame" else night.sof).absolute())
+    night.refused(rf"{name}: is the input .*, which is never replaced: choose another output folder")
+
+
 def test_an_older_product_without_overwrite(night):
     night.options = ("--output=reduced",)
     night.refused(rf"reduced/{STEM}\.fits: exists already and was left alone")
