@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .measures import Measures
 from .numbers import ReadNoise
+from .patterns import PatternPulls
 from .scenes import BLOCK_SIDE, Scene
 
 #: Fewest hot pixels for a median ratio of their values.
@@ -26,6 +27,7 @@ class Results:
     read_noise: list[ReadNoise]
     dark_pulls: NDArray[np.float64]
     clipping: dict[int, dict[str, NDArray[np.float64]]]
+    patterns: list[PatternPulls] = field(default_factory=list)
 
     def ours(self, *groups: str, frames: Sequence[int] = (), without: str = "") -> list[Measures]:
         """Return the rows of this package, of scenes in all groups, with a number of frames, without some groups."""
@@ -59,6 +61,7 @@ def check(results: Results) -> list[Check]:
         *_clusters(results),
         *_telegraph(results),
         *_numbers(results),
+        *_patterns(results.patterns),
     ]
 
 
@@ -246,6 +249,23 @@ def _numbers(results: Results) -> Iterator[Check]:
         f"{within:.1f} of 100",
         within >= 90,
     )
+
+
+def _patterns(rows: list[PatternPulls]) -> Iterator[Check]:
+    """Check the errors next to glow, of non-uniform dark signal, of patterns and of averaged exposures."""
+    if not rows:
+        return
+    for words, margin, values in (
+        ("all pixels", 0.02, [row.all_pixels for row in rows]),
+        ("darkest and brightest 5 %", 0.05, [value for row in rows for value in (row.darkest, row.brightest)]),
+        ("PULL STD", 0.03, [row.halves for row in rows]),
+    ):
+        yield Check(
+            f"Pull std with glow, non-uniform dark, patterns, NDIT: {words}",
+            f"{1 - margin:.2f} to {1 + margin:.2f}",
+            f"{min(values):.3f} to {max(values):.3f}",
+            all(abs(value - 1) <= margin for value in values),
+        )
 
 
 def _share(found: tuple[int, int]) -> float:

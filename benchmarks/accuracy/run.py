@@ -13,6 +13,7 @@ import numpy as np
 
 from .measures import Measures, measure
 from .numbers import clipping_curves, dark_current_pulls, read_noise_of_rounded_frames
+from .patterns import PatternPulls, pattern_pulls, patterns
 from .promises import Results
 from .reductions import by_ccdproc, by_recipes, by_soxspipe
 from .scenes import SEED, Scene, make_darks, scenes
@@ -43,6 +44,7 @@ def run(quick: bool, workers: int, peer_python: str | None) -> Results:
             submit("dark current", dark_current_pulls, SEED + first, DARK_PORTION)
             for first in range(0, runs, DARK_PORTION)
         ]
+        detectors = [submit(each.name, _patterns_of, quick, i) for i, each in enumerate(patterns(quick))]
         clipping = submit("clipping", clipping_curves, SEED)
         return Results(
             scenes={scene.name: scene for scene in all_scenes},
@@ -50,11 +52,17 @@ def run(quick: bool, workers: int, peer_python: str | None) -> Results:
             read_noise=read_noise.result(),
             dark_pulls=np.concatenate([part.result() for part in dark]),
             clipping=clipping.result(),
+            patterns=[each.result() for each in detectors],
         )
 
 
 def _report(name: str, future: Future[Any]) -> None:
     print(f"  {name}: {'failed' if future.exception() else 'done'}", file=sys.stderr, flush=True)
+
+
+def _patterns_of(quick: bool, number: int) -> PatternPulls:
+    """Measure one detector by its number: its functions cannot be sent to another process."""
+    return pattern_pulls(patterns(quick)[number], SEED)
 
 
 def reduce_scene(scene: Scene, peer_python: str | None) -> list[Measures]:

@@ -56,6 +56,15 @@ def tables(results: Results, checks: list[Check]) -> list[Table]:
             [_quality(row) for row in rows if row.qc],
         ),
         (
+            "Pull std of detectors with glow, non-uniform dark signal or a pattern",
+            ("Detector", "N", "All pixels", "Darkest 5 %", "Brightest 5 %", "PULL STD"),
+            [
+                [row.name, str(row.frames)]
+                + [f"{value:.3f}" for value in (row.all_pixels, row.darkest, row.brightest, row.halves)]
+                for row in results.patterns
+            ],
+        ),
+        (
             "Read noise of rounded frames over truth",
             ("Noise, ADU", "N = 3", "N = 5", "N = 10"),
             [

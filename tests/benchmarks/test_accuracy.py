@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.accuracy.measures import _box_error
 from benchmarks.accuracy.numbers import dark_current_pulls
+from benchmarks.accuracy.patterns import PatternPulls, pattern_pulls, patterns
 from benchmarks.accuracy.promises import Results, check
 from benchmarks.accuracy.run import reduce_scene
 from benchmarks.accuracy.scenes import make_darks, scenes
@@ -61,6 +62,16 @@ def test_a_row_without_a_number_fails(from_files):
     results = Results({FROM_FILES: scene}, rows, [], np.zeros(1), {})
     (pull,) = (line for line in check(results) if line.promise.startswith("Pull std"))
     assert not pull.holds
+
+
+def test_detectors_with_patterns_have_promises():
+    pattern = next(each for each in patterns(quick=True) if each.name == "glow of 3000 e-")
+    row = pattern_pulls(pattern, seed=1)
+    assert row.all_pixels == pytest.approx(1, abs=0.02)
+    wrong = PatternPulls("wrong", 3, 1.03, 1.0, 1.06, 0.96)
+    for rows, holds in (([row], True), ([row, wrong], False)):
+        lines = [line for line in check(Results({}, [], [], np.zeros(1), {}, rows)) if "non-uniform" in line.promise]
+        assert [line.holds for line in lines] == [holds] * 3
 
 
 def test_biases_are_those_of_the_detector_but_not_of_its_darks():
