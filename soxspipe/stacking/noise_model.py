@@ -179,7 +179,7 @@ def measure_noise(
 
 @dataclass(frozen=True)
 class _Sample:
-    """The sample pixels of a stack, flat; the median image of some frames in them, and which of them are good."""
+    """The sample pixels of a stack, flat; the median image of some frames in them, and which of them are typical."""
 
     stack: FrameStack
     rows: NDArray[np.intp]
@@ -187,8 +187,7 @@ class _Sample:
     labels: NDArray[np.uint16]
     #: Median image, electron.
     reference: NDArray[np.float32]
-    #: Indices of the good pixels of each region; and of those near its median level, which give its noise.
-    good: list[NDArray[np.intp]]
+    #: Indices of the good pixels of each region near its median level, which give its level, noise and offsets.
     typical: list[NDArray[np.intp]]
     #: Mean of the median image in these, electron.
     level: NDArray[np.float64]
@@ -205,9 +204,9 @@ class _Sample:
         labels = region_image(np.arange(len(stack.regions), dtype=np.uint16), stack.regions, 0, ny)[rows].ravel()
         images = [_read_rows(stack, i, rows) for i in _spread(0, last, REFERENCE_FRAMES)]
         reference = nan_medians(np.stack(images, axis=-1))
-        good, typical = _good_pixels(stack, reference, images[1] - images[0], rows)
+        typical = _typical_pixels(stack, reference, images[1] - images[0], rows)
         level = np.array([clipped_moments(reference[pixels], stack.step_e)[0] for pixels in typical])
-        return cls(stack, rows, labels, reference, good, typical, level, frozenset(_spread(1, last, NOISE_PAIRS)))
+        return cls(stack, rows, labels, reference, typical, level, frozenset(_spread(1, last, NOISE_PAIRS)))
 
     def read(self, frame: int) -> NDArray[np.float32]:
         """Read the sample pixels of a frame."""
@@ -228,7 +227,7 @@ def _measure_frame(sample: _Sample, i: int, parameters: StackParameters) -> Fram
     """Measure one frame of the sample."""
     step_e, pixels = sample.stack.step_e, sample.read(i)
     residual = pixels - sample.reference
-    offsets = np.array([clipped_moments(residual[good], step_e)[0] for good in sample.good])
+    offsets = np.array([clipped_moments(residual[typical], step_e)[0] for typical in sample.typical])
     few = slice(None, None, max(1, pixels.size // SCATTER_PIXELS) | 1)
     above_level = pixels[few] - (sample.level + offsets)[sample.labels[few]].astype(np.float32)
     scatter = clipped_moments(
@@ -290,15 +289,15 @@ def _variance(difference: NDArray[np.float32], step_e: float) -> float:
     return clipped_moments(difference, step_e)[1] ** 2 / (2.0 * CLIP_VARIANCE)
 
 
-def _good_pixels(
+def _typical_pixels(
     stack: FrameStack, reference: NDArray[np.float32], difference: NDArray[np.float32], rows: NDArray[np.intp]
-) -> tuple[list[NDArray[np.intp]], list[NDArray[np.intp]]]:
-    """Return the pixels of each region that do not stand out of the median image, and those of them in no glow.
+) -> list[NDArray[np.intp]]:
+    """Return the pixels of each region that do not stand out of the median image, and are in no glow.
 
     Each is compared with the median of its row in that region, so that glow and drifting rows do not make good pixels
     bad. The difference of two frames gives a first value of the noise.
     """
-    good, typical = [], []
+    typical = []
     index = np.arange(reference.size).reshape(rows.size, -1)
     for region_rows, columns in stack.regions:
         inside = (rows >= region_rows.start) & (rows < region_rows.stop)
@@ -308,10 +307,9 @@ def _good_pixels(
         centre, std = clipped_moments(residual, stack.step_e)
         limit = np.float32(CLIP_SIGMA * std + 0.5 * stack.step_e)
         is_good = np.abs(residual - np.float32(centre)) <= limit
-        good.append(pixels[is_good])
-        if good[-1].size < FEWEST_PIXELS:
+        if (n_good := np.count_nonzero(is_good)) < FEWEST_PIXELS:
             raise TooFewPixelsError(
-                f"a read-out amplifier has {good[-1].size} good pixels to measure its noise from, expected at least "
+                f"a read-out amplifier has {n_good} good pixels to measure its noise from, expected at least "
                 f"{FEWEST_PIXELS}: the frames hold no data there, or are too small"
             )
         distance = _distance_from_median(image)
@@ -319,7 +317,7 @@ def _good_pixels(
         near = distance <= np.nanquantile(distance, part)
         tolerance = SAME_NOISE * _variance(difference[pixels[is_good & near]], stack.step_e)
         typical.append(pixels[is_good & (near | (stack.shot_scale * distance <= tolerance))])
-    return good, typical
+    return typical
 
 
 def _distance_from_median(image: NDArray[np.float32]) -> NDArray[np.float32]:
