@@ -26,6 +26,8 @@ SAMPLE_PIXELS, SAMPLE_ROWS, COMPARED_PIXELS = 2**17, 4, 2**10
 CLIPPED_SHARE = 0.01
 #: So many equal samples in a row are constant; share of the frame in such runs from which it is named.
 CONSTANT_RUN, CONSTANT_SHARE = 16, 0.05
+#: A frame of which a larger share is constant is refused.
+MOST_CONSTANT = 0.25
 #: So many widths from zero, no noise makes a sample change its sign.
 FAR_BELOW = 20.0
 #: A level below this belongs to unsigned samples whose BZERO was lost, ADU.
@@ -109,6 +111,7 @@ def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> 
             ("negative", _negative(reader, frame, window, median, max(high - low, 1.0) / 2)),
         ):
             found[kind] += [f"{name} ({detail})" for detail in details]
+        faults += [f"{name}: {words}" for words in _mostly_constant(sample)]
         compared.append((name, differences))
     step = min(steps, default=0.0)
     faults += _copies(compared, step)
@@ -154,14 +157,30 @@ def _clipped(levels: NDArray[Any], counts: NDArray[np.intp], noise: float) -> It
 
 
 def _constant(sample: NDArray[Any]) -> Iterator[str]:
-    """Yield the share of a frame that is constant, where the rest scatters."""
+    """Yield the share of a frame that is constant, where it is small and the rest scatters."""
+    share = _constant_share(sample)
+    if CONSTANT_SHARE < share <= MOST_CONSTANT:
+        yield f"{100 * share:.0f} %"
+
+
+def _mostly_constant(sample: NDArray[Any]) -> Iterator[str]:
+    """Yield why a frame is refused of which a large part is constant: no noise can be measured there."""
+    share = _constant_share(sample)
+    if share > MOST_CONSTANT:
+        yield (
+            f"{100 * share:.0f} % of the frame is constant, expected noise in every pixel: check the read-out and the "
+            "file, or leave it out"
+        )
+
+
+def _constant_share(sample: NDArray[Any]) -> float:
+    """Return the share of a frame in constant runs of pixels; 0 where the rest of it hardly scatters."""
     equal = sample[:, 1:] == sample[:, :-1]
     edges = np.flatnonzero(np.diff(np.pad(equal, ((0, 0), (1, 1))).ravel().astype(np.int8)))
     lengths = edges[1::2] - edges[::2] + 1
     in_runs = lengths[lengths >= CONSTANT_RUN].sum()
     equal_outside = (lengths[lengths < CONSTANT_RUN] - 1).sum() / max(sample.size - in_runs, 1)
-    if in_runs > CONSTANT_SHARE * sample.size and equal_outside < 0.5:
-        yield f"{100 * in_runs / sample.size:.0f} %"
+    return float(in_runs / sample.size) if equal_outside < 0.5 else 0.0
 
 
 def _negative(reader: PixelReader, frame: int, window: Window, median: float, width: float) -> Iterator[str]:

@@ -13,11 +13,11 @@ from soxspipe.simulation import DarkSimulation, simulate_darks
 PLANES = ("FLUX", "QUAL", "ERRS", "NOISE", "NCOMBINE")
 #: Since level and read noise come from the same pixels, and dark and bright pixels have their own shot noise.
 FROZEN = {
-    ("NIR", "noise-model"): "c33338afa4050cdc",
+    ("NIR", "noise-model"): "6e15ccd3d782117d",
     ("VIS", "noise-model"): "19a6591da30cffdb",
     ("ACQ", "noise-model"): "264b3922f11a8b23",
-    ("NIR", "std"): "a35308a3260ba590",
-    ("NIR", "mad"): "9169751d50feeb18",
+    ("NIR", "std"): "757889a0355a910f",
+    ("NIR", "mad"): "b07b2c1070302a93",
 }
 
 
