@@ -194,14 +194,24 @@ def test_clipped_reference_columns_do_not_count(checks):
     assert checks(image, window=Window(0, 96, 8, 128)).warnings == ()
 
 
-@pytest.mark.parametrize("part", [np.s_[:48], np.s_[:, 64:]])
+@pytest.mark.parametrize("part", [np.s_[:12], np.s_[:, 112:]])
 def test_a_constant_part_is_named_with_its_share(checks, part):
     images = [counts(seed) for seed in range(3)]
     for image in images:
         image[part] = 1000
+    share = "12 %" if part == np.s_[:12] else "13 %"
     assert checks(*images).warnings == (
-        "a part of the frame is constant: 0.fits (50 %), 1.fits (50 %), 2.fits (50 %): check the read-out and the file",
+        f"a part of the frame is constant: 0.fits ({share}), 1.fits ({share}), 2.fits ({share}): check the read-out and "
+        "the file",
     )
+
+
+@pytest.mark.parametrize("part", [np.s_[:48], np.s_[:, 64:]])
+def test_a_frame_that_is_constant_in_its_half_is_refused(checks, part):
+    images = [counts(seed) for seed in range(3)]
+    images[1][part] = 1000
+    with pytest.raises(FrameError, match=r"^1\.fits: 50 % of the frame is constant, expected noise in every pixel"):
+        checks(*images)
 
 
 @pytest.mark.parametrize("others", [1, 4])
