@@ -24,6 +24,7 @@ __all__ = [
     "InstrumentSettings",
     "MasterBiasSettings",
     "MasterDarkSettings",
+    "NightSettings",
     "QualitySettings",
     "Settings",
     "default_settings_text",
@@ -143,6 +144,43 @@ class InstrumentSettings(CheckedModel):
     )
 
 
+def _growing(windows: tuple[float, ...]) -> tuple[float, ...]:
+    if not 0 < windows[0] <= windows[1] <= windows[2]:
+        raise ValueError
+    return windows
+
+
+_WINDOWS = "three growing numbers of days above zero"
+_Windows = Annotated[tuple[float, float, float], AfterValidator(_growing)]
+
+
+class NightSettings(CheckedModel):
+    """How the raw frames of a folder are grouped, and how old their calibrations may be."""
+
+    gap_minutes: float = setting(
+        60.0, "a longer pause between frames without ESO TPL START begins another set", "minutes", gt=0, le=1440
+    )
+    bias_windows_days: _Windows = setting(
+        (1.0, 3.0, 30.0),
+        "longest time between frames and master bias for quality levels 0, 1 and 2; beyond: level 3, doubtful",
+        "days",
+        expected=_WINDOWS,
+    )
+    map_windows_days: _Windows = setting(
+        (30.0, 180.0, 730.0), "the same for a static bad-pixel map", "days", expected=_WINDOWS
+    )
+    quiet_minutes: float = setting(
+        10.0,
+        "a set without ESO TPL NEXP is complete when its folder has not changed for so long (command watch)",
+        "minutes",
+        gt=0,
+        le=1440,
+    )
+    rescan_seconds: float = setting(
+        30.0, "time between two looks at folders that give no word of a change (command watch)", "s", gt=0, le=3600
+    )
+
+
 class ArmSettings(CheckedModel):
     """All settings of one arm, one attribute for each section of the file."""
 
@@ -152,6 +190,7 @@ class ArmSettings(CheckedModel):
     dark_current: DarkRateParameters = DarkRateParameters()
     quality: QualitySettings = QualitySettings.defaults("")
     input: InputSettings = InputSettings()
+    night: NightSettings = NightSettings()
     instruments: InstrumentSettings = InstrumentSettings()
 
 
@@ -160,7 +199,7 @@ _SECTIONS: dict[str, tuple[str, Any]] = {
     name.replace("_", "-"): (name, section.annotation) for name, section in ArmSettings.model_fields.items()
 }
 #: Sections that are needed before the arm is known.
-_WITHOUT_ARMS = ("input", "instruments")
+_WITHOUT_ARMS = ("input", "night", "instruments")
 
 
 def _arms(table: Path | None) -> tuple[str, ...]:
@@ -209,6 +248,11 @@ class Settings:
     def input(self) -> InputSettings:
         """The section ``input``, which is needed before the arm is known."""
         return self.common.input
+
+    @property
+    def night(self) -> NightSettings:
+        """The section ``night``, which is needed before the arm is known."""
+        return self.common.night
 
     @property
     def instruments(self) -> InstrumentSettings:

@@ -60,6 +60,9 @@ class FakeRecipe:
         self.name = input_frames if isinstance(input_frames, str) else input_frames[0]
         self.output, self.workers, self.progress = Path(output_dir), workers, progress
 
+    def equal_product(self):
+        return None
+
     def produce_product(self):
         log = get_logger("soxspipe.recipes.fake")
         log.debug("a detail")

@@ -33,6 +33,7 @@ RANKS = {
     "soxspipe.inputs": 3,
     "soxspipe.simulation": 4,
     "soxspipe.products": 4,
+    "soxspipe.night": 4,
     "soxspipe.recipes": 5,
     "soxspipe.execution": 6,
     "soxspipe.cli": 7,
@@ -41,7 +42,8 @@ RANKS = {
 #: Rooms: their modules have the rank of the room.
 ROOMS = (
     "soxspipe.stacking", "soxspipe.quality", "soxspipe.instruments", "soxspipe.fits_files", "soxspipe.inputs",
-    "soxspipe.simulation", "soxspipe.products", "soxspipe.recipes", "soxspipe.execution", "soxspipe.cli",
+    "soxspipe.simulation", "soxspipe.products", "soxspipe.night", "soxspipe.recipes",
+    "soxspipe.execution", "soxspipe.cli",
 )  # fmt: skip
 
 COMMAND_LINE = {"soxspipe.cli.command_line", "soxspipe.cli.terminal", "soxspipe.__main__"}
@@ -53,6 +55,9 @@ ONLY_IN = {
     "fundamentals": {"soxspipe.cli.fundamentals_adapter"},
     "docopt": {"soxspipe.cli.usage"},
     "tqdm": {"soxspipe.cli.terminal"},
+    "watchdog": {"soxspipe.night.arrival"},
+    "distributed": {"soxspipe.execution.dask_cluster"},
+    "rich": {"soxspipe.cli.terminal", "soxspipe.cli.board", "soxspipe.cli.summary"},
     "yaml": {"soxspipe.yaml_files"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.

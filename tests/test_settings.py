@@ -182,7 +182,7 @@ def test_the_other_name_of_the_clipping_iterations():
         (
             "5: {}",
             "my.yaml: unknown section 5: expected soxs-mdark, soxs-mbias, create-noise-map, dark-current, quality, "
-            "input, instruments",
+            "input, night, instruments",
         ),
         (
             "soxs-mdark: {stacked_clipping_sigma: 3}",
@@ -408,7 +408,7 @@ def test_the_schema_describes_every_setting():
             assert part["default-of-arms"][row.arm] == yaml.safe_load(row.default)
         else:
             assert part["default"] == yaml.safe_load(row.default)
-        if row.section not in ("input", "instruments"):
+        if row.section not in ("input", "night", "instruments"):
             assert set(ARMS) <= set(section["properties"])
     sigma = schema["properties"]["soxs-mdark"]["properties"]["frame-clipping-sigma"]
     assert (sigma["type"], sigma["minimum"], sigma["maximum"], sigma["unit"]) == ("number", 1e-3, 1e6, "sigma")

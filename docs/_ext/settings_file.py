@@ -19,7 +19,7 @@ FILE = Path(__file__).parents[2] / "settings.yaml"
 
 HEAD = (
     "The settings of soxspipe, with their defaults. Copy this file, keep the lines that you want to change, and give "
-    "the copy with --settings: values that are left out keep their defaults. In any section except input and "
+    "the copy with --settings: values that are left out keep their defaults. In any section except input, night and "
     f"instruments, values under the name of an arm ({', '.join(ARMS_WITH_RANGES)}) hold for that arm only:"
 )
 EXAMPLE = """\

@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from ..execution.job import ReductionJob, finished
+from ..execution.job import JobResult, ReductionJob, finished
 from ..execution.run_jobs import run_jobs
 from ..inputs.reductions import split_reductions
 from ..run_log import get_logger
+from .board import Board, outcome
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
 
 __all__ = ["run", "run_and_report"]
 
 _log = get_logger(__name__)
+
+#: Exit code for a product with a QC value out of its range.
+OUT_OF_RANGE = 3
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
@@ -34,32 +39,69 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         from ..settings import Settings
 
         settings = Settings.load(path_argument(options["--settings"], "--settings"))
-    jobs = [ReductionJob(recipe, frames, settings, output, options["--overwrite"]) for frames in inputs]
-    return run_and_report(command, jobs, workers, terminal, as_json=options["--json"])
+    jobs = [
+        ReductionJob(recipe, frames, settings, output, options["--overwrite"], resume=options["--resume"])
+        for frames in inputs
+    ]
+    return run_and_report(
+        command,
+        jobs,
+        workers,
+        terminal,
+        as_json=options["--json"],
+        scheduler=options["--scheduler"],
+        strict=options["--strict"],
+    )
 
 
 def run_and_report(
-    label: str, jobs: Sequence[ReductionJob], workers: int, terminal: Terminal, *, as_json: bool = False
+    label: str,
+    jobs: Sequence[ReductionJob],
+    workers: int,
+    terminal: Terminal,
+    *,
+    as_json: bool = False,
+    needs: Sequence[Collection[int]] = (),
+    scheduler: str | None = None,
+    strict: bool = False,
 ) -> int:
-    """Run jobs, write their results and errors, and return the exit code."""
-    records, codes = [], []
-    with contextlib.closing(run_jobs(jobs, workers, terminal.progress(label))) as results:
-        for result in results:
-            records.append(result.record())
-            codes.append(terminal.show_errors(result))
-            if result.product is None:
-                continue
-            if terminal.level <= logging.INFO:
-                from .fundamentals_adapter import elapsed_words
+    """Run jobs, show how they go, write their results and errors, and return the exit code."""
+    records: list[Any] = []
+    codes: list[int] = []
+    shown: list[tuple[str, JobResult]] = []
+    names = [os.path.basename(job.input_frames[0]) for job in jobs]
+    progress = terminal.progress(label) if len(jobs) == 1 else None
+    executor = None
+    if scheduler is not None:
+        from ..execution.dask_cluster import DaskCluster
 
-                _log.info("%s: reduced in %s", result.product, elapsed_words(0, result.elapsed_s))
-            if not as_json:
-                try:
-                    write_result(result.product)
-                except OSError as error:
-                    codes[-1] = terminal.show_exception(error)
+        executor = DaskCluster(scheduler)
+    with Board(names, terminal) if len(jobs) > 1 else contextlib.nullcontext() as board:
+        watch = None if board is None else board.show
+        with contextlib.closing(run_jobs(jobs, workers, progress, executor, needs=needs, watch=watch)) as results:
+            for result in results:
+                records.append(result.record())
+                shown.append((names[len(shown)], result))
+                codes.append(terminal.show_errors(result))
+                if result.product is None:
+                    continue
+                if len(jobs) > 1 and not terminal.has_table:
+                    terminal.inform(f"{names[len(codes) - 1]}: {': '.join(outcome(result))}")
+                if terminal.level <= logging.INFO:
+                    from .fundamentals_adapter import elapsed_words
+
+                    _log.info("%s: reduced in %s", result.product, elapsed_words(0, result.elapsed_s))
+                if not as_json:
+                    try:
+                        write_result(result.product)
+                    except OSError as error:
+                        codes[-1] = terminal.show_exception(error)
+    if any(result.product for _, result in shown):
+        terminal.show_figures(shown)
     if as_json and (len(codes) > 1 or not any(codes)):
         write_result(json.dumps(records if len(codes) > 1 else records[0], indent=2, allow_nan=False))
+    if strict and not any(codes):
+        return OUT_OF_RANGE if any(value["passed"] is False for _, result in shown for value in result.qc) else 0
     return codes[0] if len(codes) == 1 else int(any(codes))
 
 

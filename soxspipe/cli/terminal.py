@@ -14,11 +14,18 @@ from ..signals import Terminated
 from ..text import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.live import Live
+    from rich.table import Table
+
     from ..execution.job import JobResult
     from ..recipes.base_recipe import Progress
 
 __all__ = ["Terminal", "write_result"]
 
+#: Characters of a line where no terminal has a width.
+LOG_WIDTH = 240
 BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
 
 
@@ -30,14 +37,68 @@ class Terminal:
         self._watched = self._stream.isatty()
         self._coloured = self._watched and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._bar: Any = None
+        self._table: Live | None = None
         self.level = logging.WARNING
 
     def set_verbosity(self, quiet: bool, verbose: int) -> None:
         """Choose the level of the messages that are shown."""
         self.level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
 
+    def begin_table(self, table: Callable[[], Table]) -> None:
+        """Show a table that changes, where a person watches; messages are written above it."""
+        if not self._watched or self.level > logging.WARNING:
+            return
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(file=self._stream, force_terminal=True, no_color=not self._coloured)
+        self._table = Live(get_renderable=table, console=console, auto_refresh=False, transient=True)
+        self._table.start()
+
+    @property
+    def has_table(self) -> bool:
+        """Whether a table shows how the jobs go."""
+        return self._table is not None
+
+    def update_table(self) -> None:
+        """Show the table as it is now."""
+        if self._table is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._table.refresh()
+
+    def end_table(self) -> None:
+        """Remove the table."""
+        if self._table is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._table.stop()
+            self._table = None
+
+    def inform(self, line: str) -> None:
+        """Write a line that is no warning; nothing where only errors are wanted."""
+        if self.level <= logging.WARNING:
+            self.write(line)
+
+    def show_figures(self, results: Sequence[tuple[str, JobResult]]) -> None:
+        """Show the figures of products that matter most: of one where a person watches, of several in any case."""
+        if self.level > logging.WARNING or not (self._watched or len(results) > 1):
+            return
+        from rich.console import Console
+
+        from .summary import figures_table, summary_table
+
+        width = None if self._watched else LOG_WIDTH
+        console = Console(
+            file=self._stream, force_terminal=self._watched, no_color=not self._coloured, width=width, highlight=False
+        )
+        with contextlib.suppress(OSError, ValueError):
+            console.print(summary_table(results) if len(results) > 1 else figures_table(results[0][1]))
+
     def write(self, line: str) -> None:
-        """Write a line, above the progress bar; it is no error where this fails."""
+        """Write a line, above the table or the progress bar; it is no error where this fails."""
+        if self._table is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._table.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            return
         if self._bar is not None:
             self._bar.clear()
         with contextlib.suppress(OSError, ValueError):
@@ -95,7 +156,8 @@ class Terminal:
         return show
 
     def close(self) -> None:
-        """Remove the progress bar."""
+        """Remove table and progress bar."""
+        self.end_table()
         if self._bar is not None:
             self._bar.close()
             self._bar = None

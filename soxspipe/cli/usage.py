@@ -21,9 +21,12 @@ USAGE_LINES = USAGE.split("\n\n")[1]
 
 #: The module of each command.
 COMMANDS = {
+    "reduce": "reduce_night",
     "mdark": "reduce",
     "mbias": "reduce",
     "dark-current": "reduce",
+    "watch": "watch",
+    "prep": "prep",
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",

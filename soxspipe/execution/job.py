@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pkgutil
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import SoxspipeError
+from ..exceptions import ProductExistsError, SoxspipeError
 from ..run_log import collect_log
 from ..signals import raise_stop_request
 
 if TYPE_CHECKING:
-    from ..recipes.base_recipe import Progress, RecipeProduct
+    from ..recipes.base_recipe import Progress, Recipe, RecipeProduct
     from ..settings import Settings
 
-__all__ = ["JobResult", "ReductionJob", "failed", "finished", "reduce"]
+__all__ = ["JobResult", "ReductionJob", "failed", "finished", "reduce", "reduce_unheard"]
 
 #: Most faults of one error that are reported one by one.
 MOST_FAULTS = 20
@@ -42,6 +44,11 @@ class ReductionJob:
         Whether an older product may be replaced.
     workers : int
         Threads inside the job.
+    resume : bool
+        Whether a product that is there already, of the same input, parameters and version, counts as the result.
+    token : str
+        Names the job in the log of its product, so that another try of it finds what an earlier one made. Empty where
+        the job is tried once.
     """
 
     recipe: str
@@ -50,6 +57,8 @@ class ReductionJob:
     output_dir: str = "."
     overwrite: bool = False
     workers: int = 1
+    resume: bool = False
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,8 @@ class JobResult:
         Records of the log.
     elapsed_s : float
         Run time, second.
+    was_there : bool
+        Whether the product was there already; see `ReductionJob.resume`.
     """
 
     product: str | None = None
@@ -87,6 +98,7 @@ class JobResult:
     traceback: str = ""
     messages: tuple[logging.LogRecord, ...] = ()
     elapsed_s: float = 0.0
+    was_there: bool = False
 
     def record(self) -> dict[str, Any]:
         """Return what JSON holds of the job."""
@@ -116,19 +128,53 @@ def reduce(job: ReductionJob, progress: Progress | None = None) -> JobResult:
     started = time.monotonic()
     with collect_log() as run_log:
         try:
-            product = pkgutil.resolve_name(job.recipe)(
+            recipe = pkgutil.resolve_name(job.recipe)(
                 job.input_frames,
                 settings=job.settings,
                 output_dir=job.output_dir,
                 overwrite=job.overwrite,
                 workers=job.workers,
                 progress=progress,
-            ).produce_product()
-            result = finished(product)
+            )
+            recipe.token = job.token
+            result = _produce(recipe, job)
         except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
             result = failed(error)
     raise_stop_request()
     return replace(result, messages=tuple(run_log.records), elapsed_s=time.monotonic() - started)
+
+
+def reduce_unheard(job: ReductionJob) -> JobResult:
+    """Do a job whose messages are in its result alone."""
+    with collect_log(lambda record: None):
+        return reduce(job)
+
+
+def _produce(recipe: Recipe[Any], job: ReductionJob) -> JobResult:
+    """Make a product, unless it is there already.
+
+    An earlier try of the same job may have made it: its process died after the product was complete, and before this
+    was known.
+    """
+    if job.resume and (path := recipe.equal_product()) is not None:
+        return _found(path)
+    try:
+        return finished(recipe.produce_product())
+    except ProductExistsError:
+        path = recipe.equal_product() if job.token else None
+        found = None if path is None else _found(path)
+        if found is None or f"job {job.token}" not in Path(found.files["log"]).read_text(encoding="utf-8"):
+            raise
+        return found
+
+
+def _found(path: Path) -> JobResult:
+    """Return the result of a job whose product is there already, from the files of the product."""
+    from ..products.product_files import files_of
+
+    files = {role: str(file) for role, file in files_of(path).items()}
+    record = json.loads(Path(files["qc"]).read_text(encoding="utf-8"))
+    return JobResult(str(path), files, record["qc"], record["warnings"], was_there=True)
 
 
 def finished(product: RecipeProduct) -> JobResult:

@@ -14,9 +14,9 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, Thre
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 
-from ..run_log import collect_log, log_warning
+from ..run_log import log_warning
 from ..signals import STOP_SIGNALS, Terminated, signals_as_exceptions
-from .job import JobResult, ReductionJob, failed, reduce
+from .job import JobResult, ReductionJob, failed, reduce_unheard
 
 __all__ = ["LocalProcesses"]
 
@@ -59,7 +59,7 @@ class LocalProcesses:
         except BrokenExecutor:
             return None
         except (OSError, EOFError, RuntimeError):  # no more processes, or no semaphores
-            return _reduce_unheard(job)
+            return reduce_unheard(job)
         try:
             result = future.result()
         except BrokenExecutor:
@@ -134,11 +134,5 @@ def _end_with_parent() -> None:
 def _reduce_in_process(job: ReductionJob) -> JobResult:
     """Do a job in a process for jobs; end the process when it is asked to stop, after the job has cleaned up."""
     with signals_as_exceptions(), contextlib.suppress(KeyboardInterrupt, Terminated):
-        return _reduce_unheard(job)
+        return reduce_unheard(job)
     os._exit(1)
-
-
-def _reduce_unheard(job: ReductionJob) -> JobResult:
-    """Do a job whose messages are in its result alone."""
-    with collect_log(lambda record: None):
-        return reduce(job)

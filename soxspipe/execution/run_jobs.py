@@ -1,11 +1,13 @@
-"""Run jobs: in this process, in processes of this machine, or elsewhere."""
+"""Run jobs: here, or on an executor of other processes; each after the jobs whose products it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, wait
+import secrets
+from collections.abc import Callable, Collection, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Protocol
 
 from ..exceptions import SoxspipeError
@@ -15,7 +17,12 @@ from .job import JobResult, ReductionJob, failed, reduce
 if TYPE_CHECKING:
     from ..recipes.base_recipe import Progress
 
-__all__ = ["Executor", "run_jobs"]
+__all__ = ["Executor", "Watch", "run_jobs"]
+
+#: Called with the number of a job when it begins (the result is None), and when it has ended.
+Watch = Callable[[int, JobResult | None], object]
+#: Time between two looks at which jobs have begun, second.
+LOOK_S = 0.2
 
 
 class Executor(AbstractContextManager["Executor"], Protocol):
@@ -29,7 +36,13 @@ class Executor(AbstractContextManager["Executor"], Protocol):
 
 
 def run_jobs(
-    jobs: Sequence[ReductionJob], workers: int, progress: Progress | None = None, executor: Executor | None = None
+    jobs: Sequence[ReductionJob],
+    workers: int,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    *,
+    needs: Sequence[Collection[int]] = (),
+    watch: Watch | None = None,
 ) -> Generator[JobResult]:
     """Run jobs; yield their results in the order of the jobs, each as soon as it is known.
 
@@ -47,25 +60,90 @@ def run_jobs(
         Called as ``progress(done, total)`` while a job in this process works on pixels; not for jobs elsewhere.
     executor : Executor, optional
         Runs the jobs, such as on a cluster; default: `~soxspipe.execution.local_processes.LocalProcesses`.
+    needs : sequence of collections of int, optional
+        For each job the numbers of earlier jobs whose products it uses: it begins when they are done, and is not done
+        when one of them failed.
+    watch : callable, optional
+        Called as ``watch(number, None)`` when a job begins and ``watch(number, result)`` when it has ended.
 
     Yields
     ------
     JobResult
     """
     jobs = [replace(job, workers=max(1, workers // len(jobs))) for job in jobs]
+    needs = needs or [()] * len(jobs)
+    tell = watch or (lambda number, result: None)
     if executor is None and min(workers, len(jobs)) < 2:
-        for job in jobs:
-            yield reduce(job, progress)
+        results: dict[int, JobResult] = {}
+        for number, job in enumerate(jobs):
+            result = _without_input(jobs, needs[number], results)
+            if result is None:
+                tell(number, None)
+                result = reduce(job, progress)
+            results[number] = result
+            tell(number, result)
+            yield result
         return
     from .local_processes import LocalProcesses
 
+    jobs = [replace(job, token=secrets.token_hex(8)) for job in jobs]
     with executor or LocalProcesses(min(workers, len(jobs))) as processes:
-        futures = [processes.submit(job) for job in jobs]
-        for job, future in zip(jobs, futures, strict=True):
+        yield from _run_elsewhere(jobs, processes, needs, tell)
+
+
+def _run_elsewhere(
+    jobs: Sequence[ReductionJob], executor: Executor, needs: Sequence[Collection[int]], tell: Watch
+) -> Generator[JobResult]:
+    """Submit each job when the products that it needs are there."""
+    waiting = TopologicalSorter(dict(enumerate(needs)))
+    waiting.prepare()
+    running: dict[Future[JobResult | None], int] = {}
+    begun: set[int] = set()
+    killed: list[int] = []
+    results: dict[int, JobResult] = {}
+    n_yielded = 0
+
+    def end(number: int, result: JobResult) -> None:
+        results[number] = result
+        waiting.done(number)
+        tell(number, result)
+
+    while n_yielded < len(jobs):
+        while ready := waiting.get_ready():
+            for number in ready:
+                result = _without_input(jobs, needs[number], results)
+                if result is None:
+                    running[executor.submit(jobs[number])] = number
+                else:
+                    end(number, result)
+        if not running and killed:  # the memory may have been too short for two
+            number = killed.pop(0)
+            reason = "its process was killed: where memory is short, choose --workers=1"
+            again = executor.submit(jobs[number]).result()
+            end(number, again or failed(SoxspipeError(f"{jobs[number].input_frames[0]}: {reason}")))
+        ended, _ = wait(running, LOOK_S, FIRST_COMPLETED) if running else ((), ())
+        for future, number in running.items():
+            if number not in begun and (future.running() or future in ended):
+                begun.add(number)
+                tell(number, None)
+        for future in sorted(ended, key=running.__getitem__):
+            number = running.pop(future)
             result = future.result()
             if result is None:
-                wait(futures)  # the memory may have been too short for two
-                reason = "its process was killed: where memory is short, choose --workers=1"
-                result = processes.submit(job).result() or failed(SoxspipeError(f"{job.input_frames[0]}: {reason}"))
-            relay(result.messages)
-            yield result
+                killed.append(number)
+            else:
+                end(number, result)
+        while n_yielded in results:
+            relay(results[n_yielded].messages)
+            yield results[n_yielded]
+            n_yielded += 1
+
+
+def _without_input(
+    jobs: Sequence[ReductionJob], needed: Collection[int], results: dict[int, JobResult]
+) -> JobResult | None:
+    """Return the result of a job that needs the product of a failed one; None for other jobs."""
+    missing = [jobs[number].input_frames[0] for number in sorted(needed) if results[number].product is None]
+    if not missing:
+        return None
+    return failed(SoxspipeError(f"not reduced: it needs the product of {', '.join(missing)}, which failed"))

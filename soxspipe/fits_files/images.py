@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -20,7 +21,7 @@ from . import headers
 from .headers import BLOCK, HEADER_LIMIT, STORED
 from .streams import Fingerprint, Stream, truncated
 
-__all__ = ["FitsImage", "frame_image", "image_hdus", "read_image_hdus"]
+__all__ = ["FitsImage", "frame_image", "image_hdus", "read_image_hdus", "read_main_header"]
 
 #: More HDUs than this in one file are refused.
 HDU_LIMIT = 256
@@ -192,6 +193,12 @@ def image_hdus(path: str | os.PathLike[str]) -> Generator[FitsImage, None, None]
 def read_image_hdus(path: str | os.PathLike[str]) -> tuple[FitsImage, ...]:
     """Read the headers of the two-dimensional images in a file; see `image_hdus`."""
     return tuple(image for image in image_hdus(path) if image.planes == 1)
+
+
+def read_main_header(path: str | os.PathLike[str]) -> fits.Header:
+    """Read the header of the first image of a product, and nothing behind it; empty where the file has no image."""
+    with closing(image_hdus(path)) as images:
+        return next((image.header for image in images), fits.Header())
 
 
 def frame_image(images: Sequence[FitsImage], extension: str | None, label: str, where: str) -> FitsImage:

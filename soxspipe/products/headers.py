@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..inputs.start_time import utc_text
-from ..quality.table import QCValue
+from ..instruments.detectors import Detector
+from ..instruments.keywords import Instrument
+from ..quality.table import QualityTable
 from ..version import __version__
 from .provenance import Provenance
 
@@ -35,13 +37,32 @@ LONGEST_WORD = 40
 CARD = 80
 
 
-def product_stem(provenance: Provenance, kind: str) -> str:
+class Named(Protocol):
+    """What decides the name of a product; see `Provenance`."""
+
+    @property
+    def begin_mjd(self) -> float: ...
+    @property
+    def exptime_s(self) -> float | None: ...
+    @property
+    def instrument(self) -> Instrument: ...
+    @property
+    def detector(self) -> Detector: ...
+    @property
+    def arm(self) -> str: ...
+    @property
+    def binning(self) -> tuple[int, int]: ...
+    @property
+    def read_mode(self) -> str | None: ...
+
+
+def product_stem(provenance: Named, kind: str) -> str:
     """Return the name, without ending, that the files of a product share.
 
     Parameters
     ----------
-    provenance : Provenance
-        Provenance of the product.
+    provenance : Named
+        Provenance of the product, or the same properties of its raw frames.
     kind : str
         Kind of the product, e.g. ``'MDARK'``.
 
@@ -167,12 +188,14 @@ def _keep_cards(header: fits.Header, provenance: Provenance) -> None:
             set_card(header, card.keyword, card.value, comment)
 
 
-def add_qc(header: fits.Header, quality: Iterable[QCValue]) -> None:
-    """Set QC values as ``ESO QC`` keywords; a value that was not measured is left out."""
+def add_qc(header: fits.Header, quality: QualityTable, warnings: Sequence[str]) -> None:
+    """Set QC values as ``ESO QC`` keywords, and the verdict on them; a value that was not measured is left out."""
     for qc in quality:
         if qc.value is not None:
             comment = f"[{qc.unit}] {qc.description}" if qc.unit else qc.description
             set_card(header, f"ESO QC {qc.name}", qc.value, comment)
+    set_card(header, "ESO QC VERDICT", quality.verdict(warnings), "PASS, WARN or FAIL (a value out of range)")
+    set_card(header, "ESO QC FAILED", ", ".join(quality.failed), "values out of range")
 
 
 def _yaml(value: Any) -> str:

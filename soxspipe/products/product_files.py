@@ -8,14 +8,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from astropy.io import fits
+
+from ..exceptions import InputError
+from ..fits_files.images import read_main_header
 from .atomic_files import AtomicFiles
+from .find_inputs import RECIPE
 from .fits_output import FitsBytes, complete_headers
 from .headers import ProductFile, set_card
 
-__all__ = ["Product"]
+__all__ = ["Product", "equal_product", "files_of"]
 
-#: Endings of the names of a product's files, the main file first.
-ENDINGS = (".fits", "_BPMAP.fits", "_qc.json", ".log")
+#: Endings of the names of a product's files and their roles, the main file first.
+ENDINGS = {".fits": "product", "_BPMAP.fits": "bad-pixel map", "_qc.json": "qc", ".log": "log"}
 
 
 class Product(AtomicFiles):
@@ -66,3 +71,37 @@ class Product(AtomicFiles):
     def add_json(self, role: str, ending: str, document: Any) -> None:
         """Write a JSON file."""
         self.add_text(role, ending, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def files_of(path: Path) -> dict[str, Path]:
+    """Return the files of a product that are there by their role, the main file first."""
+    paths = {role: path.with_name(f"{path.stem}{ending}") for ending, role in ENDINGS.items()}
+    return {role: file for role, file in paths.items() if file.exists()}
+
+
+def equal_product(folder: Path, stem: str, header: fits.Header) -> Path | None:
+    """Return the product of a name that was made as another header says: of the same input, parameters and version.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Folder of the products.
+    stem : str
+        Name of the product without ending.
+    header : astropy.io.fits.Header
+        Header that a new product would have.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The product; None where there is none, or where it was made in another way.
+    """
+    path = folder / f"{stem}.fits"
+    if not {"product", "qc", "log"} <= set(files_of(path)):
+        return None
+    try:
+        older = read_main_header(path)
+    except InputError:
+        return None
+    keywords = {keyword for one in (older, header) for keyword in one if keyword.startswith(RECIPE)}
+    return path if all(older.get(keyword) == header.get(keyword) for keyword in keywords) else None

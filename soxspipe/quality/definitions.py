@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..text import nearest
 
-__all__ = ["DEFINITIONS", "HOT_LEVELS", "QCDefinition", "Range", "definition_of"]
+__all__ = ["DEFINITIONS", "HOT_LEVELS", "SUMMARY", "QCDefinition", "Range", "definition_of"]
 
 #: Low and high end of a range; None where it is open.
 Range = tuple[float | None, float | None]
@@ -103,6 +103,10 @@ _ALL = (
     QCDefinition("HOTPIX SIGMA", "", "unit of hot-pixel-sigma over ERRS", _STACK),
     QCDefinition("RON RAW{i}", "electron", "noise of a single frame, amplifier {i}", _STACK),
     QCDefinition("BIAS NOISE", "electron", "median error of the master bias", _DARK),
+    QCDefinition("BIAS AGE", "d", "time between frames and master bias", _DARK),
+    QCDefinition("BIAS QUALITY", "", "level of the bias: 0 plan to 3 doubtful", _DARK, (None, 2)),
+    QCDefinition("MAP AGE", "d", "time between frames and static map", _STACK),
+    QCDefinition("MAP QUALITY", "", "level of the map: 0 plan to 3 doubtful", _STACK, (None, 2)),
     QCDefinition("STRUCT X", "electron/pixel", "slope of the profile along X", _STACK),
     QCDefinition("STRUCT Y", "electron/pixel", "slope of the profile along Y", _STACK),
     QCDefinition("ROW STRUCT", "electron", "rms of the row profile beyond its noise", _BIAS),
@@ -148,6 +152,12 @@ _ALL = (
     QCDefinition("EXPTIME MAX", "s", "longest exposure (DIT)", _RATE),
 )
 
+#: The figures that are shown after a run.
+SUMMARY = (
+    "LEVEL", "DARK CURRENT", "BIAS LEVEL", "DARK RATE", "DARK RATE ERR", "RON RAW", "RON MASTER RATIO",
+    "PULL STD", "HOTPIX NUM", "HOTCOL NUM", "COLDPIX NUM", "NOISYPIX NUM", "REJECT FRAC", "DETECTOR TEMP RANGE",
+    "LEVEL CHI2", "NONLIN NUM", "VET NUM",
+)  # fmt: skip
 #: All QC values by name, in the order of the documentation.
 DEFINITIONS: Mapping[str, QCDefinition] = {definition.name: definition for definition in _ALL}
 

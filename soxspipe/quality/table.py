@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,15 @@ class QualityTable:
             for qc in self._values
             if qc.passed is False
         )
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the values out of their range."""
+        return tuple(qc.name for qc in self._values if qc.passed is False)
+
+    def verdict(self, warnings: Sequence[str]) -> str:
+        """Return FAIL where a value is out of its range, WARN where there are warnings, else PASS."""
+        return "FAIL" if self.failed else "WARN" if warnings else "PASS"
 
     def records(self) -> list[dict[str, Any]]:
         """Return the table as dictionaries that JSON can hold."""

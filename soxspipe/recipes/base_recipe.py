@@ -19,7 +19,7 @@ from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
 from ..parallel import default_workers
 from ..products.headers import ProductFile, add_qc, product_header, product_stem, set_card
-from ..products.product_files import Product
+from ..products.product_files import Product, equal_product
 from ..products.provenance import Provenance
 from ..quality.table import QualityTable
 from ..run_log import collect_log, get_logger
@@ -181,6 +181,8 @@ class Recipe(ABC, Generic[InputsT]):
         self.overwrite = overwrite
         self.workers = default_workers() if workers is None else workers
         self.progress = progress
+        #: Name of the job that runs the recipe, for the log of the product; see `~soxspipe.execution.job.ReductionJob`.
+        self.token = ""
 
     @property
     def collection_options(self) -> dict[str, Any]:
@@ -212,6 +214,27 @@ class Recipe(ABC, Generic[InputsT]):
         paths = [given] if isinstance(given, str | os.PathLike) else list(given)
         return [os.path.expanduser(path) for path in (*paths, self.settings.name)]
 
+    def _prepare(self) -> tuple[InputsT, Provenance, dict[str, tuple[Any, Any]]]:
+        """Return verified input, the provenance of its product, and value and default of each parameter."""
+        inputs, provenance = self.collect()
+        if self.settings.instruments.table is not None:
+            provenance = provenance.with_table(self.settings.instruments.table)
+        defaults = self.parameters(Settings.load(None).for_arm(inputs.arm))
+        values = self.parameters(self.settings.for_arm(inputs.arm))
+        return inputs, provenance, {key: (value, defaults[key]) for key, value in values.items()}
+
+    def equal_product(self) -> Path | None:
+        """Return the product that is there already, of the same input, parameters and version; else None.
+
+        Raises
+        ------
+        InputError
+            When the input has a fault.
+        """
+        inputs, provenance, parameters = self._prepare()
+        header = product_header(provenance, self.name, f"{self.category}_{inputs.arm}", parameters)
+        return equal_product(self.output_dir, product_stem(provenance, self.product_word), header)
+
     def produce_product(self) -> RecipeProduct:
         """Run the recipe.
 
@@ -227,12 +250,10 @@ class Recipe(ABC, Generic[InputsT]):
         started = time.monotonic()
         with collect_log() as run_log:
             log.info("soxspipe %s, recipe %s", __version__, self.name)
-            inputs, provenance = self.collect()
-            if self.settings.instruments.table is not None:
-                provenance = provenance.with_table(self.settings.instruments.table)
+            if self.token:
+                log.info("job %s", self.token)
+            inputs, provenance, parameters = self._prepare()
             settings = self.settings.for_arm(inputs.arm)
-            defaults = self.parameters(Settings.load(None).for_arm(inputs.arm))
-            parameters = {key: (value, defaults[key]) for key, value in self.parameters(settings).items()}
             for key, (value, default) in parameters.items():
                 log.info("parameter %s = %s (default %s)", key, value, default)
             stem = product_stem(provenance, self.product_word)
@@ -250,14 +271,20 @@ class Recipe(ABC, Generic[InputsT]):
                 for file in output.files:
                     header = product_header(provenance, self.name, f"{file.category}_{inputs.arm}", parameters)
                     if file is output.files[0]:
-                        add_qc(header, output.qc)
+                        add_qc(header, output.qc, warnings)
                     if vetting is not None and vetting.excluded is not None:
                         set_card(header, "ESO QC VET FRAME", vetting.excluded.name, "left out of the stack")
                         set_card(header, "ESO PRO DATANCOM", len(vetting.frames) - 1, "number of frames combined")
                     file.hdus[0].header.extend(header, end=True)
                 product.add_fits(output.files)
                 output.frame.header = output.files[0].hdus[0].header
-                records = {"product": product.path.name, "qc": output.qc.records(), "warnings": list(warnings)}
+                records: dict[str, Any] = {
+                    "product": product.path.name,
+                    "verdict": output.qc.verdict(warnings),
+                    "failed": list(output.qc.failed),
+                    "qc": output.qc.records(),
+                    "warnings": list(warnings),
+                }
                 if vetting is not None:
                     records["frames"] = [verdict.record() for verdict in vetting.frames]
                 product.add_json("qc", "_qc.json", records)

@@ -10,6 +10,7 @@ from ..quality.stack import StackContext
 from ..quality.table import QualityTable
 from ..settings import ArmSettings
 from .base_recipe import BaseRecipe, RecipeOutput
+from .calibration_quality import calibration_quality
 
 __all__ = ["soxs_mbias"]
 
@@ -77,6 +78,9 @@ class soxs_mbias(BaseRecipe):
             vetting=stacked.vetting,
             orient=frames.geometry.to_product,
         )
-        quality = QualityTable(bias_quality(stack, noise_map, context), settings.quality.ranges)
+        quality = QualityTable(
+            bias_quality(stack, noise_map, context) + calibration_quality(frames, settings.night),
+            settings.quality.ranges,
+        )
         files = [master_file(frame, stack, frames, prepared, MASTER_BIAS)]
         return RecipeOutput(frame, quality, files, prepared.warnings, stacked.vetting)

@@ -13,6 +13,7 @@ from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking.parameters import NoiseMapParameters
 from .base_recipe import BaseRecipe, RecipeOutput, StackedFrames
+from .calibration_quality import calibration_quality
 
 __all__ = ["soxs_mdark"]
 
@@ -65,6 +66,7 @@ class soxs_mdark(BaseRecipe):
         frame = master_frame(stack, noise_map.codes, frames.geometry)
         files = [master_file(frame, stack, frames, stacked.prepared, MASTER_DARK), bad_pixel_map(frame)]
         qc_values = dark_quality(stack, noise_map, _context(stacked, limits))
+        qc_values += calibration_quality(frames, settings.night)
         known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
         quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e))
         return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting)

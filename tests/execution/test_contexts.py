@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,3 +147,12 @@ def test_an_error_is_part_of_the_result(sets, tmp_path):
     ]
     assert again.record()["errors"] == again.errors
     assert not reduce(job_of(sets[0], tmp_path, overwrite=True)).errors
+
+
+def test_another_try_of_a_job_finds_the_product_of_the_first(sets, tmp_path):
+    job = job_of(sets[0], tmp_path, token="f00d")
+    first = reduce(job)
+    again = reduce(job)
+    assert (again.product, again.errors, again.was_there) == (first.product, (), True)
+    assert again.qc == first.qc
+    assert reduce(replace(job, token="beef")).exit_code == 2

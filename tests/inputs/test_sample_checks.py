@@ -201,8 +201,8 @@ def test_a_constant_part_is_named_with_its_share(checks, part):
         image[part] = 1000
     share = "12 %" if part == np.s_[:12] else "13 %"
     assert checks(*images).warnings == (
-        f"a part of the frame is constant: 0.fits ({share}), 1.fits ({share}), 2.fits ({share}): check the read-out and "
-        "the file",
+        f"a part of the frame is constant: 0.fits ({share}), 1.fits ({share}), 2.fits ({share}): check the read-out "
+        "and the file",
     )
 
 

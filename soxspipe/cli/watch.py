@@ -1,0 +1,48 @@
+"""The command that reduces sets as their frames arrive."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from ..night.arrival import complete_sets, folder_changes
+from ..night.plan import PlannedSet
+from .prep import output_option, plan_folders, settings_option
+from .reduce import run_and_report
+from .reduce_night import jobs_of_sets
+from .terminal import Terminal
+from .usage import path_argument, workers_argument
+
+__all__ = ["run"]
+
+#: Time after a change in which more changes are awaited, second.
+SETTLE_S = 1.0
+
+
+def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
+    """Reduce each set of raw frames below folders when it is complete, until the program is stopped."""
+    output = output_option(options)
+    folders = [path_argument(path, "directory") for path in options["<directory>"]]
+    settings, workers = settings_option(options), workers_argument(options["--workers"])
+    tried: set[tuple[str, ...]] = set()
+
+    def is_new(one: PlannedSet) -> bool:
+        return not os.path.lexists(one.product) and _frames(one) not in tried
+
+    with folder_changes(folders) as changed:
+        terminal.inform(f"watching {', '.join(folders)}: stop with Ctrl-C")
+        while True:
+            changed.clear()
+            plan = plan_folders(folders, settings, output, terminal)
+            sets = [one for one in complete_sets(plan, 60 * settings.night.quiet_minutes) if is_new(one)]
+            if sets:
+                tried.update(map(_frames, sets))  # a set that failed is tried again when its frames change
+                jobs, needs = jobs_of_sets(sets, settings, output)
+                run_and_report(command, jobs, workers, terminal, needs=needs, as_json=options["--json"])
+            elif changed.wait(settings.night.rescan_seconds):
+                time.sleep(SETTLE_S)
+
+
+def _frames(one: PlannedSet) -> tuple[str, ...]:
+    return tuple(frame.path for frame in one.frames)

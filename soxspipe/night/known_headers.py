@@ -1,0 +1,57 @@
+"""What is known of the headers of a night, kept between two calls: only new and changed files are read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ..inputs.frame_kinds import FrameKind
+from ..version import __version__
+from ..yaml_files import read_yaml_text
+from .find_frames import KnownHeaders, NightFile
+
+__all__ = ["HEADERS_NAME", "headers_text", "load_headers"]
+
+#: Name of the file that keeps them.
+HEADERS_NAME = "plan_headers.json"
+
+
+def load_headers(folder: Path, kinds: Sequence[FrameKind], table: Path | None) -> KnownHeaders:
+    """Read the headers that an earlier call kept.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Folder of the plan.
+    kinds : sequence of FrameKind
+        Kinds of frames.
+    table : pathlib.Path or None
+        The user's instrument table.
+
+    Returns
+    -------
+    dict
+        Empty where there is no such file, or where another version or table wrote it.
+    """
+    try:
+        content = json.loads((folder / HEADERS_NAME).read_bytes())
+        if content["made_with"] != _made_with(kinds, table):
+            return {}
+        return {path: (state, NightFile(**file)) for path, (state, file) in content["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}  # it only saves time
+
+
+def headers_text(known: KnownHeaders, kinds: Sequence[FrameKind], table: Path | None) -> bytes:
+    """Return the content of the file that keeps headers."""
+    files = {path: (state, asdict(file)) for path, (state, file) in known.items()}
+    return json.dumps({"made_with": _made_with(kinds, table), "files": files}).encode()
+
+
+def _made_with(kinds: Sequence[FrameKind], table: Path | None) -> str:
+    """Return what decides how a header is understood: version, kinds, instrument table."""
+    parts = [__version__, repr(kinds), "" if table is None else read_yaml_text(table)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

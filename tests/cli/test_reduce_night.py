@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from soxspipe.cli.command_line import main
+from tests.night.conftest import checksums, night  # noqa: F401 - a fixture
+from tests.night.test_plan import BIAS, NAMES, VIS
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def products():
+    return sorted(path.stem for path in Path("out").glob("*.fits") if not path.stem.endswith("_BPMAP"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_night_becomes_all_masters_that_can_be_made(night, workers, capsys):  # noqa: F811
+    before = checksums(night)
+    assert main(["reduce", str(night), "--output=out", f"--workers={workers}"]) == 0
+    out, err = capsys.readouterr()
+    assert sorted(Path(line).stem for line in out.splitlines()) == products() == sorted(NAMES)
+    header = fits.getheader(Path("out") / f"{VIS}.fits")
+    assert header["ESO PRO REC1 CAL1 NAME"] == f"{BIAS}.fits"
+    assert header["ESO QC PEDESTAL"] == "overscan, master bias"
+    assert checksums(night) == before
+    assert err.count(": done: ") == len(NAMES)
+
+
+def test_a_dry_run_reduces_nothing(night, capsys):  # noqa: F811
+    assert main(["reduce", str(night), "--output=out", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in NAMES)
+    assert products() == []
+
+
+def test_resume_leaves_alone_what_is_there_of_the_same_input_and_parameters(night, capsys):  # noqa: F811
+    assert main(["reduce", str(night), "--output=out", "-q"]) == 0
+    first = {name: (Path("out") / f"{name}.fits").stat().st_mtime_ns for name in products()}
+    acq = next(name for name in products() if "ACQ" in name)
+    (Path("out") / f"{acq}.fits").unlink()
+    capsys.readouterr()
+    assert main(["reduce", str(night), "--output=out", "--resume"]) == 1
+    err = capsys.readouterr().err
+    assert err.count(": was there: ") == len(NAMES) - 1
+    # the other files of that product are there: nothing is replaced without a word
+    assert f"{acq}_BPMAP.fits: exists already and was left alone" in err
+    assert main(["reduce", str(night), "--output=out", "--resume", "--overwrite", "-q"]) == 0
+    again = {name: (Path("out") / f"{name}.fits").stat().st_mtime_ns for name in products()}
+    assert {name for name in again if again[name] != first[name]} == {acq}
+    Path("other.yaml").write_text("soxs-mdark: {stacked-clipping-sigma: 4.0}\n")
+    capsys.readouterr()
+    assert main(["reduce", str(night), "--output=out", "--resume", "--settings=other.yaml"]) == 1
+    err = capsys.readouterr().err
+    assert err.count(": was there: ") == 1  # the bias has parameters of its own
+    errors = [line for line in err.splitlines() if line.startswith("soxspipe: error:")]
+    assert len(errors) == len(NAMES) - 1
+    assert all("exists already and was left alone" in line for line in errors)
+
+
+def test_a_set_whose_calibration_failed_says_so_and_stops_no_other(night, capsys):  # noqa: F811
+    bias = sorted((night / "bias").glob("SOXS*.fits"))[0]
+    with fits.open(bias, mode="update", checksum=False) as hdus:
+        hdus[0].data[:] = 1000
+    assert main(["reduce", str(night), "--output=out", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert "not reduced: it needs the product of " in err
+    records = json.loads(out)
+    assert sum(record["product"] is None for record in records) == 2
+    assert len(products()) == len(NAMES) - 2

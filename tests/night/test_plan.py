@@ -1,0 +1,169 @@
+import json
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from soxspipe.cli.command_line import main
+from soxspipe.inputs.frame_kinds import MASTER_BIAS
+from soxspipe.inputs.set_of_files import parse_sof
+from soxspipe.night.attach_calibrations import Candidate, attach, level_of
+from soxspipe.night.find_frames import NightFile
+from soxspipe.night.group_frames import group_frames, night_of
+
+from .conftest import checksums
+
+BIAS, VIS = "20260301T090000_VIS_1x1_MBIAS_SOXS", "20260301T100000_VIS_1x1_MDARK_600_0S_SOXS"
+NAMES = [
+    BIAS,
+    "20260301T100000_ACQ_1x1_MDARK_10_0S_SOXS",
+    "20260301T100000_NIR_1_MDARK_300_0S_SOXS",
+    "20260301T123000_NIR_1_MDARK_20_0S_SOXS",
+    "20260303T020000_NIR_1_MDARK_300_0S_SOXS",
+    VIS,
+]
+
+
+def plan_of(*folders, output="out", arguments=()):
+    assert main(["prep", *map(str, folders), f"--output={output}", "-q", *arguments]) == 0
+    return json.loads((Path(output) / "plan.json").read_text())
+
+
+def frame(mjd, *, run="", exposure_s=10.0, **values):
+    return NightFile(f"f{mjd}.fits", "DARK", "", "SOXS", "NIR", mjd, {"EXPTIME": exposure_s, **values}, exposure_s, run)
+
+
+def test_a_mixed_folder_becomes_one_set_for_each_product(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = checksums(night)
+    plan = plan_of(night)
+    assert [one["name"] for one in plan["sets"]] == NAMES
+    assert [len(one["frames"]) for one in plan["sets"]] == [3] * 6
+    assert not any(one["problem"] for one in plan["sets"])
+    (bias,) = plan["sets"][-1]["calibrations"]
+    assert (bias["category"], bias["quality_level"], bias["made_by_this_plan"]) == ("MASTER_BIAS_VIS", 0, True)
+    assert Path(bias["path"]) == tmp_path / "out" / f"{BIAS}.fits"
+    assert bias["age_days"] == pytest.approx(1 / 24)
+    assert checksums(night) == before
+
+
+def test_every_file_is_named_with_what_became_of_it(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(night)
+    reasons = {Path(file["path"]).name: file["reason"] for file in plan["left_out"]}
+    assert reasons["notes.txt"] == "not the name of a FITS file"
+    assert reasons["flat.fits"] == "FLAT,LAMP"
+    assert reasons["truncated.fits"].startswith("truncated: the header promises 38528 bytes, 20000 are there")
+    assert reasons["truth.fits"] == "no ESO DPR TYPE"
+    # of a file and its link, one is in a set and the other is named
+    in_sets = [path for one in plan["sets"] for path in one["frames"]]
+    everything = [*in_sets, *(file["path"] for file in plan["left_out"])]
+    seen = {path for path in night.rglob("*") if path.is_file() and "again" not in path.parts}
+    assert {Path(path).resolve() for path in everything} == {path.resolve() for path in seen}
+    assert len(everything) == len(set(everything))
+    table = (tmp_path / "out" / "plan.csv").read_text().splitlines()
+    assert len(table) == 1 + len(everything)
+
+
+def test_a_set_of_files_lists_frames_and_calibrations(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spaces = night.rename(tmp_path / "a night's #1 $HOME")
+    plan_of(spaces)
+    (tmp_path / "out" / f"{BIAS}.fits").touch()  # that the set of biases will make
+    entries = parse_sof(tmp_path / "out" / f"{VIS}.sof")
+    assert [entry.tag for entry in entries] == ["DARK_VIS"] * 3 + ["MASTER_BIAS_VIS"]
+    assert all(entry.path.parent == spaces / "vis" for entry in entries[:3])
+    assert "quality level 0 (calibration plan), 0.04 days apart" in (tmp_path / "out" / f"{VIS}.sof").read_text()
+
+
+def test_a_second_call_reads_only_what_changed(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = plan_of(night)
+    read = []
+    reader = "soxspipe.night.find_frames._HeaderReader.read"
+    monkeypatch.setattr(reader, lambda self, path: read.append(Path(path).name) or NightFile(path, reason="changed"))
+    assert plan_of(night) == first
+    assert read == []
+    changed = sorted((night / "acq").glob("SOXS*.fits"))[0]
+    with fits.open(changed, mode="update") as hdus:
+        hdus[0].header["OBSERVER"] = "someone else"
+    plan_of(night)
+    assert read == [changed.name]
+
+
+def test_a_group_below_the_minimum_is_named(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sorted((night / "acq").glob("SOXS*.fits"))[0].unlink()
+    plan = plan_of(night)
+    acq = next(one for one in plan["sets"] if one["arm"] == "ACQ")
+    assert acq["problem"] == "2 frames, wanted at least 3"
+    assert acq["notes"] == ["the template has 3 frames, found 2"]
+    assert not (tmp_path / "out" / acq["sof"]).exists()
+
+
+def test_a_match_that_is_missed_names_key_value_wanted_and_value_found(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (night / "bias").glob("SOXS*.fits"):
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["ESO DET OUT1 CONAD"] = 0.6
+    plan = plan_of(night)
+    vis = next(one for one in plan["sets"] if one["name"] == VIS)
+    assert vis["calibrations"] == []
+    assert vis["notes"] == [f"no master bias: {BIAS}: ESO DET OUT1 CONAD is 0.6, wanted 1.0"]
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["prep", "nowhere"]) == 2
+    assert "nowhere: cannot be read (No such file or directory): give a folder of frames" in capsys.readouterr().err
+
+
+def test_frames_without_a_template_are_split_at_a_gap_and_at_noon():
+    times = [60000.9, 60000.901, 60000.95, 60001.49, 60001.51]
+    groups = group_frames(map(frame, times), gap_h=1.0)
+    assert [[file.mjd for file in group] for group in groups] == [times[:2], times[2:3], times[3:4], times[4:]]
+    assert [[file.mjd for file in group] for group in group_frames(map(frame, times), gap_h=24.0)] == [
+        times[:4],
+        times[4:],
+    ]
+
+
+def test_frames_of_one_template_stay_together_and_those_of_two_do_not():
+    files = [frame(60000.9, run="a"), frame(60001.9, run="a"), frame(60000.91, run="b")]
+    assert [[file.mjd for file in group] for group in group_frames(files, 1.0)] == [[60000.9, 60001.9], [60000.91]]
+
+
+def test_equal_exposure_times_are_one_group():
+    files = [frame(60000.9, exposure_s=300.0), frame(60000.91, exposure_s=300.1), frame(60000.92, exposure_s=305.0)]
+    assert [len(group) for group in group_frames(files, 1.0)] == [2, 1]
+
+
+@pytest.mark.parametrize("key", ["ESO DET NDIT", "ESO DET READ CURID", "NAXIS1", "ESO DET OUT1 CONAD"])
+def test_frames_that_differ_in_a_key_are_two_groups(key):
+    files = [frame(60000.9, **{key: 1}), frame(60000.91, **{key: 2}), frame(60000.92, **{key: 1})]
+    assert [len(group) for group in group_frames(files, 1.0)] == [2, 1]
+
+
+def test_a_night_ends_at_noon():
+    assert night_of(60000.51) == night_of(60001.49) == night_of(60000.5)
+    assert night_of(60001.5) == night_of(60000.5) + 1
+
+
+@pytest.mark.parametrize(("age", "level"), [(0, 0), (1.0, 0), (1.1, 1), (3.0, 1), (29, 2), (31, 3)])
+def test_the_quality_level_follows_from_the_age(age, level):
+    assert level_of(age, (1.0, 3.0, 30.0)) == level
+
+
+def test_the_nearest_calibration_that_fits_is_attached():
+    def bias(path, mjd, arm="VIS", **values):
+        return Candidate("MASTER_BIAS", path, "SOXS", arm, mjd, {"BIN": 1, **values})
+
+    wanted = Candidate("MASTER_DARK", "", "SOXS", "VIS", 60010.0, {"BIN": 1})
+    near = [bias("old", 60000.0), bias("new", 60012.0), bias("other arm", 60010.0, "UVB"), bias("2", 60010.0, BIN=2)]
+    found, misses = attach(MASTER_BIAS, wanted, near, (1.0, 3.0, 30.0), ["BIN"])
+    assert (found.candidate.path, found.age_days, found.level) == ("new", 2.0, 1)
+    assert misses == ["2: BIN is 2, wanted 1"]
+    assert attach(MASTER_BIAS, wanted, [], (1.0, 3.0, 30.0), ["BIN"]) == (
+        None,
+        ["there is no master bias of SOXS VIS"],
+    )
