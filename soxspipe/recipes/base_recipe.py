@@ -181,7 +181,7 @@ class Recipe(ABC, Generic[InputsT]):
         self.overwrite = overwrite
         self.workers = default_workers() if workers is None else workers
         self.progress = progress
-        #: Name of the job that runs the recipe, for the log of the product; see `~soxspipe.execution.job.ReductionJob`.
+        #: Name of the job that runs the recipe, for the log of the product; see ``ReductionJob``.
         self.token = ""
 
     @property

@@ -193,7 +193,7 @@ def clip_and_stack(
     Notes
     -----
     The error of a pixel with n samples left is ``sqrt((R**2 + S) / n)``. R is the measured read noise of its
-    amplifier, S the dark signal above the level at which R was measured; see `~soxspipe.stacking.pixel_errors`
+    amplifier, S the dark signal above the level at which R was measured; see ``stacking/pixel_errors.py``
     (docs/method, section 3).
     """
     stack = as_stack(frames, keywords)
