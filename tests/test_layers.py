@@ -28,6 +28,7 @@ RANKS = {
     "soxspipe.quality": 1,
     "soxspipe.yaml_files": 2,
     "soxspipe.settings": 2,
+    "soxspipe.night_settings": 2,
     "soxspipe.instruments": 2,
     "soxspipe.fits_files": 2,
     "soxspipe.inputs": 3,

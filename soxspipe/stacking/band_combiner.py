@@ -1,16 +1,14 @@
-"""Combination of a stack in bands of rows: read, screen, clip candidates and their neighbours, combine."""
+"""Combination of the samples of a band of rows: screen, clip candidates and their neighbours, combine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parallel import row_bands, run_concurrently
+from ..parallel import run_concurrently
 from .averages import (
     combine_kept,
     combine_samples,
@@ -20,17 +18,14 @@ from .averages import (
     outlier_free_noise,
 )
 from .cosmic_rays import halos, neighbours_of
-from .frame_monitor import FrameFigures, FrameMonitor
+from .frame_monitor import FrameMonitor
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .parameters import StackParameters
 from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates, median_of_kept
 
-__all__ = ["CombinedFrames", "combine_frames"]
+__all__ = ["BandCombiner"]
 
-#: Rows of a band, and its fewest and most samples. Shorter bands make more calls, longer ones leave the cache; of
-#: many frames the memory is the limit (docs/performance_notes).
-BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
 #: Samples of clipping candidates that are clipped at once.
 CLIP_SAMPLES = 2**19
 #: Frames from which several cosmic rays of like charge hit a pixel by chance.
@@ -41,7 +36,7 @@ NEIGHBOUR_SIGMA = 2.5
 
 #: Rejected samples (frame and pixel), and the number of those without data.
 _Clipped = tuple[NDArray[np.int32], int]
-_NO_SAMPLES = np.empty((0, 2), np.int32)
+NO_SAMPLES = np.empty((0, 2), np.int32)
 
 _IMAGES = {
     "above_level": np.float32, "noise": np.float32, "outlier_free_noise": np.float32, "count": np.uint16,
@@ -49,111 +44,7 @@ _IMAGES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class CombinedFrames:
-    """Images of a stack; see `StackResult`.
-
-    Attributes
-    ----------
-    above_level : ndarray of float32, shape (ny, nx), electron
-        Mean of the samples that were kept, above the level of their amplifier in the noise model.
-    noise, outlier_free_noise : ndarray of float32, shape (ny, nx), electron
-    count : ndarray of uint16, shape (ny, nx)
-    ambiguous, saturated : ndarray of bool, shape (ny, nx)
-    constant : ndarray of bool, shape (ny, nx)
-        Pixels that have the same raw value in all frames.
-    half_difference : ndarray of float32, shape (ny, nx), electron
-    rejected, neighbours : ndarray of int32, shape (n, 2)
-    n_invalid : int
-    n_same_pairs : int
-        Pixels with the same raw value in the first two frames.
-    frame_figures : FrameFigures or None
-    """
-
-    above_level: NDArray[np.float32]
-    noise: NDArray[np.float32]
-    outlier_free_noise: NDArray[np.float32]
-    count: NDArray[np.uint16]
-    ambiguous: NDArray[np.bool_]
-    saturated: NDArray[np.bool_]
-    constant: NDArray[np.bool_]
-    half_difference: NDArray[np.float32]
-    rejected: NDArray[np.int32]
-    neighbours: NDArray[np.int32]
-    n_invalid: int
-    n_same_pairs: int
-    frame_figures: FrameFigures | None
-
-
-def combine_frames(
-    stack: FrameStack,
-    model: NoiseModel,
-    parameters: StackParameters,
-    *,
-    band_rows: int | None = None,
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> CombinedFrames:
-    """Clip and combine the frames of a stack; see `clip_and_stack`."""
-    ny, nx = stack.shape
-    n_frames = len(stack.names)
-    band_rows = min(band_rows or _band_rows(n_frames * nx), ny)
-    bands = list(row_bands(model.spans(), band_rows))
-    combiner = _BandCombiner(stack, model, parameters, workers)
-    # A second worker reads the next band while one is combined. Two threads that both make the short calls for single
-    # frames would only wait for each other.
-    # the first row of a buffer is the last one of the band before, whose neighbours are in this band
-    buffers = [np.empty((n_frames, band_rows + 1, nx), np.float32) for _ in range(min(workers, 2))]
-
-    def samples_of(i: int) -> NDArray[np.float32]:
-        start, stop = bands[i]
-        return buffers[i % len(buffers)][:, : stop - start + 1]
-
-    combiner.read(samples_of(0)[:, 1:], *bands[0])
-    rejected, neighbours, n_invalid = [_NO_SAMPLES], [_NO_SAMPLES], 0
-
-    def combine(i: int) -> None:
-        nonlocal n_invalid
-        start, stop = bands[i]
-        samples, last = samples_of(i), i + 1 == len(bands)
-        clipped = combiner.combine(samples[:, 1:], start, stop)
-        n_invalid += sum(invalid for _, invalid in clipped)
-        rejected.append(np.concatenate([_NO_SAMPLES, *(found for found, _ in clipped)]))
-        if parameters.stacked_clipping_scale == "noise-model":
-            # the last row has neighbours in the next band; a band may be a single row
-            near = np.concatenate(rejected[-3:])
-            neighbours.append(combiner.clip_neighbours(samples, near, start - 1, stop if last else stop - 1))
-        if not last:
-            buffers[(i + 1) % len(buffers)][:, 0] = samples[:, -1]
-
-    for i, (_, stop) in enumerate(bands):
-        works: list[Callable[[], Any]] = [partial(combine, i)]
-        if i + 1 < len(bands):
-            works.append(partial(combiner.read, samples_of(i + 1)[:, 1:], *bands[i + 1]))
-        run_concurrently(works, workers)
-        if progress is not None:
-            progress(stop, ny)
-    clipped = np.concatenate(rejected)
-    if parameters.stacked_clipping_scale == "noise-model":
-        neighbours.append(combiner.clip_halos(clipped, np.concatenate(neighbours), bands))
-    combiner.forget_chance_levels(clipped)
-    combiner.images["half_difference"][combiner.images["count"] != n_frames] = np.nan
-    return CombinedFrames(
-        **combiner.images,
-        rejected=clipped,
-        neighbours=np.concatenate(neighbours),
-        n_invalid=n_invalid,
-        n_same_pairs=combiner.n_same_pairs,
-        frame_figures=None if combiner.monitor is None else combiner.monitor.figures(),
-    )
-
-
-def _band_rows(row_samples: int) -> int:
-    """Return the rows of a band, each with so many samples."""
-    return max(min(max(BAND_ROWS, FEWEST_SAMPLES // row_samples), MOST_SAMPLES // row_samples), 1)
-
-
-class _BandCombiner:
+class BandCombiner:
     """Combines bands of rows; its images are complete when all bands are done."""
 
     def __init__(self, stack: FrameStack, model: NoiseModel, parameters: StackParameters, workers: int) -> None:
@@ -347,7 +238,7 @@ class _BandCombiner:
         more = more & ~rejected
         changed = more.any(axis=0) & ~(rejected | more).all(axis=0)
         if not changed.any():
-            return _NO_SAMPLES
+            return NO_SAMPLES
         self._replace(
             samples[:, changed],
             pixels[changed],
@@ -363,7 +254,7 @@ class _BandCombiner:
         """Reject the samples around large clusters of rejected ones, and return them. Their rows are read again."""
         n_frames, nx = self._n_frames, self.stack.shape[1]
         halo = halos(np.concatenate([clipped, neighbours]), self.stack.shape)
-        found = [_NO_SAMPLES]
+        found = [NO_SAMPLES]
         for first, last in bands if len(halo) else ():
             inside = halo[(halo[:, 1] >= first * nx) & (halo[:, 1] < last * nx)]
             if not len(inside):

@@ -13,7 +13,7 @@ from ..exceptions import TooFewFramesError
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import Background, measure_background
-from .band_combiner import CombinedFrames, combine_frames
+from .combine_frames import CombinedFrames, combine_frames
 from .frame_monitor import FrameFigures
 from .frame_stack import FrameStack, as_stack
 from .noise_model import NoiseModel, measure_noise

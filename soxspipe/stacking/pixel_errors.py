@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..parallel import map_bands, row_bands
 from ..run_log import get_logger
 from .background import Background
-from .band_combiner import CombinedFrames
+from .combine_frames import CombinedFrames
 from .noise_model import NoiseModel
 from .robust import clipped_moments
 
