@@ -40,7 +40,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if not jobs:
         terminal.inform("no set to reduce")
         return 0
-    return run_and_report(
+    code = run_and_report(
         "reduce",
         jobs,
         workers,
@@ -50,6 +50,8 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         scheduler=options["--scheduler"],
         strict=options["--strict"],
     )
+    # a set whose product would have another one's name was left out before: it failed
+    return 1 if len({one.product for one in plan.sets}) < len(plan.sets) else code
 
 
 def jobs_of_sets(

@@ -72,3 +72,19 @@ def test_a_set_whose_calibration_failed_says_so_and_stops_no_other(night, capsys
     records = json.loads(out)
     assert sum(record["product"] is None for record in records) == 2
     assert len(products()) == len(NAMES) - 2
+
+
+def test_two_sets_with_one_product_name_are_not_mixed(night, capsys):  # noqa: F811
+    other = night / "other"
+    other.mkdir()
+    for path in (night / "second").glob("SOXS*.fits"):
+        with fits.open(path) as hdus:
+            hdus[0].header["ESO DET NDIT"] = 2
+            hdus[0].header["ARCFILE"] = f"OTHER.{path.name}"
+            hdus.writeto(other / path.name)
+    assert main(["reduce", str(night), "--output=out"]) == 1
+    _, err = capsys.readouterr()
+    assert (
+        "not reduced: its product would have the name of another set's, 20260303T020000_NIR_1_MDARK_300_0S_SOXS" in err
+    )
+    assert products() == sorted(NAMES)
