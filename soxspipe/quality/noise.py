@@ -75,7 +75,7 @@ def noise_values(
         measured("RON MASTER RATIO", pull),
         measured("RON CORR", boxes),
         measured("RON CORR ROW", lines),
-        measured("RON SPREAD", spread.value, note=f"some {false:.2g} pixels are hot or cold by their noise alone"),
+        measured("RON SPREAD", spread.value, note=f"some {false:.0f} pixels are hot or cold by their noise alone"),
         measured("RON SPREAD ERR", spread.error),
         measured("RON SPREAD FALSE", false),
         measured("FPN", pattern),
