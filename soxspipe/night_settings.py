@@ -29,7 +29,7 @@ class NightSettings(CheckedModel):
     )
     bias_windows_days: _Windows = setting(
         (1.0, 3.0, 30.0),
-        "longest time between frames and master bias for quality levels 0, 1 and 2; beyond: level 3, doubtful",
+        "longest time between frames and master bias for quality levels 0, 1 and 2; beyond: level 3",
         "days",
         expected=_WINDOWS,
     )

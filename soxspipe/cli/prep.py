@@ -21,7 +21,7 @@ from ..text import escape
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument
 
-__all__ = ["output_option", "plan_folders", "plan_lines", "run", "settings_option"]
+__all__ = ["output_option", "plan_folders", "plan_text", "run", "settings_option"]
 
 PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
 #: Files of one reason that are named; the others are in the plan's files.
@@ -33,7 +33,9 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     output = output_option(options)
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
     plan = plan_folders(folders, settings_option(options), output, terminal)
-    write_result(json.dumps(plan.as_mapping(), indent=2) if options["--json"] else "\n".join(plan_lines(plan, output)))
+    write_result(plan_text(plan, as_json=options["--json"]))
+    if not options["--json"]:
+        terminal.inform(f"written to {escape(output)}: {PLAN_JSON}, {PLAN_CSV}, one .sof for each set to reduce")
     return 0
 
 
@@ -47,7 +49,9 @@ def settings_option(options: dict[str, Any]) -> Settings:
     return Settings.load(None if options["--settings"] is None else path_argument(options["--settings"], "--settings"))
 
 
-def plan_folders(folders: Sequence[str], settings: Settings, output: Path, terminal: Terminal) -> Plan:
+def plan_folders(
+    folders: Sequence[str], settings: Settings, output: Path, terminal: Terminal, *, write: bool = True
+) -> Plan:
     """Make the plan of folders, and write it with its sets of files; raw frames are only read."""
     recipes = _set_recipes(settings)
     kinds, table = [recipe.kind for recipe in recipes], settings.instruments.table
@@ -60,6 +64,8 @@ def plan_folders(folders: Sequence[str], settings: Settings, output: Path, termi
         progress=terminal.progress("headers"),
     )
     plan = make_plan(files, recipes, settings, output)
+    if not write:
+        return plan
     contents = {
         PLAN_JSON: f"{json.dumps(plan.as_mapping(), indent=2, allow_nan=False)}\n".encode(),
         PLAN_CSV: _csv_text(plan).encode(),
@@ -108,8 +114,10 @@ def _csv_text(plan: Plan) -> str:
     return text.getvalue()
 
 
-def plan_lines(plan: Plan, output: Path) -> list[str]:
-    """Return the plan as a person reads it."""
+def plan_text(plan: Plan, *, as_json: bool) -> str:
+    """Return the plan as JSON, or as a table for a person."""
+    if as_json:
+        return json.dumps(plan.as_mapping(), indent=2)
     from astropy.table import Table
 
     lines = []
@@ -130,8 +138,7 @@ def plan_lines(plan: Plan, output: Path) -> list[str]:
             lines.append(f"  {', '.join(of_reason[:NAMED])}{more}: {escape(reason)}")
     counts = Counter(one.recipe.command for one in plan.reducible)
     words = ", ".join(f"{number} for {command}" for command, number in sorted(counts.items())) or "none"
-    lines += ["", f"sets to reduce: {words}; written to {escape(output)}: {PLAN_JSON}, {PLAN_CSV}, one .sof for each"]
-    return lines
+    return "\n".join([*lines, "", f"sets to reduce: {words}"])
 
 
 def _set_row(one: PlannedSet) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from ..execution.job import ReductionJob
 from ..night.plan import PlannedSet
 from ..settings import Settings
 from ..text import escape
-from .prep import output_option, plan_folders, plan_lines, settings_option
+from .prep import output_option, plan_folders, plan_text, settings_option
 from .reduce import run_and_report
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
 
-__all__ = ["jobs_of_sets", "run"]
+__all__ = ["jobs_of_sets", "run", "show_notes"]
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
@@ -24,22 +23,20 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     output = output_option(options)
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
     settings, workers = settings_option(options), workers_argument(options["--workers"])
-    plan = plan_folders(folders, settings, output, terminal)
+    plan = plan_folders(folders, settings, output, terminal, write=not options["--dry-run"])
     if options["--dry-run"]:
-        whole = json.dumps(plan.as_mapping(), indent=2) if options["--json"] else "\n".join(plan_lines(plan, output))
-        write_result(whole)
+        write_result(plan_text(plan, as_json=options["--json"]))
         return 0
-    for one in plan.sets:
-        for line in (*one.notes, *([f"not reduced: {one.problem}"] if one.problem else [])):
-            terminal.inform(f"{one.name}: {escape(line)}")
+    show_notes(plan.sets, terminal)
     if plan.left_out:
         terminal.inform(f"{len(plan.left_out)} files left out: their reasons are in {escape(output / 'plan.csv')}")
     jobs, needs = jobs_of_sets(
         plan.reducible, settings, output, overwrite=options["--overwrite"], resume=options["--resume"]
     )
+    one_failed = int(any(one.is_failure for one in plan.sets))
     if not jobs:
         terminal.inform("no set to reduce")
-        return 0
+        return one_failed
     code = run_and_report(
         "reduce",
         jobs,
@@ -50,8 +47,14 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         scheduler=options["--scheduler"],
         strict=options["--strict"],
     )
-    # a set whose product would have another one's name was left out before: it failed
-    return 1 if len({one.product for one in plan.sets}) < len(plan.sets) else code
+    return one_failed or code
+
+
+def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
+    """Show what a person must know of the sets: calibrations and frames that are missing, sets that are not reduced."""
+    for one in sets:
+        for line in (*one.notes, *([f"not reduced: {one.problem}"] if one.problem else [])):
+            terminal.inform(f"{one.name}: {escape(line)}")
 
 
 def jobs_of_sets(

@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from ..night.arrival import complete_sets, folder_changes
+from ..night.find_frames import require_folders
 from ..night.plan import PlannedSet
 from .prep import output_option, plan_folders, settings_option
 from .reduce import run_and_report
-from .reduce_night import jobs_of_sets
+from .reduce_night import jobs_of_sets, show_notes
 from .terminal import Terminal
 from .usage import path_argument, workers_argument
 
@@ -25,6 +26,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     output = output_option(options)
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
     settings, workers = settings_option(options), workers_argument(options["--workers"])
+    require_folders(folders)
     tried: set[tuple[str, ...]] = set()
 
     def is_new(one: PlannedSet) -> bool:
@@ -38,8 +40,9 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
             sets = [one for one in complete_sets(plan, 60 * settings.night.quiet_minutes) if is_new(one)]
             if sets:
                 tried.update(map(_frames, sets))  # a set that failed is tried again when its frames change
+                show_notes(sets, terminal)
                 jobs, needs = jobs_of_sets(sets, settings, output)
-                run_and_report(command, jobs, workers, terminal, needs=needs, as_json=options["--json"])
+                run_and_report(command, jobs, workers, terminal, needs=needs)
             elif changed.wait(settings.night.rescan_seconds):
                 time.sleep(SETTLE_S)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..exceptions import CommandLineError, SoxspipeError
+from ..text import escape
 from ..version import __version__
 from .job import JobResult, ReductionJob, failed, reduce_unheard
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskCluster"]
 
+ADDRESS = re.compile(r"[a-z]+://[^\s/]+:[0-9]+")
 #: Time in which scheduler and first worker must answer, second.
 ANSWER_S = 30
 
@@ -46,6 +49,11 @@ class DaskCluster:
             raise CommandLineError(
                 "--scheduler needs Dask, which is not installed: pip install 'soxspipe[cluster]'"
             ) from error
+        if not ADDRESS.fullmatch(address):
+            raise CommandLineError(
+                f"--scheduler is '{escape(address)}', expected an address such as tcp://10.0.0.1:8786"
+            )
+        self._address = address
         try:
             self._client: Client = Client(address, timeout=ANSWER_S, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
@@ -76,8 +84,8 @@ class DaskCluster:
 
         def pass_on(done: Future[JobResult]) -> None:
             if done.cancelled():
-                future.cancel()
-                future.set_running_or_notify_cancel()
+                reason = f"the scheduler {self._address} was lost, or it cancelled the job"
+                future.set_result(failed(SoxspipeError(f"{job.input_frames[0]}: {reason}: start it, and use --resume")))
             elif type(done.exception()).__name__ == "KilledWorker":
                 future.set_result(None)
             elif error := done.exception():

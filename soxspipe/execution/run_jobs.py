@@ -146,4 +146,9 @@ def _without_input(
     missing = [jobs[number].input_frames[0] for number in sorted(needed) if results[number].product is None]
     if not missing:
         return None
-    return failed(SoxspipeError(f"not reduced: it needs the product of {', '.join(missing)}, which failed"))
+    return failed(
+        SoxspipeError(
+            f"not reduced: it needs the product of {', '.join(missing)}, which was not made: see the error above; "
+            "--resume uses a product that exists already"
+        )
+    )

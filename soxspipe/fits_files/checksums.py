@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from ..exceptions import ErrorCollector, FrameError, InputError
 from ..parallel import map_bands, row_bands
 from ..text import escape
 from .headers import BLOCK
-from .images import FitsImage
+from .images import FitsImage, read_image_hdus
 from .streams import Stream, truncated
 
-__all__ = ["ChecksumVerifier", "add_up", "checksum_text", "data_sum", "file_md5"]
+__all__ = ["ChecksumVerifier", "add_up", "checksum_text", "data_sum", "file_md5", "read_verified_images"]
 
 _CHUNK = 2**18
 _CARD = re.compile(rb"(CHECKSUM|DATASUM )= *'? *([^'/]*)")
@@ -105,6 +106,21 @@ def file_md5(images: Sequence[FitsImage]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     _add_up_file(images, digest.update)
     return digest.hexdigest()
+
+
+def read_verified_images(path: Path) -> tuple[FitsImage, ...]:
+    """Read the headers of the images of a file whose check sums are right.
+
+    Raises
+    ------
+    FrameError
+        When the file cannot be read, is truncated, or a check sum is wrong.
+    """
+    images = read_image_hdus(path)
+    faults = ErrorCollector()
+    ChecksumVerifier(faults, strict=True).verify(images, escape(path))
+    faults.raise_any()
+    return images
 
 
 class ChecksumVerifier:

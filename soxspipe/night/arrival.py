@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ..inputs.set_of_files import FITS_NAME
 from .find_frames import NightFile
 from .plan import Plan, PlannedSet
 
@@ -64,7 +65,8 @@ def complete_sets(plan: Plan, quiet_s: float, now_s: float | None = None) -> lis
 
     A set is complete when it has all frames of its template (``ESO TPL NEXP``), or when nothing in the folders of its
     frames has changed for a while. A file that cannot be read yet is still being written and counts as such a change.
-    A set waits for another one in the plan whose product it needs.
+    A set waits for another one in the plan whose product it needs. One that lacks a calibration waits until nothing has
+    changed in any folder for that time: the calibration may come later.
 
     Parameters
     ----------
@@ -82,11 +84,15 @@ def complete_sets(plan: Plan, quiet_s: float, now_s: float | None = None) -> lis
     """
     now_s = time.time() if now_s is None else now_s
     newest: dict[str, float] = {}
-    for file in (*plan.left_out, *(frame for one in plan.sets for frame in one.frames)):
+    frames = [frame for one in plan.sets for frame in one.frames]
+    for file in (*frames, *(file for file in plan.left_out if FITS_NAME.fullmatch(file.name))):
         folder = os.path.dirname(file.path)
         newest[folder] = max(newest.get(folder, 0.0), _changed_s(file))
+    all_quiet = all(now_s - time_s >= quiet_s for time_s in newest.values())
     complete: list[PlannedSet] = []
     for one in plan.reducible:
+        if one.lacks and not all_quiet:
+            continue
         expected = one.frames[0].run_frames
         quiet = all(now_s - newest[os.path.dirname(frame.path)] >= quiet_s for frame in one.frames)
         needs = {two.candidate.product for two in one.attached if not os.path.exists(two.candidate.path)} - {""}

@@ -12,7 +12,7 @@ from ..text import format_value
 __all__ = ["LEVEL_WORDS", "Attached", "Candidate", "attach", "level_of"]
 
 #: Quality levels of a calibration as ESO numbers them.
-LEVEL_WORDS = ("calibration plan", "good", "acceptable", "doubtful")
+LEVEL_WORDS = ("calibration plan", "good", "acceptable", "significant risk")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Attached:
     age_days : float
         Time between calibration and frames, day.
     level : int
-        0 calibration plan, 1 good, 2 acceptable, 3 doubtful.
+        0 calibration plan, 1 good, 2 acceptable, 3 significant risk.
     """
 
     candidate: Candidate
@@ -126,6 +126,7 @@ def attach(
             fitting.append(candidate)
     if not fitting:
         return None, misses or [f"there is no {kind.noun} of {wanted.instrument} {wanted.arm}"]
-    best = min(fitting, key=lambda candidate: (abs(candidate.mjd - wanted.mjd), candidate.path))
+    # at the same age, one that is made anew comes before an older product of the same frames
+    best = min(fitting, key=lambda candidate: (abs(candidate.mjd - wanted.mjd), not candidate.product, candidate.path))
     age_days = abs(best.mjd - wanted.mjd)
     return Attached(best, age_days, level_of(age_days, windows_days)), misses

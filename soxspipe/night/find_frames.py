@@ -17,10 +17,7 @@ from ..inputs.set_of_files import FITS_NAME, SofEntry
 from ..instruments.keywords import Instrument
 from ..text import escape
 
-__all__ = ["KnownHeaders", "NightFile", "find_frames"]
-
-#: Files whose headers are known, by path: the size and time of the file, and what was read.
-KnownHeaders = dict[str, tuple[list[int], "NightFile"]]
+__all__ = ["KnownHeaders", "NightFile", "find_frames", "require_folders"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,12 @@ class NightFile:
         return os.path.basename(self.path)
 
 
+#: Files whose headers are known, by path: the size and times of the file, and its description.
+KnownHeaders = dict[str, tuple[list[int], NightFile]]
+
+
 def find_frames(
-    folders: Iterable[str | os.PathLike[str]],
+    folders: Sequence[str | os.PathLike[str]],
     kinds: Sequence[FrameKind],
     user_instrument: Instrument | None = None,
     *,
@@ -82,7 +83,7 @@ def find_frames(
 
     Parameters
     ----------
-    folders : iterable of path-like
+    folders : sequence of path-like
         Folders, searched with their subfolders. A file or folder that several links lead to counts once.
     kinds : sequence of FrameKind
         Kinds of raw frames to look for. Products that they accept as calibrations are found too.
@@ -97,7 +98,13 @@ def find_frames(
     -------
     list of NightFile
         All files in the order of their paths. Files that are no frames have a reason.
+
+    Raises
+    ------
+    InputError
+        When a folder cannot be read; see `require_folders`.
     """
+    require_folders(folders)
     known = {} if known is None else known
     reader = _HeaderReader(kinds, user_instrument)
     paths = list(_files_below(folders))
@@ -108,6 +115,18 @@ def find_frames(
         if progress is not None:
             progress(number, len(paths))
     return _without_copies(files)
+
+
+def require_folders(folders: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise InputError with a line for each path that is no folder, or a folder that cannot be read."""
+    faults = []
+    for folder in folders:
+        try:
+            os.scandir(os.path.expanduser(folder)).close()
+        except OSError as error:
+            faults.append(f"{escape(folder)}: cannot be read ({error.strerror}): give a folder of frames")
+    if faults:
+        raise InputError(faults)
 
 
 def _files_below(folders: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
@@ -135,10 +154,7 @@ def _files_below(folders: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
                 yield folder  # its line says why it cannot be read
 
     for folder in folders:
-        try:
-            yield from enter(os.path.abspath(os.path.expanduser(folder)))
-        except OSError as error:
-            raise InputError(f"{escape(folder)}: cannot be read ({error.strerror}): give a folder of frames") from error
+        yield from enter(os.path.abspath(os.path.expanduser(folder)))
 
 
 def _describe(path: str, reader: _HeaderReader, known: KnownHeaders, seen: dict[tuple[int, int], str]) -> NightFile:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from ..inputs.frame_kinds import FrameKind
 from ..version import __version__
 from ..yaml_files import read_yaml_text
-from .find_frames import KnownHeaders, NightFile
+from .find_frames import KnownHeaders
 
 __all__ = ["HEADERS_NAME", "headers_text", "load_headers"]
 
 #: Name of the file that keeps them.
 HEADERS_NAME = "plan_headers.json"
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What the file holds."""
+
+    made_with: str
+    files: KnownHeaders
+
+
+_CONTENT = TypeAdapter(_Content)
 
 
 def load_headers(folder: Path, kinds: Sequence[FrameKind], table: Path | None) -> KnownHeaders:
@@ -37,18 +49,15 @@ def load_headers(folder: Path, kinds: Sequence[FrameKind], table: Path | None) -
         Empty where there is no such file, or where another version or table wrote it.
     """
     try:
-        content = json.loads((folder / HEADERS_NAME).read_bytes())
-        if content["made_with"] != _made_with(kinds, table):
-            return {}
-        return {path: (state, NightFile(**file)) for path, (state, file) in content["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        content = _CONTENT.validate_json((folder / HEADERS_NAME).read_bytes())
+    except (OSError, ValidationError):
         return {}  # it only saves time
+    return content.files if content.made_with == _made_with(kinds, table) else {}
 
 
 def headers_text(known: KnownHeaders, kinds: Sequence[FrameKind], table: Path | None) -> bytes:
     """Return the content of the file that keeps headers."""
-    files = {path: (state, asdict(file)) for path, (state, file) in known.items()}
-    return json.dumps({"made_with": _made_with(kinds, table), "files": files}).encode()
+    return _CONTENT.dump_json(_Content(_made_with(kinds, table), known))
 
 
 def _made_with(kinds: Sequence[FrameKind], table: Path | None) -> str:

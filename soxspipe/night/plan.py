@@ -72,6 +72,10 @@ class PlannedSet:
         Calibrations that were not found or do not fit, and frames of the template that are missing.
     problem : str
         Why the set is not reduced; empty where it is.
+    is_failure : bool
+        Whether that is a failure of the reduction: two sets would have one product. Too few frames are none.
+    lacks : tuple of str
+        Kinds of calibrations that its detector needs and that were not found.
     """
 
     recipe: SetRecipe
@@ -82,6 +86,8 @@ class PlannedSet:
     attached: tuple[Attached, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""
+    is_failure: bool = False
+    lacks: tuple[str, ...] = ()
 
     @property
     def sof_name(self) -> str:
@@ -91,10 +97,10 @@ class PlannedSet:
     def sof_text(self) -> str:
         """Return the content of the set-of-files file."""
         lines = [f"# soxspipe {self.recipe.command}: {len(self.frames)} frames for {self.name}.fits"]
-        lines += [f"{_quoted(frame.path)} {self.tag}" for frame in self.frames]
+        lines += [f"{shlex.quote(frame.path)} {self.tag}" for frame in self.frames]
         for one in self.attached:
             words = f"quality level {one.level} ({LEVEL_WORDS[one.level]}), {one.age_days:.2f} days apart"
-            lines.append(f"{_quoted(one.candidate.path)} {one.candidate.kind}_{one.candidate.arm}  # {words}")
+            lines.append(f"{shlex.quote(one.candidate.path)} {one.candidate.kind}_{one.candidate.arm}  # {words}")
         return "\n".join([*lines, ""])
 
     def as_mapping(self) -> dict[str, Any]:
@@ -167,7 +173,7 @@ class Plan:
 def _row(file: NightFile, set_name: str, command: str, state: str) -> dict[str, Any]:
     raw = bool(set_name)
     return {
-        "path": file.path,
+        "path": escape(file.path),
         "kind": file.kind,
         "instrument": file.instrument,
         "arm": file.arm,
@@ -203,14 +209,19 @@ def make_plan(files: Sequence[NightFile], recipes: Sequence[SetRecipe], settings
     }
     by_tag = {recipe.kind.tag: recipe for recipe in recipes}
     raw = [file for file in files if file.kind in by_tag and not file.reason]
-    sets: dict[str, PlannedSet] = {}
+    sets: list[PlannedSet] = []
+    names: set[str] = set()
     for frames in group_frames(raw, settings.night.gap_minutes / 60):
         one = _planned_set(by_tag[frames[0].kind], frames, instruments[frames[0].instrument], output_dir)
-        if one.name in sets:
-            problem = f"its product would have the name of another set's, {one.name}: reduce it into another folder"
-            one = replace(one, name=f"{one.name}_{len(sets)}", problem=problem)
-        sets[one.name] = one
-    made = [_as_candidate(one) for one in sets.values() if not one.problem]
+        if not one.problem and one.name in names:
+            problem = (
+                f"another set has a product of the name {one.name}: reduce these frames alone, into another folder"
+            )
+            one = replace(one, problem=problem, is_failure=True)
+        if not one.problem:
+            names.add(one.name)
+        sets.append(one)
+    made = [_as_candidate(one) for one in sets if not one.problem]
     to_be_made = {os.path.realpath(candidate.path) for candidate in made}
     on_disk = [
         Candidate(file.kind, file.path, file.instrument, file.arm, file.mjd, file.values)
@@ -221,7 +232,7 @@ def make_plan(files: Sequence[NightFile], recipes: Sequence[SetRecipe], settings
         one
         if one.problem
         else _with_calibrations(one, [*made, *on_disk], instruments[one.frames[0].instrument], settings)
-        for one in sets.values()
+        for one in sets
     ]
     used = {one.candidate.path for planned in complete for one in planned.attached}
     left_out = [file for file in files if file.reason]
@@ -282,7 +293,7 @@ def _with_calibrations(
     one: PlannedSet, candidates: Sequence[Candidate], instrument: Instrument, settings: Settings
 ) -> PlannedSet:
     """Return a set with the calibrations that fit it."""
-    attached, notes = [], list(one.notes)
+    attached, notes, lacks = [], list(one.notes), []
     windows = {MASTER_BIAS: settings.night.bias_windows_days, STATIC_MAP: settings.night.map_windows_days}
     detector = instrument.detectors[one.frames[0].arm]
     for kind in one.recipe.kind.calibrations:
@@ -294,7 +305,8 @@ def _with_calibrations(
             attached.append(found)
         elif kind is not STATIC_MAP and detector.mode != "read_mode":  # an infrared detector has no bias
             notes += [f"no {kind.noun}: {miss}" for miss in misses]
-    return replace(one, attached=tuple(attached), notes=tuple(notes))
+            lacks.append(kind.category)
+    return replace(one, attached=tuple(attached), notes=tuple(notes), lacks=tuple(lacks))
 
 
 def _keywords(instrument: Instrument, *meanings: str) -> list[str]:
@@ -304,14 +316,8 @@ def _keywords(instrument: Instrument, *meanings: str) -> list[str]:
 
 def _in_order(sets: Sequence[PlannedSet]) -> list[PlannedSet]:
     """Return the sets so that each comes after those whose products it needs, else in order of time."""
-    needs = {one.name: {two.candidate.product for two in one.attached} - {""} for one in sets}
-    order = list(TopologicalSorter(needs).static_order())
+    needs = {one.name: {two.candidate.product for two in one.attached} - {""} for one in sets if not one.problem}
     depth: dict[str, int] = {}
-    for name in order:
+    for name in TopologicalSorter(needs).static_order():
         depth[name] = max((depth[need] + 1 for need in needs[name]), default=0)
-    return sorted(sets, key=lambda one: (depth[one.name], one.frames[0].mjd, one.name))
-
-
-def _quoted(path: str) -> str:
-    """Return a path as a word of a set-of-files file."""
-    return shlex.quote(path)
+    return sorted(sets, key=lambda one: (0 if one.problem else depth[one.name], one.frames[0].mjd, one.name))

@@ -11,13 +11,16 @@ from typing import Any
 from astropy.io import fits
 
 from ..exceptions import InputError
-from ..fits_files.images import read_main_header
+from ..fits_files.checksums import read_verified_images
+from ..run_log import get_logger
 from .atomic_files import AtomicFiles
 from .find_inputs import RECIPE
 from .fits_output import FitsBytes, complete_headers
 from .headers import ProductFile, set_card
 
 __all__ = ["Product", "equal_product", "files_of"]
+
+log = get_logger(__name__)
 
 #: Endings of the names of a product's files and their roles, the main file first.
 ENDINGS = {".fits": "product", "_BPMAP.fits": "bad-pixel map", "_qc.json": "qc", ".log": "log"}
@@ -94,14 +97,18 @@ def equal_product(folder: Path, stem: str, header: fits.Header) -> Path | None:
     Returns
     -------
     pathlib.Path or None
-        The product; None where there is none, or where it was made in another way.
+        The product; None where there is none, where it is damaged, or where it was made in another way.
     """
-    path = folder / f"{stem}.fits"
-    if not {"product", "qc", "log"} <= set(files_of(path)):
+    files = files_of(folder / f"{stem}.fits")
+    if not {"product", "qc", "log"} <= set(files):
         return None
+    path = files["product"]
     try:
-        older = read_main_header(path)
-    except InputError:
+        older = read_verified_images(path)[0].header
+        if "bad-pixel map" in files:
+            read_verified_images(files["bad-pixel map"])
+    except (InputError, IndexError):
+        log.warning("%s: is damaged, and does not count as made", path)
         return None
     keywords = {keyword for one in (older, header) for keyword in one if keyword.startswith(RECIPE)}
     return path if all(older.get(keyword) == header.get(keyword) for keyword in keywords) else None

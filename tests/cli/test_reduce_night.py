@@ -35,7 +35,7 @@ def test_a_dry_run_reduces_nothing(night, capsys):  # noqa: F811
     assert main(["reduce", str(night), "--output=out", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in NAMES)
-    assert products() == []
+    assert not Path("out").exists()
 
 
 def test_resume_leaves_alone_what_is_there_of_the_same_input_and_parameters(night, capsys):  # noqa: F811
@@ -84,7 +84,51 @@ def test_two_sets_with_one_product_name_are_not_mixed(night, capsys):  # noqa: F
             hdus.writeto(other / path.name)
     assert main(["reduce", str(night), "--output=out"]) == 1
     _, err = capsys.readouterr()
-    assert (
-        "not reduced: its product would have the name of another set's, 20260303T020000_NIR_1_MDARK_300_0S_SOXS" in err
-    )
+    assert "not reduced: another set has a product of the name 20260303T020000_NIR_1_MDARK_300_0S_SOXS" in err
     assert products() == sorted(NAMES)
+
+
+def test_a_set_with_too_few_frames_does_not_take_the_name_of_another(night, capsys):  # noqa: F811
+    few = night / "few"
+    few.mkdir()
+    for path in sorted((night / "second").glob("SOXS*.fits"))[:2]:
+        with fits.open(path) as hdus:
+            hdus[0].header["ESO TPL START"] = "2026-03-03T01:59:00.000"
+            hdus[0].header["ARCFILE"] = f"OTHER.{path.name}"
+            hdus.writeto(few / path.name)
+    assert main(["reduce", str(night), "--output=out"]) == 0
+    assert "not reduced: 2 frames, wanted at least 3" in capsys.readouterr().err
+    assert products() == sorted(NAMES)
+
+
+def test_a_damaged_product_does_not_count_as_made(night, capsys):  # noqa: F811
+    assert main(["reduce", str(night / "acq"), "--output=out", "-q"]) == 0
+    (path,) = (Path("out") / f"{name}.fits" for name in products())
+    whole = path.read_bytes()
+    for damaged in (whole[:-6000], whole[:-6000] + bytes([whole[-6000] ^ 1]) + whole[-5999:]):
+        path.write_bytes(damaged)
+        capsys.readouterr()
+        assert main(["reduce", str(night / "acq"), "--output=out", "--resume"]) == 2
+        assert "is damaged, and does not count as made" in capsys.readouterr().err
+    assert main(["reduce", str(night / "acq"), "--output=out", "--resume", "--overwrite", "-q"]) == 0
+    assert main(["reduce", str(night / "acq"), "--output=out", "--resume"]) == 0
+
+
+def test_a_second_run_names_the_option_that_goes_on(night, capsys):  # noqa: F811
+    assert main(["reduce", str(night), "--output=out", "-q"]) == 0
+    for path in Path("out").glob(f"{VIS}*"):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["reduce", str(night), "--output=out"]) == 1
+    assert "which was not made: see the error above; --resume uses a product that exists" in capsys.readouterr().err
+    assert main(["reduce", str(night), "--output=out", "--resume", "-q"]) == 0
+    assert products() == sorted(NAMES)
+
+
+@pytest.mark.parametrize("command", ["prep", "reduce", "watch"])
+def test_what_is_no_folder_is_refused(command, capsys):
+    Path("text").write_text("words")
+    assert main([command, "text", "nowhere"]) == 2
+    err = capsys.readouterr().err
+    assert "text: cannot be read (Not a directory): give a folder of frames" in err
+    assert "nowhere: cannot be read (No such file or directory): give a folder of frames" in err

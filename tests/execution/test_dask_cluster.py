@@ -132,6 +132,29 @@ def test_the_versions_of_client_and_workers_must_agree(cluster, monkeypatch):
         DaskCluster(cluster.address)
 
 
+def test_a_scheduler_that_is_lost_is_named(cluster, sets, tmp_path):
+    cluster.add_worker()
+    jobs = [ReductionJob(MDARK, [path], output_dir=str(tmp_path / "out")) for path in sets(6)]
+    results = []
+    for result in run_jobs(jobs, 2, executor=DaskCluster(cluster.address)):
+        results.append(result)
+        if len(results) == 1:
+            cluster.scheduler.kill()
+    assert results[0].product
+    errors = [line for result in results for line in result.errors]
+    assert errors
+    for line in errors:
+        assert f"the scheduler {cluster.address} was lost, or it cancelled the job: start it, and use --resume" in line
+
+
+@pytest.mark.parametrize("address", ["junk", "tcp://", "127.0.0.1:8786", "tcp://host:port"])
+def test_what_is_no_address_is_refused(address, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.sof").touch()
+    assert main(["mdark", "a.sof", f"--scheduler={address}"]) == 2
+    assert f"--scheduler is '{address}', expected an address such as tcp://10.0.0.1:8786" in capsys.readouterr().err
+
+
 def test_an_address_where_nothing_answers_is_one_line(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(dask_cluster, "ANSWER_S", 1)
     monkeypatch.chdir(tmp_path)

@@ -1,15 +1,22 @@
 import json
+import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
 
 from soxspipe.cli.command_line import main
+from soxspipe.cli.prep import _set_recipes
 from soxspipe.inputs.frame_kinds import MASTER_BIAS
 from soxspipe.inputs.set_of_files import parse_sof
+from soxspipe.night.arrival import complete_sets
 from soxspipe.night.attach_calibrations import Candidate, attach, level_of
-from soxspipe.night.find_frames import NightFile
+from soxspipe.night.find_frames import NightFile, find_frames
 from soxspipe.night.group_frames import group_frames, night_of
+from soxspipe.night.plan import make_plan
+from soxspipe.settings import Settings
 
 from .conftest import checksums
 
@@ -112,10 +119,47 @@ def test_a_match_that_is_missed_names_key_value_wanted_and_value_found(night, tm
     assert vis["notes"] == [f"no master bias: {BIAS}: ESO DET OUT1 CONAD is 0.6, wanted 1.0"]
 
 
-def test_a_folder_that_does_not_exist_is_refused(tmp_path, monkeypatch, capsys):
+def test_a_name_with_broken_unicode_is_named_and_blocks_nothing(night, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["prep", "nowhere"]) == 2
-    assert "nowhere: cannot be read (No such file or directory): give a folder of frames" in capsys.readouterr().err
+    (night / os.fsdecode(b"bad\xff.fits")).write_bytes(b"")
+    plan = plan_of(night)
+    assert [one["name"] for one in plan["sets"]] == NAMES
+    (reason,) = [file["reason"] for file in plan["left_out"] if file["path"].endswith("bad\udcff.fits")]
+    assert reason == "its path holds a control character or broken unicode: rename it"
+    assert "bad\\udcff.fits" in (tmp_path / "out" / "plan.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"made_with": 1, "files": 2}', '{"made_with": "", "files": {"a": 3}}']
+)
+def test_known_headers_of_another_form_are_not_used(content, night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    (tmp_path / "out" / "plan_headers.json").write_text(content)
+    assert [one["name"] for one in plan_of(night)["sets"]] == NAMES
+
+
+def test_a_plan_uses_its_own_bias_rather_than_an_older_product_of_the_same_frames(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reduce", str(night / "bias"), f"--output={night}", "-q"]) == 0
+    (bias,) = plan_of(night)["sets"][-1]["calibrations"]
+    assert Path(bias["path"]) == tmp_path / "out" / f"{BIAS}.fits"
+
+
+def test_a_set_that_lacks_a_bias_waits_until_all_is_quiet(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.load(None)
+    recipes = _set_recipes(settings)
+
+    def complete(now_s):
+        files = find_frames([night], [recipe.kind for recipe in recipes])
+        return [one.name for one in complete_sets(make_plan(files, recipes, settings, tmp_path / "out"), 60.0, now_s)]
+
+    acq = next(name for name in NAMES if "ACQ" in name)  # this camera has no bias in the night
+    assert complete(time.time()) == [name for name in NAMES if name != acq]
+    shutil.rmtree(night / "bias")
+    assert complete(time.time()) == [name for name in NAMES if name not in (acq, BIAS, VIS)]
+    assert set(complete(time.time() + 61.0)) == set(NAMES) - {BIAS}
 
 
 def test_frames_without_a_template_are_split_at_a_gap_and_at_noon():
