@@ -55,7 +55,6 @@ PROCESS = {"soxspipe.signals", "soxspipe.execution.local_processes"}
 ONLY_IN = {
     "fundamentals": {"soxspipe.cli.fundamentals_adapter"},
     "docopt": {"soxspipe.cli.usage"},
-    "tqdm": {"soxspipe.cli.terminal"},
     "watchdog": {"soxspipe.night.arrival"},
     "distributed": {"soxspipe.execution.dask_cluster"},
     "rich": {"soxspipe.cli.terminal", "soxspipe.cli.board", "soxspipe.cli.summary"},
@@ -65,7 +64,7 @@ ONLY_IN = {
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.yaml_files"}
 
 #: What no import of a soxspipe module may bring along.
-HEAVY = {"ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "tqdm", "dask", "pandas", "numba"}
+HEAVY = {"ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "rich", "dask", "pandas", "numba"}
 
 
 def name_of(path):
@@ -176,7 +175,7 @@ def test_help_and_version_are_light(option):
     )
     modules = set(python(code, option)[1].split())
     assert "soxspipe.cli.usage" in modules
-    heavy = {"numpy", "astropy", "ccdproc", "yaml", "scipy", "fundamentals", "tqdm", "docopt", "multiprocessing"}
+    heavy = {"numpy", "astropy", "ccdproc", "yaml", "scipy", "fundamentals", "rich", "docopt", "multiprocessing"}
     assert not modules & heavy
 
 

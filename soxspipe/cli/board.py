@@ -1,4 +1,4 @@
-"""The table of jobs on a terminal: what is queued, running, done, failed."""
+"""The table of jobs on a terminal: queued, running, done, failed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Board:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._terminal.end_table()
+        self._terminal.close()
 
     def show(self, number: int, result: JobResult | None) -> None:
         """Show that a job has begun, or that it has ended with a result."""

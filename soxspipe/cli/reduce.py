@@ -93,7 +93,8 @@ def run_and_report(
                     _log.info("%s: reduced in %s", result.product, elapsed_words(0, result.elapsed_s))
                 if not as_json:
                     try:
-                        write_result(result.product)
+                        with terminal.without_table():
+                            write_result(result.product)
                     except OSError as error:
                         codes[-1] = terminal.show_exception(error)
     if any(result.product for _, result in shown):

@@ -51,7 +51,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
 
 def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
-    """Show what a person must know of the sets: calibrations and frames that are missing, sets that are not reduced."""
+    """Show missing calibrations and frames, and the sets that are not reduced, with the reason."""
     for one in sets:
         for line in (*one.notes, *([f"not reduced: {one.problem}"] if one.problem else [])):
             terminal.inform(f"{one.name}: {escape(line)}")

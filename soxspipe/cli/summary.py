@@ -1,4 +1,4 @@
-"""What a person sees of a product after a run: a few figures, each with its verdict."""
+"""The summary of a run on a terminal: a few figures of each product, each with its verdict."""
 
 from __future__ import annotations
 

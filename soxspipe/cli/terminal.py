@@ -14,9 +14,11 @@ from ..signals import Terminated
 from ..text import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from rich.console import Console
     from rich.live import Live
+    from rich.progress import Progress as ProgressBar
     from rich.table import Table
 
     from ..execution.job import JobResult
@@ -26,7 +28,8 @@ __all__ = ["Terminal", "write_result"]
 
 #: Characters of a line where no terminal has a width.
 LOG_WIDTH = 240
-BAR_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
+#: How a table or bar is shown: drawn when it changes, by no thread; the streams of the process stay as they are.
+LIVE: dict[str, Any] = {"auto_refresh": False, "transient": True, "redirect_stdout": False, "redirect_stderr": False}
 
 
 class Terminal:
@@ -36,8 +39,9 @@ class Terminal:
         self._stream = io.StringIO() if sys.stderr is None else sys.stderr
         self._watched = self._stream.isatty()
         self._coloured = self._watched and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        self._bar: Any = None
-        self._table: Live | None = None
+        self._bar: ProgressBar | None = None
+        #: The table or the progress bar that is shown.
+        self._live: Live | ProgressBar | None = None
         self.level = logging.WARNING
 
     def set_verbosity(self, quiet: bool, verbose: int) -> None:
@@ -48,30 +52,45 @@ class Terminal:
         """Show a table that changes, where a person watches; messages are written above it."""
         if not self._watched or self.level > logging.WARNING:
             return
-        from rich.console import Console
         from rich.live import Live
 
-        console = Console(file=self._stream, force_terminal=True, no_color=not self._coloured)
-        self._table = Live(get_renderable=table, console=console, auto_refresh=False, transient=True)
-        self._table.start()
+        self._live = Live(get_renderable=table, console=self._console(), **LIVE)
+        self._live.start()
 
     @property
     def has_table(self) -> bool:
         """Whether a table shows how the jobs go."""
-        return self._table is not None
+        return self._live is not None
 
     def update_table(self) -> None:
         """Show the table as it is now."""
-        if self._table is not None:
+        if self._live is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._table.refresh()
+                self._live.refresh()
 
-    def end_table(self) -> None:
-        """Remove the table."""
-        if self._table is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._table.stop()
-            self._table = None
+    @contextlib.contextmanager
+    def without_table(self) -> Iterator[None]:
+        """Take the table away while standard output, which may be the same terminal, gets a result."""
+        live = self._live
+        if live is not None:
+            live.stop()
+        try:
+            yield
+        finally:
+            if live is not None:
+                live.start()
+
+    def _console(self) -> Console:
+        """Return standard error as rich writes to it; without a terminal as plain text in wide lines."""
+        from rich.console import Console
+
+        return Console(
+            file=self._stream,
+            force_terminal=self._watched,
+            no_color=not self._coloured,
+            width=None if self._watched else LOG_WIDTH,
+            highlight=False,
+        )
 
     def inform(self, line: str) -> None:
         """Write a line that is no warning; nothing where only errors are wanted."""
@@ -82,28 +101,19 @@ class Terminal:
         """Show the figures of products that matter most: of one where a person watches, of several in any case."""
         if self.level > logging.WARNING or not (self._watched or len(results) > 1):
             return
-        from rich.console import Console
-
         from .summary import figures_table, summary_table
 
-        width = None if self._watched else LOG_WIDTH
-        console = Console(
-            file=self._stream, force_terminal=self._watched, no_color=not self._coloured, width=width, highlight=False
-        )
         with contextlib.suppress(OSError, ValueError):
-            console.print(summary_table(results) if len(results) > 1 else figures_table(results[0][1]))
+            self._console().print(summary_table(results) if len(results) > 1 else figures_table(results[0][1]))
 
     def write(self, line: str) -> None:
         """Write a line, above the table or the progress bar; it is no error where this fails."""
-        if self._table is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._table.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            return
-        if self._bar is not None:
-            self._bar.clear()
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            if self._live is not None:
+                self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                self._stream.write(line + "\n")
+                self._stream.flush()
 
     def _write_marked(self, word: str, colour: int, text: str) -> None:
         mark = f"\033[{colour}m{word}\033[0m" if self._coloured else word
@@ -143,13 +153,13 @@ class Terminal:
 
         def show(done: int, total: int) -> None:
             if self._bar is None:
-                from tqdm import tqdm
+                from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-                tqdm.monitor_interval = 0  # no thread beside the work
-                self._bar = tqdm(
-                    desc=label, total=total, file=self._stream, leave=False, bar_format=BAR_FORMAT, mininterval=0
-                )
-            self._bar.update(done - self._bar.n)
+                columns = TextColumn("{task.description}:"), TaskProgressColumn(), BarColumn(), TimeRemainingColumn()
+                self._live = self._bar = Progress(*columns, console=self._console(), **LIVE)
+                self._bar.add_task(label, total=total)
+                self._bar.start()
+            self._bar.update(self._bar.task_ids[0], completed=done, refresh=True)
             if done >= total:
                 self.close()
 
@@ -157,10 +167,10 @@ class Terminal:
 
     def close(self) -> None:
         """Remove table and progress bar."""
-        self.end_table()
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        if self._live is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._live.stop()
+        self._live = self._bar = None
 
 
 def write_result(text: str) -> None:

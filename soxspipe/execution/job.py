@@ -45,9 +45,9 @@ class ReductionJob:
     workers : int
         Threads inside the job.
     resume : bool
-        Whether a product that is there already, of the same input, parameters and version, counts as the result.
+        Whether a product that exists already, of the same input, parameters and version, counts as the result.
     token : str
-        Names the job in the log of its product, so that another try of it finds what an earlier one made. Empty where
+        Name of the job in the log of its product, so that another try finds the product of an earlier one. Empty where
         the job is tried once.
     """
 
@@ -86,7 +86,7 @@ class JobResult:
     elapsed_s : float
         Run time, second.
     was_there : bool
-        Whether the product was there already; see `ReductionJob.resume`.
+        Whether the product existed already; see `ReductionJob.resume`.
     """
 
     product: str | None = None
@@ -151,7 +151,7 @@ def reduce_unheard(job: ReductionJob) -> JobResult:
 
 
 def _produce(recipe: Recipe[Any], job: ReductionJob) -> JobResult:
-    """Make a product, unless it is there already.
+    """Make a product, unless it exists already.
 
     An earlier try of the same job may have made it: its process died after the product was complete, and before this
     was known.
@@ -169,7 +169,7 @@ def _produce(recipe: Recipe[Any], job: ReductionJob) -> JobResult:
 
 
 def _found(path: Path) -> JobResult:
-    """Return the result of a job whose product is there already, from the files of the product."""
+    """Return the result of a job whose product exists already, from the files of the product."""
     from ..products.product_files import files_of
 
     files = {role: str(file) for role, file in files_of(path).items()}

@@ -72,27 +72,27 @@ def run_jobs(
     """
     jobs = [replace(job, workers=max(1, workers // len(jobs))) for job in jobs]
     needs = needs or [()] * len(jobs)
-    tell = watch or (lambda number, result: None)
+    notify = watch or (lambda number, result: None)
     if executor is None and min(workers, len(jobs)) < 2:
         results: dict[int, JobResult] = {}
         for number, job in enumerate(jobs):
             result = _without_input(jobs, needs[number], results)
             if result is None:
-                tell(number, None)
+                notify(number, None)
                 result = reduce(job, progress)
             results[number] = result
-            tell(number, result)
+            notify(number, result)
             yield result
         return
     from .local_processes import LocalProcesses
 
     jobs = [replace(job, token=secrets.token_hex(8)) for job in jobs]
     with executor or LocalProcesses(min(workers, len(jobs))) as processes:
-        yield from _run_elsewhere(jobs, processes, needs, tell)
+        yield from _run_elsewhere(jobs, processes, needs, notify)
 
 
 def _run_elsewhere(
-    jobs: Sequence[ReductionJob], executor: Executor, needs: Sequence[Collection[int]], tell: Watch
+    jobs: Sequence[ReductionJob], executor: Executor, needs: Sequence[Collection[int]], notify: Watch
 ) -> Generator[JobResult]:
     """Submit each job when the products that it needs are there."""
     waiting = TopologicalSorter(dict(enumerate(needs)))
@@ -106,7 +106,7 @@ def _run_elsewhere(
     def end(number: int, result: JobResult) -> None:
         results[number] = result
         waiting.done(number)
-        tell(number, result)
+        notify(number, result)
 
     while n_yielded < len(jobs):
         while ready := waiting.get_ready():
@@ -125,7 +125,7 @@ def _run_elsewhere(
         for future, number in running.items():
             if number not in begun and (future.running() or future in ended):
                 begun.add(number)
-                tell(number, None)
+                notify(number, None)
         for future in sorted(ended, key=running.__getitem__):
             number = running.pop(future)
             result = future.result()

@@ -37,7 +37,7 @@ class ExposureInfo:
         Keyword and value by meaning, the value None where the header has no usable one. Keywords of read-out mode
         and settings have themselves as key. Temperatures are in kelvin.
     remarks : mapping of str to str
-        What is odd, by keyword.
+        Remarks on unusual values, by keyword.
     """
 
     label: str

@@ -72,7 +72,7 @@ class PreparedFrames:
     pedestals_e : ndarray, shape (frames,), electron, or None
         Mean level of each frame's overscan columns; None where the detector has none.
     warnings : tuple of str
-        What is odd about the samples and the overscan columns, one line each.
+        Warnings about the samples and the overscan columns, one line each.
     bias_has_pedestal : bool
         True if the pedestal was taken from the master bias.
     static_bad : ndarray of bool, shape (ny, nx), or None

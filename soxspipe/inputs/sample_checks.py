@@ -1,4 +1,4 @@
-"""Checks of the samples of raw frames: whether they are what a detector can have measured."""
+"""Checks that the samples of raw frames can come from a detector."""
 
 from __future__ import annotations
 

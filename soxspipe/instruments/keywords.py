@@ -48,7 +48,7 @@ class _KeywordTable(InstrumentModel):
     chip: _Keywords
     template: _Keywords
     archive_name: _Keywords
-    # what cameras agree on needs no entry in a table
+    # keywords that all cameras share need no entry in a table
     unit: _Keywords = ("BUNIT",)
     time: _Keywords = ("TIME-OBS", "UT", "UTC-OBS", "UTSTART", "UTC")
     jd: _Keywords = ("JD", "JD-OBS")

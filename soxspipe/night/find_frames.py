@@ -1,4 +1,4 @@
-"""Find the files of a night, read their headers, and say what each file is."""
+"""Find the files of a night, and describe each by its header."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _files_below(folders: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
 
 
 def _describe(path: str, reader: _HeaderReader, known: KnownHeaders, seen: dict[tuple[int, int], str]) -> NightFile:
-    """Return what a file is: by its name, by what is known of it, or by its header."""
+    """Describe a file by its name, by the headers of an earlier call, or by its header."""
     if not path.isprintable():
         return NightFile(path, reason="its path holds a control character or broken unicode: rename it")
     try:
@@ -188,7 +188,7 @@ class _HeaderReader:
         self._products = list(dict.fromkeys(product for kind in kinds for product in kind.calibrations))
 
     def read(self, path: str) -> NightFile:
-        """Return what a file is by its header."""
+        """Describe a file by its header."""
         entry = SofEntry(Path(path), None, f"in {escape(os.path.dirname(path))}", in_folder=True)
         try:
             reason = ""

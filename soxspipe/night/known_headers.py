@@ -1,4 +1,4 @@
-"""What is known of the headers of a night, kept between two calls: only new and changed files are read again."""
+"""Headers that are kept between two calls, so that only new and changed files are read again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADERS_NAME = "plan_headers.json"
 
 @dataclass(frozen=True)
 class _Content:
-    """What the file holds."""
+    """Content of the file."""
 
     made_with: str
     files: KnownHeaders
@@ -61,6 +61,6 @@ def headers_text(known: KnownHeaders, kinds: Sequence[FrameKind], table: Path | 
 
 
 def _made_with(kinds: Sequence[FrameKind], table: Path | None) -> str:
-    """Return what decides how a header is understood: version, kinds, instrument table."""
+    """Return a hash of the version, kinds and instrument table, on which the descriptions depend."""
     parts = [__version__, repr(kinds), "" if table is None else read_yaml_text(table)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

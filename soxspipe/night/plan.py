@@ -1,4 +1,4 @@
-"""The plan of a night: which sets are reduced, in which order, with which calibrations, and what is left out."""
+"""The plan of a night: which sets are reduced, in which order, with which calibrations; which files are left out."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def make_plan(files: Sequence[NightFile], recipes: Sequence[SetRecipe], settings
 
 @dataclass(frozen=True)
 class _Naming:
-    """What decides the name of a product; see `~soxspipe.products.headers.product_stem`."""
+    """Properties that a product is named after; see `~soxspipe.products.headers.product_stem`."""
 
     begin_mjd: float
     exptime_s: float

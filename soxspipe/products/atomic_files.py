@@ -107,7 +107,7 @@ class AtomicFiles:
         return self
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Write a file to the hidden folder, sync it, and compare it with what it should be.
+        """Write a file to the hidden folder, sync it, and compare the bytes on disk with the content.
 
         Parameters
         ----------

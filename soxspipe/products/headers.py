@@ -38,7 +38,7 @@ CARD = 80
 
 
 class Named(Protocol):
-    """What decides the name of a product; see `Provenance`."""
+    """Properties that a product is named after; see `Provenance`."""
 
     @property
     def begin_mjd(self) -> float: ...

@@ -55,7 +55,7 @@ def noise_values(
     Notes
     -----
     A and B are the means of the nA odd and nB even frames. ``z = (A - B) sqrt(nA nB) / (N err)`` has the standard
-    deviation 1 where the errors are right, whatever pattern the detector has (docs/method, section 3).
+    deviation 1 where the errors are right, for any pattern of the detector (docs/method, section 3).
     """
     n, model = stack.n_frames, stack.noise_model
     rows, error = _sample(stack)

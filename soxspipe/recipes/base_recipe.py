@@ -53,7 +53,7 @@ class RecipeOutput:
     files : sequence of ProductFile
         Its FITS files, the main product first.
     warnings : tuple of str
-        What was odd about the pixels, one line each.
+        Warnings about the pixels, one line each.
     vetting : FrameVetting, optional
         Verdicts of its raw frames.
     """
@@ -224,7 +224,7 @@ class Recipe(ABC, Generic[InputsT]):
         return inputs, provenance, {key: (value, defaults[key]) for key, value in values.items()}
 
     def equal_product(self) -> Path | None:
-        """Return the product that is there already, of the same input, parameters and version; else None.
+        """Return the product that exists already, of the same input, parameters and version; else None.
 
         Raises
         ------

@@ -242,7 +242,7 @@ def _dead_pixels(combined: CombinedFrames, n_frames: int) -> NDArray[np.bool_]:
     """Return the constant pixels, unless rounding makes as many of good ones.
 
     N samples of Gaussian noise of s steps round to one value with the probability (2 pi s**2)**((1 - N) / 2) / sqrt(N).
-    The share of equal pairs gives s, whatever the type of the samples.
+    The share of equal pairs gives s, for any type of samples.
     """
     dead = combined.constant & ~combined.saturated
     steps = dead.size / (2 * np.sqrt(np.pi) * max(combined.n_same_pairs, 1))

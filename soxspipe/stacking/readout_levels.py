@@ -150,7 +150,7 @@ class CommonMode:
 
     Notes
     -----
-    The median over the amplifiers is what they share at that time. Samples count from the level of their column, and
+    The median over the amplifiers is their common level at that time. Samples count from the level of their column, and
     from the smooth level of the rows of their frame, so that glow stays (docs/method, section 5). Slow 1/f noise stays
     too. It differs between the frames, so that the measured noise holds it.
     """

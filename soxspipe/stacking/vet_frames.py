@@ -15,7 +15,7 @@ from .robust import clipped_moments
 
 __all__ = ["FrameVerdict", "FrameVetting", "judge_conditions", "vet_frames"]
 
-#: Fewest frames of which one may be left out: with fewer nobody can tell which one is right.
+#: Fewest frames of which one may be left out: with fewer it is not certain which one is right.
 FEWEST_TO_EXCLUDE = 5
 #: Chance of a false warning for each figure of a set.
 CHANCE = 1e-5

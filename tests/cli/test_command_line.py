@@ -5,10 +5,12 @@ the end simulate darks and reduce them.
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from astropy.io import fits
 import soxspipe
 from soxspipe.cli import command_line, fundamentals_adapter, usage
 from soxspipe.cli.fundamentals_adapter import elapsed_words
+from soxspipe.cli.terminal import Terminal
 from soxspipe.exceptions import FrameError, ProductError
 from soxspipe.parallel import default_workers
 from soxspipe.settings import Settings, default_settings_text
@@ -481,9 +484,26 @@ def test_colour_on_a_terminal_unless_unwanted():
 
 
 def test_progress_on_a_terminal():
-    assert "mdark:  67% |" in on_a_terminal("mdark", "a.sof")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", on_a_terminal("mdark", "a.sof"))
+    assert re.search(r"mdark: +67% \S", shown)
     assert "%" not in on_a_terminal("mdark", "a.sof", "-q")
     assert "%" not in on_a_terminal("mdark", "a.sof", "-v")
+
+
+def test_a_table_leaves_the_streams_of_the_process_as_they_are(monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    shown, before = Terminal(), (sys.stdout, sys.stderr)
+    shown.begin_table(lambda: "the table")
+    assert (sys.stdout, sys.stderr) == before
+    shown.write("a line above")
+    with shown.without_table():
+        assert stream.getvalue().endswith("\x1b[2K")  # the table is taken away
+    shown.close()
+    assert (sys.stdout, sys.stderr) == before
+    assert stream.getvalue().count("the table") >= 2
+    assert "a line above\n" in stream.getvalue()
 
 
 def test_a_closed_pipe_is_no_error(here):
@@ -555,6 +575,7 @@ def test_the_schema_of_the_settings(here, capsys):
 ELAPSED = """
 import os
 from soxspipe.cli.fundamentals_adapter import elapsed_words
+from soxspipe.cli.terminal import Terminal
 print(elapsed_words(1e9, 1e9 + 72.4), elapsed_words(1e9, 1e9 + 0.7), os.environ.get("TERM"))
 """
 
