@@ -16,10 +16,9 @@ from ..text import escape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.progress import Progress as ProgressBar
-    from rich.table import Table
 
     from ..execution.job import JobResult
     from ..recipes.base_recipe import Progress
@@ -48,7 +47,7 @@ class Terminal:
         """Choose the level of the messages that are shown."""
         self.level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
 
-    def begin_table(self, table: Callable[[], Table]) -> None:
+    def begin_table(self, table: Callable[[], RenderableType]) -> None:
         """Show a table that changes, where a person watches; messages are written above it."""
         if not self._watched or self.level > logging.WARNING:
             return
@@ -71,14 +70,13 @@ class Terminal:
     @contextlib.contextmanager
     def without_table(self) -> Iterator[None]:
         """Take the table away while standard output, which may be the same terminal, gets a result."""
-        live = self._live
-        if live is not None:
-            live.stop()
+        table = None if self._live is None else self._live.get_renderable
+        self.close()
         try:
             yield
         finally:
-            if live is not None:
-                live.start()
+            if table is not None:
+                self.begin_table(table)  # a table that is started again would erase the result
 
     def _console(self) -> Console:
         """Return standard error as rich writes to it; without a terminal as plain text in wide lines."""

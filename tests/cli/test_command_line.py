@@ -495,11 +495,14 @@ def test_a_table_leaves_the_streams_of_the_process_as_they_are(monkeypatch):
     stream.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", stream)
     shown, before = Terminal(), (sys.stdout, sys.stderr)
-    shown.begin_table(lambda: "the table")
+    shown.begin_table(lambda: "the table\nof two lines")
     assert (sys.stdout, sys.stderr) == before
     shown.write("a line above")
     with shown.without_table():
         assert stream.getvalue().endswith("\x1b[2K")  # the table is taken away
+        before_result = len(stream.getvalue())
+    shown.update_table()
+    assert "\x1b[1A" not in stream.getvalue()[before_result:]  # nothing above the table is erased
     shown.close()
     assert (sys.stdout, sys.stderr) == before
     assert stream.getvalue().count("the table") >= 2
