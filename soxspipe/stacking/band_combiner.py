@@ -70,8 +70,8 @@ class BandCombiner:
         self.n_same_pairs = 0
         #: Pixels with rejected samples that agree, the number of these, and the noise without them.
         self._second_levels: list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]] = []
-        subtracted = getattr(stack, "subtracted_e", None)
-        self._subtracted = np.zeros((self._n_frames, 1)) if subtracted is None else subtracted
+        subtracted_e = stack.subtracted_e
+        self._subtracted = np.zeros((self._n_frames, 1)) if subtracted_e is None else subtracted_e
         largest = max(float(np.abs(levels).max()) for levels in self._levels.values()) + np.abs(self._subtracted).max()
         self._same_e = np.float32(max(0.25 * stack.step_e, 1e-6 * largest))
 

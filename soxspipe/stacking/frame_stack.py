@@ -42,6 +42,8 @@ class FrameStack(Protocol):
         Whether odd and even columns have different levels.
     common_error : ndarray of float32, shape (ny, nx), electron, or None
         One-sigma error that all frames share, such as that of a subtracted master bias. It does not average out.
+    subtracted_e : ndarray, shape (frames, ny), electron, or None
+        Level that was subtracted from each row of each frame: with it constant raw values are found.
     """
 
     @property
@@ -58,6 +60,8 @@ class FrameStack(Protocol):
     def column_parity(self) -> bool: ...  # noqa: D102
     @property
     def common_error(self) -> NDArray[np.float32] | None: ...  # noqa: D102
+    @property
+    def subtracted_e(self) -> NDArray[np.float64] | None: ...  # noqa: D102
 
     def read(self, frame: int, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Read rows ``start:stop`` of one frame into ``out``, electron, NaN where there is no data.
@@ -85,7 +89,7 @@ class ArrayStack:
         Default: "frame 1" and so on.
     regions : tuple of (slice, slice), optional
         Default: one amplifier reads the whole frame.
-    shot_scale, column_parity, common_error
+    shot_scale, column_parity, common_error, subtracted_e
         See `FrameStack`.
 
     Raises
@@ -103,6 +107,7 @@ class ArrayStack:
     shot_scale: float = 1.0
     column_parity: bool = False
     common_error: NDArray[np.float32] | None = None
+    subtracted_e: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not self.names:

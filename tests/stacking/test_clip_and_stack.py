@@ -194,7 +194,7 @@ def test_a_stack_describes_itself():
         assert result.common_error is common_error
         assert np.ptp(result.background.columns_e) > 0
 
-    fields = {name: getattr(stack, name) for name in ("names", "shape", "step_e", "read", *described)}
+    fields = {name: getattr(stack, name) for name in ("names", "shape", "step_e", "read", "subtracted_e", *described)}
     frames_on_disk = SimpleNamespace(**fields)
     np.testing.assert_array_equal(clip_and_stack(frames_on_disk).master.data, result.master.data)
     with pytest.raises(InputError, match="the frames have their own shot_scale: leave the keyword out"):
@@ -233,7 +233,7 @@ def test_an_exception_of_a_frame_is_raised_and_no_thread_is_left():
             raise InputError(f"row {start} cannot be read")
         stack.read(frame, start, stop, out)
 
-    fields = ("names", "shape", "regions", "step_e", "shot_scale", "column_parity", "common_error")
+    fields = ("names", "shape", "regions", "step_e", "shot_scale", "column_parity", "common_error", "subtracted_e")
     failing = SimpleNamespace(**{name: getattr(stack, name) for name in fields}, read=read)
     before = threading.active_count()
     with pytest.raises(InputError, match="cannot be read"):
