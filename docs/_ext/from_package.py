@@ -4,7 +4,7 @@
 ``.. qc-table:: recipe``               the QC values of a recipe
 ``.. pixel-codes::``                   the pixel codes
 ``.. detector-table::``                the detectors of the instrument tables
-``.. usage-text::``                    the output of ``soxspipe --help``
+``.. usage-text:: [command]``          the output of ``soxspipe --help``, or of ``soxspipe <command> --help``
 ``.. changes-list::``                  CHANGES.md, its Markdown converted to reStructuredText
 """
 
@@ -20,7 +20,7 @@ from docutils.statemachine import StringList
 from settings_file import settings_rows, yaml_value
 
 from soxspipe.checked_model import CheckedModel
-from soxspipe.cli.command_line import USAGE
+from soxspipe.cli.usage import CommandHelp, overview
 from soxspipe.instruments.keywords import shipped_instruments
 from soxspipe.pixel_codes import PixelCode
 from soxspipe.quality.definitions import DEFINITIONS, QCDefinition
@@ -164,11 +164,13 @@ class DetectorTable(Directive):
 
 
 class UsageText(Directive):
-    """The text of ``soxspipe --help``."""
+    """The text of ``soxspipe --help``, or of the help of a command."""
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the text as a literal block."""
-        text = USAGE.rstrip("\n")
+        text = CommandHelp(self.arguments[0]).text if self.arguments else overview()
         return [nodes.literal_block(text, text, language="none")]
 
 

@@ -10,9 +10,9 @@ from ..parallel import require_libraries
 from ..run_log import collect_log
 from ..signals import Terminated, raise_stop_request
 from .terminal import Terminal, write_result
-from .usage import COMMANDS, USAGE, USAGE_LINES, UsageError, parse
+from .usage import COMMANDS, UsageError, parse
 
-__all__ = ["USAGE", "main"]
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,18 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - one line and an exit code for each
         code = terminal.show_exception(error)
         if isinstance(error, UsageError):
-            terminal.write(USAGE_LINES)
+            terminal.write(error.usage)
         return code
     finally:
         terminal.close()
 
 
 def _run(argv: Sequence[str], terminal: Terminal) -> int:
-    options = parse(argv)
-    if isinstance(options, str):
-        write_result(options)
+    parsed = parse(argv)
+    if isinstance(parsed, str):
+        write_result(parsed)
         return 0
+    command, options = parsed
     terminal.set_verbosity(options["--quiet"], options["--verbose"])
     require_libraries()
-    command = next(name for name in COMMANDS if options[name])
     return int(import_module(f"..{COMMANDS[command]}", __name__).run(command, options, terminal))

@@ -29,7 +29,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Run the recipe of a command on each of its inputs, or make a product again, and return the exit code."""
     output = "." if options["--output"] is None else path_argument(options["--output"], "--output")
     workers = workers_argument(options["--workers"])
-    if options["--rerun"] is not None:
+    if options.get("--rerun") is not None:  # dark-current has none
         return _rerun(command, options, output, workers, terminal)
     recipe, argument = RECIPES[command]
     paths = [path_argument(path, "input") for path in options[argument]]
@@ -80,7 +80,10 @@ def run_and_report(
         watch = None if board is None else board.show
         with contextlib.closing(run_jobs(jobs, workers, progress, executor, needs=needs, watch=watch)) as results:
             for result in results:
-                records.append(result.record())
+                record = result.record()
+                if result.errors:
+                    record["input"] = list(jobs[len(records)].input_frames)
+                records.append(record)
                 shown.append((names[len(shown)], result))
                 codes.append(terminal.show_errors(result))
                 if result.product is None:
@@ -99,7 +102,7 @@ def run_and_report(
                         codes[-1] = terminal.show_exception(error)
     if any(result.product for _, result in shown):
         terminal.show_figures(shown)
-    if as_json and (len(codes) > 1 or not any(codes)):
+    if as_json:
         write_result(json.dumps(records if len(codes) > 1 else records[0], indent=2, allow_nan=False))
     if strict and not any(codes):
         return OUT_OF_RANGE if any(value["passed"] is False for _, result in shown for value in result.qc) else 0

@@ -28,7 +28,7 @@ PARAMETERS = (
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Write simulated frames; for the demo, reduce them too. Return the exit code."""
-    given = next(iter(options["<directory>"]), None)
+    given = options["<directory>"]
     directory = "soxspipe-demo" if given is None else path_argument(given, "directory")
     if command == "simulate":
         _simulate(directory, _parameters(options), options["--overwrite"], terminal)

@@ -1,10 +1,12 @@
-"""Usage text of the command line, and how its arguments are read."""
+"""The usage text of each command, and how arguments are read."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,9 @@ from ..exceptions import CommandLineError
 from ..text import escape, nearest
 from ..version import __version__
 
-__all__ = ["COMMANDS", "RECIPES", "USAGE", "USAGE_LINES", "UsageError", "parse", "path_argument", "workers_argument"]
+__all__ = ["COMMANDS", "RECIPES", "CommandHelp", "UsageError", "overview", "parse", "path_argument", "workers_argument"]
 
-#: The usage text, from which docopt reads the arguments.
-USAGE = Path(__file__).with_name("usage.txt").read_text(encoding="utf-8")
-#: The part of it that shows after an error.
-USAGE_LINES = USAGE.split("\n\n")[1]
-
-#: The module of each command.
+#: The module of each command, in the order of the overview.
 COMMANDS = {
     "reduce": "reduce_night",
     "mdark": "reduce",
@@ -30,6 +27,7 @@ COMMANDS = {
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",
+    "completion": "completion",
 }
 
 #: Commands that run a recipe: its class, and the argument that holds its input.
@@ -39,19 +37,167 @@ RECIPES = {
     "dark-current": ("soxspipe.recipes:soxs_dark_current", "<master>"),
 }
 
+#: Options that exclude each other.
+EXCLUSIVE = (("--workers", "--scheduler"), ("--quiet", "--verbose"), ("--rerun", "--settings"), ("--rerun", "--resume"))
+#: Options that mean something only with another one.
+REQUIRED = {"--raw": "--rerun"}
+
 #: Each worker holds a band of all frames; no machine has more processors.
 MOST_WORKERS = 1024
-
-
 #: Python makes missing folders by recursion.
 MOST_FOLDERS = 250
 
 
 class UsageError(CommandLineError):
-    """The arguments do not fit the usage text."""
+    """The arguments do not fit the usage text.
+
+    Parameters
+    ----------
+    message : str
+        What does not fit.
+    usage : str
+        Part of the usage text that shows below it.
+    """
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
-def parse(argv: Sequence[str]) -> dict[str, Any] | str:
+@dataclass(frozen=True)
+class OptionHelp:
+    """An option of a command.
+
+    Attributes
+    ----------
+    name : str
+        Its name, such as ``--output``.
+    short : str
+        Its letter, such as ``-o``; empty where there is none.
+    value : str
+        Name of its value in the usage text; empty for a switch.
+    text : str
+        Its lines in the usage text.
+    """
+
+    name: str
+    short: str
+    value: str
+    text: str
+
+    @property
+    def words(self) -> str:
+        """Its description in one line."""
+        return " ".join(self.text.split("  ", 2)[2].split())
+
+
+class CommandHelp:
+    """The usage text of a command.
+
+    The text of a command names the options that it shares with others in braces; ``options.txt`` has their lines.
+
+    Parameters
+    ----------
+    command : str
+        A name in `COMMANDS`.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        shared = _shared_options()
+
+        def lines(match: re.Match[str]) -> str:
+            return "".join(shared[f"--{name}"].text for name in match[1].split())
+
+        #: The whole text.
+        self.text = re.sub(r"^  \{(.*)\}\n", lines, _text(command), flags=re.MULTILINE).rstrip()
+        #: One line about the command.
+        self.summary = self.text.partition("\n")[0]
+        #: The lines that show after an error.
+        self.usage = self.text.split("\n\n")[1]
+        #: Its options by name.
+        self.options = {option.name: option for option in _options(self.text)}
+        #: Its arguments, such as ``<frame>``; those in brackets may be missing.
+        self.arguments = re.findall(r"\[?<\w+>\]?(?:\.\.\.)?", self.usage.splitlines()[1])
+
+    def check_options(self, words: Sequence[str]) -> None:
+        """Raise UsageError where options are unknown, or do not go together."""
+        given = [name for word in words for name in self._named_options(word)]
+        for pair in EXCLUSIVE:
+            if set(pair) <= set(given):
+                raise UsageError(f"{' and '.join(pair)} do not go together: choose one of them", self.usage)
+        for name, other in REQUIRED.items():
+            if name in given and other not in given:
+                raise UsageError(f"{name} is an option of {other}: leave it out, or add {other}", self.usage)
+
+    def _named_options(self, word: str) -> Iterator[str]:
+        """Yield the options that a word of the command line names; raise UsageError where one is unknown."""
+        if word.startswith("--"):
+            name = word.partition("=")[0]
+            fits = [option for option in self.options if option.startswith(name)]
+            if not fits:
+                raise self._unknown(name)
+            yield from [name] if name in fits else fits
+        elif word.startswith("-") and len(word) > 1:
+            letters = {option.short: option for option in self.options.values()}
+            for letter in word[1:]:
+                option = letters.get(f"-{letter}")
+                if option is None:
+                    raise self._unknown(f"-{letter}")
+                yield option.name
+                if option.value:  # the other letters are its value
+                    return
+
+    def _unknown(self, name: str) -> UsageError:
+        return UsageError(
+            f"unknown option '{escape(name)}' of {self.command}: {nearest(name, self.options)}", self.usage
+        )
+
+    def count_misfit(self, words: Sequence[str]) -> str:
+        """Return which argument is missing, or which is one too many."""
+        values = {
+            name for option in self.options.values() if option.value for name in (option.name, option.short) if name
+        }
+        free = [
+            word
+            for word, before in zip(words, ["", *words], strict=False)
+            if before not in values and not re.match("-.", word)
+        ]
+        required = [name for name in self.arguments if not name.startswith("[")]
+        if len(free) < len(required):
+            return f"{self.command}: {required[len(free)].removesuffix('...')} is missing"
+        if len(free) > len(self.arguments) and not any(name.endswith("...") for name in self.arguments):
+            return f"{self.command}: '{escape(free[len(self.arguments)])}' is an argument too many"
+        return f"{self.command}: these arguments and options do not go together: expected the usage below"
+
+
+@cache
+def _text(name: str) -> str:
+    return Path(__file__).with_name("usage").joinpath(f"{name}.txt").read_text(encoding="utf-8")
+
+
+def _options(text: str) -> Iterator[OptionHelp]:
+    """Yield the options whose lines a text holds."""
+    for block in re.findall(r"^  -.*\n(?:   .*\n)*", f"{text}\n", re.MULTILINE):
+        match = re.match(r"  (?:(-\w)(?: [A-Z]+)?, )?(--[\w-]+)(?:=(\w+))?", block)
+        if match is not None:
+            yield OptionHelp(match[2], match[1] or "", match[3] or "", block)
+
+
+@cache
+def _shared_options() -> dict[str, OptionHelp]:
+    return {option.name: option for option in _options(_text("options"))}
+
+
+def overview() -> str:
+    """Return the text of ``soxspipe --help``: all commands, and the exit codes."""
+    width = max(map(len, COMMANDS))
+    summaries = {command: CommandHelp(command).summary.rstrip(".") for command in COMMANDS}
+    lines = [f"  {name:{width}}  {summary[0].lower()}{summary[1:]}" for name, summary in summaries.items()]
+    return _text("soxspipe").replace("{commands}", "\n".join(lines)).rstrip()
+
+
+def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any]] | str:
     """Read the arguments.
 
     Parameters
@@ -61,8 +207,9 @@ def parse(argv: Sequence[str]) -> dict[str, Any] | str:
 
     Returns
     -------
-    dict or str
-        Values by the names in the usage text; or the text that ``--help`` or ``--version`` asks for.
+    tuple of (str, dict) or str
+        The command and its values by the names in its usage text; or the text that ``--help`` or ``--version`` asks
+        for.
 
     Raises
     ------
@@ -70,34 +217,34 @@ def parse(argv: Sequence[str]) -> dict[str, Any] | str:
         When the arguments do not fit the usage text.
     """
     words = argv[: argv.index("--")] if "--" in argv else argv
-    if any(re.fullmatch(r"--help|-[qv]*h[hqv]*", word) for word in words):
-        return USAGE.rstrip("\n")
+    wants_help = any(re.fullmatch(r"--help|-[qv]*h[hqv]*", word) for word in words)
+    command = next((word for word in words if not word.startswith("-")), None)
+    if wants_help:
+        return CommandHelp(command).text if command in COMMANDS else overview()
     if "--version" in words:
         return f"soxspipe {__version__}"
+    if command not in COMMANDS:
+        found = "no command" if command is None else f"unknown command '{escape(command)}'"
+        raise UsageError(f"{found}: {nearest(command or '', COMMANDS)}", _usage_lines(overview()))
+    page = CommandHelp(command)
+    page.check_options(words)
     from docopt import DocoptExit, docopt
 
+    text = page.text.replace("[options]", "[options] [-v...]")  # docopt counts only what stands in the usage lines
     try:
-        options = dict(docopt(USAGE, list(argv), help=False))
+        options = dict(docopt(text, list(argv), help=False))
     except DocoptExit as error:
         reason = str(error.code).removesuffix(error.usage).strip()
-        raise UsageError(reason or _misfit(words)) from error
+        after = words[words.index(command) + 1 :]
+        raise UsageError(reason or page.count_misfit(after), page.usage) from error
     for value in options.values():
         if isinstance(value, list) and "--" in value:  # docopt 0.6.2 leaves it among the arguments
             value.remove("--")
-    return options
+    return command, options
 
 
-def _misfit(words: Sequence[str]) -> str:
-    """Return the reason why arguments do not fit the usage text."""
-    known = sorted(set(re.findall(r"--[a-z-]+", USAGE)))
-    for name in (word.partition("=")[0] for word in words if word.startswith("--")):
-        if not any(option.startswith(name) for option in known):
-            return f"unknown option '{name}': {nearest(name, known)}"
-    command = next((word for word in words if not word.startswith("-")), None)
-    if command in COMMANDS:
-        return f"{command}: an argument is missing, or one too many: expected the usage below"
-    found = "no command" if command is None else f"unknown command '{command}'"
-    return f"{found}: {nearest(command or '', COMMANDS)}"
+def _usage_lines(text: str) -> str:
+    return text.split("\n\n")[1]
 
 
 def path_argument(text: str, name: str) -> str:

@@ -41,7 +41,8 @@ from tests.fake_recipes import FAKE, FakeProduct, FakeRecipe
 ROOT = Path(soxspipe.__file__).parent.parent
 SMALL = ("--shape=128x128", "--frames=5", "--exptime=10")
 
-COMMAND_NAMES = "reduce, mdark, mbias, dark-current, watch, prep, simulate, demo, settings"
+COMMANDS = list(usage.COMMANDS)
+COMMAND_NAMES = ", ".join(COMMANDS)
 
 
 @pytest.fixture
@@ -71,20 +72,30 @@ def command(*arguments, **options):
 # ---- help, version, bad usage ----
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["mdark", "--help"], ["settings", "--help"], ["nonsense", "-h"]]
-)
-def test_help_goes_to_standard_output(arguments, capsys):
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["nonsense", "-h"], ["-q", "--help"]])
+def test_help_lists_commands_and_exit_codes(arguments, capsys):
     assert command_line.main(arguments) == 0
     out, err = capsys.readouterr()
-    assert out == usage.USAGE
+    for word in (*usage.COMMANDS, "0  ", "1  ", "2  ", "130", "143"):
+        assert f"\n  {word} " in out
     assert err == ""
 
 
-def test_help_lists_commands_and_exit_codes():
-    for word in (*usage.COMMANDS, "0  ", "1  ", "2  ", "130", "143"):
-        assert f"\n  {word} " in usage.USAGE
-    assert max(map(len, usage.USAGE.splitlines())) <= 100
+@pytest.mark.parametrize("name", usage.COMMANDS)
+def test_each_command_has_its_own_help(name, capsys):
+    assert command_line.main([name, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert f"\n  soxspipe {name} " in out
+    assert "\n  -q, --quiet " in out
+    assert all(usage.COMMANDS[other] == usage.COMMANDS[name] or f"soxspipe {other}" not in out for other in COMMANDS)
+    assert max(map(len, out.splitlines())) <= 110
+    assert err == ""
+
+
+def test_options_of_the_shared_text_are_all_used():
+    shared = usage._shared_options()
+    used = {option for name in usage.COMMANDS for option in usage.CommandHelp(name).options}
+    assert set(shared) <= used
 
 
 def test_version(capsys):
@@ -97,19 +108,21 @@ def test_version(capsys):
     [
         ([], f"no command: expected {COMMAND_NAMES}"),
         (["mdrak", "a.sof"], "unknown command 'mdrak': did you mean 'mdark'?"),
-        (["mdark"], "mdark: an argument is missing, or one too many: expected the usage below"),
-        (["mdark", "a.sof", "--sttings=x"], "unknown option '--sttings': did you mean '--settings'?"),
+        (["mdark"], "mdark: <inputFrames> is missing"),
+        (["settings", "b"], "settings: 'b' is an argument too many"),
+        (["demo", "a", "b"], "demo: 'b' is an argument too many"),
+        (["mdark", "a.sof", "--sttings=x"], "unknown option '--sttings' of mdark: did you mean '--settings'?"),
         (["mdark", "a.sof", "--settings"], "--settings requires argument"),
-        (["mdark", "a.sof", "-q", "-v"], "mdark: an argument is missing, or one too many: expected the usage below"),
-        (["mdark", "a.sof", "--arm=NIR"], "mdark: an argument is missing, or one too many: expected the usage below"),
+        (["mdark", "a.sof", "-q", "-v"], "--quiet and --verbose do not go together: choose one of them"),
+        (["mdark", "a.sof", "-qv"], "--quiet and --verbose do not go together: choose one of them"),
         (
-            ["plot", "\x1b[31m"],
-            f"unknown command 'plot': expected {COMMAND_NAMES}",
+            ["mdark", "a.sof", "--workers=2", "--sched=tcp://a:1"],
+            "--workers and --scheduler do not go together: choose one of them",
         ),
-        (
-            ["\x1b[31m"],
-            f"unknown command '\\x1b[31m': expected {COMMAND_NAMES}",
-        ),
+        (["mdark", "a.sof", "--raw=b"], "--raw is an option of --rerun: leave it out, or add --rerun"),
+        (["mdark", "a.sof", "--dry-run"], "unknown option '--dry-run' of mdark: did you mean '--rerun'?"),
+        (["plot", "\x1b[31m"], f"unknown command 'plot': expected {COMMAND_NAMES}"),
+        (["\x1b[31m"], f"unknown command '\\x1b[31m': expected {COMMAND_NAMES}"),
     ],
 )
 def test_bad_usage_is_two_with_the_usage_on_standard_error(arguments, message, capsys):
@@ -233,7 +246,7 @@ def test_dark_current_has_the_options_of_mdark(fake, here, monkeypatch, capsys):
     assert call["settings"].common.dark_current.nonlinear_sigma == 6
     assert (call["output"], call["overwrite"]) == ("out", True)
     capsys.readouterr()
-    assert command_line.main(["dark-current", "faults.sof", "--json", "-q"]) == 2
+    assert command_line.main(["dark-current", "faults.sof", "-q"]) == 2
     assert capsys.readouterr() == ("", "soxspipe: error: a: is a bias\nsoxspipe: error: b: is a flat\n")
 
 
@@ -269,8 +282,11 @@ def test_json_of_one_reduction(fake, capsys):
 )
 def test_an_error_is_one_line_a_fault(error, code, lines, fake, capsys):
     fake.raises["a.sof"] = error
-    assert command_line.main(["mdark", "a.sof", "--json", "-q"]) == code
+    assert command_line.main(["mdark", "a.sof", "-q"]) == code
     assert capsys.readouterr() == ("", "".join(f"soxspipe: error: {line}\n" for line in lines))
+    assert command_line.main(["mdark", "a.sof", "--json", "-q"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert (document["product"], document["input"], document["errors"]) == (None, ["a.sof"], lines)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -289,7 +305,9 @@ def test_json_of_several_reductions_is_a_list_in_their_order(fake, capsys):
     first, second, third = json.loads(capsys.readouterr().out)
     assert (first["product"], third["product"]) == ("a.fits", "c.fits")
     errors = ["a: is a bias", "b: is a flat"]
-    assert second == {"product": None, "files": {}, "qc": [], "warnings": [], "errors": errors}
+    assert second == {
+        "product": None, "files": {}, "qc": [], "warnings": [], "errors": errors, "input": ["faults.sof"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("flags", [[], ["-v", "-v"], ["--json"], ["-q"]])
