@@ -74,7 +74,7 @@ def plan_folders(
     }
     changed = {name: content for name, content in contents.items() if _content(output / name) != content}
     if changed:
-        with AtomicFiles(output, list(changed), overwrite=True) as written:
+        with AtomicFiles(output, list(changed), overwrite=True, durable=False) as written:  # the next call repeats it
             for name, content in changed.items():
                 written.write(name, [content])
             written.commit()

@@ -57,6 +57,8 @@ class AtomicFiles:
         Files that are never replaced, by whichever link.
     remedy : str
         Advice for the message that older files must not be replaced.
+    durable : bool
+        Whether the files must survive a loss of power. The sync of a thousand small files takes seconds.
 
     Raises
     ------
@@ -74,12 +76,13 @@ class AtomicFiles:
         overwrite: bool = False,
         inputs: Iterable[str | os.PathLike[str]] = (),
         remedy: str = REMEDY,
+        durable: bool = True,
     ) -> None:
         self.folder, self.names, self.overwrite, self.inputs = folder, tuple(names), overwrite, tuple(inputs)
         self._hidden = folder / RUN_FOLDER.format(secrets.token_hex(8))
         self._journal: IO[bytes] | None = None
         self._incomplete = False
-        self._remedy = remedy
+        self._remedy, self._durable = remedy, durable
         self._new_folders = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
     def __enter__(self) -> Self:
@@ -129,7 +132,8 @@ class AtomicFiles:
                 for chunk in chunks:
                     file.write(chunk)
                 file.flush()
-                os.fsync(file.fileno())
+                if self._durable:
+                    os.fsync(file.fileno())
             with path.open("rb") as file:  # only now: the error of a write may come when the file is closed
                 if not all(file.read(len(chunk)) == chunk for chunk in chunks) or file.read(1):
                     raise OSError(errno.EIO, f"{name} has other bytes on disk than it should have")
