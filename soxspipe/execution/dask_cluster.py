@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..exceptions import CommandLineError, SoxspipeError
+from ..run_log import get_logger
 from ..text import escape
 from ..version import __version__
 from .job import JobResult, ReductionJob, failed, reduce_unheard
@@ -18,9 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskCluster"]
 
+_log = get_logger(__name__)
+
 ADDRESS = re.compile(r"[a-z]+://[^\s/]+:[0-9]+")
 #: Time in which scheduler and first worker must answer, second.
 ANSWER_S = 30
+#: Time between two looks at whether there are workers, second.
+LOOK_S = 5.0
+#: Topic of the messages of workers that begin a job.
+TOPIC = "soxspipe-begun"
 
 
 class DaskCluster:
@@ -64,6 +72,9 @@ class DaskCluster:
             self._client.close()
             raise
         self._executor: Executor = self._client.get_executor(pure=False)
+        self._has_workers, self._next_look = True, 0.0
+        self._submitted: dict[str, Future[JobResult | None]] = {}
+        self._client.subscribe_topic(TOPIC, self._begin)
 
     def _check_workers(self, address: str) -> None:
         try:
@@ -76,11 +87,28 @@ class DaskCluster:
         if versions != {__version__}:
             raise SoxspipeError(_other_version(", ".join(sorted(versions - {__version__}))))
 
+    def _begin(self, event: tuple[float, str]) -> None:
+        """Note that a worker has begun a job; another worker may have begun it before, and died."""
+        future = self._submitted.get(event[1])
+        if future is not None and not future.running() and not future.done():
+            future.set_running_or_notify_cancel()
+
+    def check(self) -> None:
+        """Warn once where no worker is left."""
+        if time.monotonic() < self._next_look:  # each look is a question to the scheduler
+            return
+        self._next_look = time.monotonic() + LOOK_S
+        had_workers, self._has_workers = self._has_workers, bool(self._client.scheduler_info()["workers"])
+        if had_workers and not self._has_workers:
+            remedy = f"start 'dask worker {self._address}'"
+            _log.warning("--scheduler=%s: has no worker, jobs wait: %s", self._address, remedy)
+
     def submit(self, job: ReductionJob) -> Future[JobResult | None]:
         """Submit a job; its result is None where all workers that had it died."""
         paths = [os.path.abspath(path) for path in job.input_frames]
         job = replace(job, input_frames=paths, output_dir=os.path.abspath(job.output_dir))
         future: Future[JobResult | None] = Future()
+        self._submitted[job.token] = future
 
         def pass_on(done: Future[JobResult]) -> None:
             if done.cancelled():
@@ -118,4 +146,7 @@ def _reduce_on_worker(job: ReductionJob, version: str) -> JobResult:
         return failed(
             SoxspipeError(f"a worker has soxspipe {__version__}, expected {version}: install the same version")
         )
+    from distributed import get_worker
+
+    get_worker().log_event(TOPIC, job.token)
     return reduce_unheard(job)

@@ -53,6 +53,9 @@ class LocalProcesses:
         """Submit a job; its result is None where its process died."""
         return self._threads.submit(self._run, job)
 
+    def check(self) -> None:
+        """Do nothing: a new process takes the place of one that died."""
+
     def _run(self, job: ReductionJob) -> JobResult | None:
         try:
             executor, future = self._start(job)

@@ -34,6 +34,9 @@ class Executor(AbstractContextManager["Executor"], Protocol):
     def submit(self, job: ReductionJob) -> Future[JobResult | None]:
         """Submit a job, whose messages go to its result only. The result is None where its process died."""
 
+    def check(self) -> None:
+        """Warn where no job can go on; called several times a second."""
+
 
 def run_jobs(
     jobs: Sequence[ReductionJob],
@@ -121,6 +124,7 @@ def _run_elsewhere(
             reason = "its process was killed: where memory is short, choose --workers=1"
             again = executor.submit(jobs[number]).result()
             end(number, again or failed(SoxspipeError(f"{jobs[number].input_frames[0]}: {reason}")))
+        executor.check()
         ended, _ = wait(running, LOOK_S, FIRST_COMPLETED) if running else ((), ())
         for future, number in running.items():
             if number not in begun and (future.running() or future in ended):

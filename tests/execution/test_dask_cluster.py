@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -120,6 +121,28 @@ def test_a_worker_that_dies_midway_loses_no_product_and_makes_none_twice(cluster
     assert [result.errors for result in results] == [()] * 12
     assert sorted(result.product for result in results) == sorted(map(str, products(tmp_path / "out")))
     assert not list((tmp_path / "out").glob(".soxspipe*"))
+
+
+def test_a_cluster_without_workers_is_named_and_begun_jobs_are_known(cluster, sets, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(dask_cluster, "LOOK_S", 0.2)
+    victim = cluster.add_worker()
+    jobs = [ReductionJob(MDARK, [path], output_dir=str(tmp_path / "out")) for path in sets(3)]
+    seen, events = [], []
+    results = run_jobs(
+        jobs, 2, executor=DaskCluster(cluster.address), watch=lambda number, end: events.append((number, end is None))
+    )
+    for result in results:
+        seen.append(result)
+        if len(seen) == 1:
+            victim.kill()
+            victim.wait()
+            time.sleep(0.5)
+            threading.Timer(3.0, cluster.add_worker).start()
+    assert [result.errors for result in seen] == [()] * 3
+    assert f"--scheduler={cluster.address}: has no worker, jobs wait: start 'dask worker" in caplog.text
+    for number in range(3):
+        assert events.index((number, True)) < events.index((number, False))
+    assert events.index((0, False)) < events.index((2, True))  # one worker: the third job waited
 
 
 def test_the_versions_of_client_and_workers_must_agree(cluster, monkeypatch):

@@ -112,6 +112,9 @@ class OneAtATime:
     def __exit__(self, *_):
         self.entered -= 1
 
+    def check(self):
+        assert self.entered == 1
+
     def submit(self, job):
         assert self.entered == 1
         (name,) = job.input_frames
