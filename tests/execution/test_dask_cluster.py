@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -143,6 +144,24 @@ def test_a_cluster_without_workers_is_named_and_begun_jobs_are_known(cluster, se
     for number in range(3):
         assert events.index((number, True)) < events.index((number, False))
     assert events.index((0, False)) < events.index((2, True))  # one worker: the third job waited
+
+
+def test_the_commands_of_the_documentation_make_a_cluster_on_one_machine(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "cluster.rst").read_text(encoding="utf-8")
+    section = page.partition("On one machine\n")[2].partition("On SLURM\n")[0]
+    commands = [line.strip()[2:] for line in section.splitlines() if line.startswith("   $ ")]
+    assert len(commands) == 4
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    script = "\n".join([*commands, "code=$?", "kill $(jobs -p)", "wait", "exit $code"]).replace("8786", str(port))
+    simulate_darks(tmp_path / "night", DarkSimulation(shape=(64, 64), frames=3))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == [str(path) for path in products(tmp_path / "reduced")]
 
 
 def test_the_versions_of_client_and_workers_must_agree(cluster, monkeypatch):
