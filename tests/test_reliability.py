@@ -672,10 +672,18 @@ def test_a_path_of_1500_folders(night):
     night.refused(fault)
 
 
-def test_a_folder_that_may_not_be_entered(night):
+@pytest.mark.parametrize(
+    ("permissions", "as_folder", "fault"),
+    [
+        (0, False, r"darks.sof line 1: raw/closed/a.fits cannot be read \(Permission denied\)"),
+        (0, True, "raw/closed: .*Permission denied"),
+        (0o744, True, r"raw/closed/a.fits: cannot be read \(Permission denied\)"),  # names can be listed
+    ],
+)
+def test_a_folder_that_may_not_be_entered(permissions, as_folder, fault, night):
     night.frames[0].with_name("closed").mkdir()
     Path("raw/closed/a.fits").touch()
-    Path("raw/closed").chmod(0)
+    Path("raw/closed").chmod(permissions)
     night.list("closed/a.fits DARK_NIR")
     user = os.geteuid()
     for folder in (Path(), *Path().absolute().parents)[: 5 * (user == 0)]:
@@ -683,12 +691,12 @@ def test_a_folder_that_may_not_be_entered(night):
     if user == 0:
         os.seteuid(65534)
     try:
-        code, _, lines = night.run(night.sof)
+        code, _, lines = night.run("raw/closed" if as_folder else night.sof)
     finally:
         os.seteuid(user)
         Path("raw/closed").chmod(0o700)
     assert code == 2
-    assert re.search(r"darks.sof line 1: raw/closed/a.fits cannot be read \(Permission denied\)", lines[0]), lines
+    assert re.search(fault, lines[0]), lines
 
 
 def test_settings_that_are_no_file(night):

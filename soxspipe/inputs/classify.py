@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -137,7 +138,7 @@ class FrameClassifier:
         """
         if not entry.in_folder:
             return self._classify(entry, list(image_hdus(entry.path)))
-        if entry.path.is_dir():
+        if os.path.isdir(entry.path):  # Path.is_dir fails in a folder that may not be entered
             return LeftOut(entry, "a folder")
         with closing(image_hdus(entry.path)) as images:
             first = next(images, None)

@@ -258,10 +258,10 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
         where = "input" if single else f"input {number}"
         try:
             path = _given_path(item, where)
-            if not (path.is_dir() or path.suffix.lower() == ".sof"):
+            if not (os.path.isdir(path) or path.suffix.lower() == ".sof"):
                 files.append(item if isinstance(item, SofEntry) else SofEntry(path, None, where))
             elif sets:
-                noun = "folder" if path.is_dir() else "set of files"
+                noun = "folder" if os.path.isdir(path) else "set of files"
                 raise SetOfFilesError(
                     f"{where}: {escape(path)} is a second {noun}, expected one: reduce it in a separate run"
                 )
@@ -275,7 +275,7 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
     if not sets:
         return Listing(tuple(files), "the input")
     path = sets[0]
-    of_set = _folder_entries(path) if path.is_dir() else parse_sof(path)
+    of_set = _folder_entries(path) if os.path.isdir(path) else parse_sof(path)
     return Listing((*of_set, *(replace(file, given_separately=True) for file in files)), escape(path))
 
 
