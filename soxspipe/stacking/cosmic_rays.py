@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["group_labels", "halos", "neighbours_of"]
 
-#: A cluster of more pixels has a halo: it grows by its radius and so many pixels.
+#: A cluster of more pixels may have a halo: it grows by its radius and so many pixels.
 LARGE_CLUSTER, HALO_PIXELS = 50, 2
 
 _Steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
@@ -77,9 +77,10 @@ def halos(rejected: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int
     Returns
     -------
     ndarray of int32, shape (m, 2)
-        Samples within 2 pixels and the radius of a cluster of more than 50 pixels, those of the cluster included.
+        Samples of clusters of more than 50 pixels, and those within 2 pixels and the radius of the largest circle in
+        the cluster: a snowball has a halo, a long track has none.
     """
-    from scipy.ndimage import distance_transform_edt
+    from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
     found = [np.empty((0, 2), np.int32)]
     for frame in np.unique(rejected[:, 0]):
@@ -89,13 +90,13 @@ def halos(rejected: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int
         labels = group_labels(pixels, shape)
         for label in np.flatnonzero(np.bincount(labels) > LARGE_CLUSTER):
             y, x = np.divmod(pixels[labels == label], shape[1])
-            reach = HALO_PIXELS + math.sqrt(len(y) / math.pi)
-            margin = math.ceil(reach)
+            margin = HALO_PIXELS + math.ceil(math.sqrt(len(y) / math.pi))  # no circle inside has a larger radius
             y0, x0 = max(int(y.min()) - margin, 0), max(int(x.min()) - margin, 0)
             outside = np.ones(
                 (min(y.max() + margin + 1, shape[0]) - y0, min(x.max() + margin + 1, shape[1]) - x0), bool
             )
             outside[y - y0, x - x0] = False
+            reach = HALO_PIXELS + distance_transform_edt(binary_fill_holes(~outside)).max()
             y, x = np.nonzero(distance_transform_edt(outside) <= reach)
             halo = (y + y0) * shape[1] + x + x0
             found.append(np.stack([np.full_like(halo, frame), halo], axis=1).astype(np.int32))

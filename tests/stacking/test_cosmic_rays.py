@@ -26,7 +26,25 @@ def test_clusters_above_fifty_pixels_have_a_halo(side, grows):
     y, x = np.mgrid[20 : 20 + side, :side]
     halo = halos(np.stack([np.full(y.size, 3), (y * 64 + x).ravel()], axis=1).astype(np.int32), (64, 64))
     assert (len(halo) > 0) is grows
-    if grows:  # by 2 + sqrt(64 / pi), 6.5 pixels
+    if grows:  # by 2 + 4 pixels
         assert set(halo[:, 0]) == {3}
         assert np.ptp(halo[:, 1] // 64) == side - 1 + 2 * 6
         assert np.ptp(halo[:, 1] % 64) == side - 1 + 6
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_the_halo_of_a_disc_is_its_radius_and_two_pixels(hole):
+    y, x = np.mgrid[:64, :64]
+    distance = np.hypot(y - 30, x - 30)
+    disc = (distance <= 6.1) & ~(hole & (distance < 1.5))
+    halo = halos(np.stack([np.zeros(disc.sum(), int), np.flatnonzero(disc)], axis=1).astype(np.int32), (64, 64))
+    reached = distance.ravel()[halo[:, 1]]
+    assert 13 < reached.max() < 16
+
+
+def test_a_long_track_takes_no_samples_far_from_it():
+    track = np.zeros((64, 64), bool)
+    track[30:33, 5:50] = True  # 135 pixels: a disc of as many would reach 8.6 pixels
+    halo = halos(np.stack([np.zeros(track.sum(), int), np.flatnonzero(track)], axis=1).astype(np.int32), (64, 64))
+    rows = halo[:, 1] // 64
+    assert (rows.min(), rows.max()) == (26, 36)
