@@ -1,0 +1,1 @@
+"""The quality database: the QC values of all reductions in one place."""
