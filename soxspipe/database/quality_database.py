@@ -205,7 +205,7 @@ class QualityDatabase:
         """Return a connection to a database of the present schema, in a transaction."""
         database = self._database
         if write and database.is_read_only:
-            raise DatabaseError(f"{self}: cannot be written: choose a file in another folder with --database")
+            raise DatabaseError(f"{self}: cannot be written: choose a file in another folder")
         if not write and not database.exists():
             raise DatabaseError(
                 f"{self}: no such database: correct its name, or make it from products with soxspipe qc --import"
@@ -344,11 +344,11 @@ def _mjd(text: str | None, *, end: bool) -> float | None:
 
 #: Parts of messages of SQLite and PostgreSQL, and what they mean with the remedy.
 _REASONS = (
-    ("not a database", "is not a database of SQLite: choose another file with --database"),
+    ("not a database", "is not a database of SQLite: choose another file"),
     ("malformed", "is damaged: remove it, and make it again from the products with soxspipe qc --import"),
     ("locked", "another program has kept it busy for 30 s: try again"),
-    ("unable to open", "cannot be opened: choose a file in another folder with --database"),
-    ("readonly", "cannot be written: choose a file in another folder with --database"),
+    ("unable to open", "cannot be opened: choose a file in another folder"),
+    ("readonly", "cannot be written: choose a file in another folder"),
     ("disk is full", "the disk is full: make room, then add the products with soxspipe qc --import"),
     ("password authentication failed", "wrong user or password: correct the URL, PGPASSWORD or ~/.pgpass"),
     ("no password supplied", "needs a password: give it in PGPASSWORD or ~/.pgpass"),

@@ -39,8 +39,7 @@ def schema_version(connection: Connection, database: Database) -> int:
     if "soxspipe_schema" not in names:
         if foreign := sorted(NAMES & names):
             raise DatabaseError(
-                f"{database}: is a database of another program, with {', '.join(foreign)} of its own: choose another "
-                "with --database"
+                f"{database}: is a database of another program, with {', '.join(foreign)} of its own: choose another"
             )
         return 0
     version = int(connection.exec_driver_sql("SELECT version FROM soxspipe_schema").scalar_one())

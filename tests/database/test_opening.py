@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(master, tmp_path, monkeypat
     database = QualityDatabase(tmp_path)
     assert len(database.products()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["soxspipe.db"]
-    with pytest.raises(DatabaseError, match=r"cannot be written: choose a file in another folder with --database"):
+    with pytest.raises(DatabaseError, match=r"cannot be written: choose a file in another folder"):
         database.add(master)
 
 
