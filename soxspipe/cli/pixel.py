@@ -93,8 +93,9 @@ def _history_lines(history: Sequence[PixelMoment] | None, database: QualityDatab
     if not history:
         return []
     rows = [
-        {"date": one["date"], "exposure s": one["exposure_s"], "codes": one["codes"], "FLUX": one["flux"],
-         "ERRS": one["error"], "FLUX / ERRS": one["over_error"], "product": Path(one["product"]).name}
+        {"date": one["date"][:19], "exposure s": one["exposure_s"], "codes": one["codes"], "FLUX": one["flux"],
+         "ERRS": one["error"], "FLUX / ERRS": one["over_error"], "(FLUX - level) / ERRS": one["excess_over_error"],
+         "product": Path(one["product"]).stem}
         for one in map(_moment, history)
     ]  # fmt: skip
     return [f"history in {database}:", render_rows(rows, "table")]
@@ -110,6 +111,7 @@ def _moment(one: PixelMoment) -> dict[str, Any]:
         "flux": pixel.value("FLUX"),
         "error": pixel.value("ERRS"),
         "over_error": pixel.over_error,
+        "excess_over_error": one.excess_over_error,
         "product": one.record.path,
     }
 

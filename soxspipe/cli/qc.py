@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..database.quality_database import DATABASE_NAME, Filters, QualityDatabase
-from ..database.records import ProductRecord, find_products, read_record
+from ..database.records import ProductRecord, StoredValue, find_products, read_record
 from ..exceptions import CommandLineError, InputError
 from ..run_log import get_logger
 from ..text import escape, nearest
@@ -40,12 +40,9 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if filters.name is None:
         rows = [_product_row(product) for product in database.products(filters)]
     else:
-        rows = [
-            {**_beginning(product), "name": value.name, "value": value.value, "unit": value.unit, "low": value.low,
-             "high": value.high, "verdict": {True: "PASS", False: "FAIL", None: None}[value.passed],
-             "product": product.path}
-            for product, value in database.values(filters)
-        ]  # fmt: skip
+        rows = [_value_row(product, value) for product, value in database.values(filters)]
+    if form in ("table", "markdown"):  # for a person; a program needs the path
+        rows = [{**row, "date": row["date"][:19], "product": Path(row["product"]).stem} for row in rows]
     if rows or form in ("json", "yaml"):
         write_result(render_rows(rows, form))
     if not rows:
@@ -87,6 +84,19 @@ def _beginning(product: ProductRecord) -> dict[str, Any]:
         "recipe": product.recipe,
         "exposure s": product.exptime_s,
         "mode": product.read_mode or product.binning,
+    }
+
+
+def _value_row(product: ProductRecord, value: StoredValue) -> dict[str, Any]:
+    return {
+        **_beginning(product),
+        "name": value.name,
+        "value": value.value,
+        "unit": value.unit,
+        "low": value.low,
+        "high": value.high,
+        "verdict": {True: "PASS", False: "FAIL", None: None}[value.passed],
+        "product": product.path,
     }
 
 

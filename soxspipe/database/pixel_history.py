@@ -12,6 +12,9 @@ from .records import ProductRecord
 
 __all__ = ["PixelMoment", "read_history"]
 
+#: QC values that have the level of the good pixels of a product.
+LEVELS = ("MDARK MEDIAN", "BIAS MEDIAN", "DARK RATE")
+
 #: Properties that products share whose pixels of the same coordinates are the same pixel of a detector.
 SAME = ("category", "instrument", "arm", "detector", "columns", "lines", "binning")
 
@@ -30,6 +33,15 @@ class PixelMoment:
 
     record: ProductRecord
     pixel: PixelValues
+
+    @property
+    def excess_over_error(self) -> float | None:
+        """FLUX above the level of the good pixels of the product, over ERRS; None where one of them has no value."""
+        levels = [one.value for name in LEVELS if (one := self.record.value(name)) is not None]
+        flux, error = self.pixel.value("FLUX"), self.pixel.value("ERRS")
+        if flux is None or not error or not levels or levels[0] is None:
+            return None
+        return (flux - levels[0]) / error
 
 
 def read_history(

@@ -349,7 +349,7 @@ _REASONS = (
     ("locked", "another program has kept it busy for 30 s: try again"),
     ("unable to open", "cannot be opened: choose a file in another folder"),
     ("readonly", "cannot be written: choose a file in another folder"),
-    ("disk is full", "the disk is full: make room, then add the products with soxspipe qc --import"),
+    ("disk is full", "the disk is full: make room"),
     ("password authentication failed", "wrong user or password: correct the URL, PGPASSWORD or ~/.pgpass"),
     ("no password supplied", "needs a password: give it in PGPASSWORD or ~/.pgpass"),
     ("resolve host", "no such host: correct the URL"),

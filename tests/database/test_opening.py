@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from soxspipe.database.records import read_record
 from soxspipe.exceptions import DatabaseError
 
 from .conftest import PASSWORD
+
+#: Programs of the tests import this soxspipe.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(schema.__file__).parents[2])}
 
 
 def plain_engine(target):
@@ -248,7 +252,7 @@ def test_without_psycopg_the_message_says_what_to_install(monkeypatch):
 
 def test_many_writers_may_make_the_same_database(master, target):
     code = f"from soxspipe.database.quality_database import *; QualityDatabase({target!r}).add({str(master)!r})"
-    writers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+    writers = [subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT) for _ in range(4)]
     assert [writer.wait(120) for writer in writers] == [0] * 4
     assert len(QualityDatabase(target).products()) == 1
 
@@ -258,3 +262,30 @@ def test_names_of_files_may_have_any_characters(master, tmp_path):
         QualityDatabase(tmp_path / name).add(master)
         assert (tmp_path / name).is_file()
         assert len(QualityDatabase(tmp_path / name).products()) == 1
+
+
+ON_A_SMALL_DISK = """
+import subprocess, sys
+from soxspipe.database import QualityDatabase
+mount = ["mount", "-t", "tmpfs", "-o"]
+subprocess.run([*mount, "size=60k", "tmpfs", "disk"], check=True)
+try:
+    QualityDatabase("disk").add(sys.argv[1])
+except ValueError as error:
+    print(error)
+subprocess.run([*mount, "remount,size=1m", "tmpfs", "disk"], check=True)
+database = QualityDatabase("disk")
+database.add(sys.argv[1])
+print(len(database.products()), len(database.values()))
+"""
+
+
+def test_a_full_disk_is_named_and_the_database_works_when_there_is_room(master, tmp_path):
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("needs a namespace to mount file systems in")
+    (tmp_path / "disk").mkdir()
+    command = ["unshare", "-rm", sys.executable, "-c", ON_A_SMALL_DISK, master]
+    run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
+    assert run.stdout.splitlines() == [
+        f"{tmp_path}/disk/soxspipe.db: the disk is full: make room", f"1 {len(read_record(master).values)}",
+    ]  # fmt: skip

@@ -104,6 +104,11 @@ def test_the_history_has_the_products_of_the_same_detector_by_date(product, nigh
     assert [(one.pixel.codes, one.pixel.over_error) for one in moments] == [
         (256 + 1024, 493.8), (0, 50.0), (0, 75.0), (0, 100.0), (0, 125.0),
     ]  # fmt: skip
+    levels = [one.record.value("MDARK MEDIAN").value for one in moments]
+    assert [one.excess_over_error for one in moments] == [
+        (flux - level) / error
+        for flux, level, error in zip([1234.5, 200, 300, 400, 500], levels, [2.5, 4, 4, 4, 4], strict=True)
+    ]
     assert [one.record.file_name for one in moments] == sorted(one.record.file_name for one in moments)
     (line,) = faults
     assert "NIR_1_MDARK_300_0S_SOXS.fits: cannot be read" in line

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import random
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from soxspipe.exceptions import CommandLineError
 
 from .product_copies import copy_product
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(quality_database.__file__).parents[2])}
 ADD = [sys.executable, str(Path(__file__).with_name("add_products.py"))]
 #: The columns of the table of the SOXS pipeline, which tools for it read.
 UPSTREAM = (
@@ -203,7 +205,7 @@ def test_two_writers_add_two_hundred_products_once_each(master, target, tmp_path
         for number in numbers:
             copy_product(master, tmp_path / folder, number, values={"RON RAW": 5 + number / 100})
     writers = [
-        subprocess.Popen([*ADD, target, tmp_path / own, tmp_path / "both"], stdout=subprocess.DEVNULL)
+        subprocess.Popen([*ADD, target, tmp_path / own, tmp_path / "both"], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
         for own in ("one", "two")
     ]
     assert [writer.wait(300) for writer in writers] == [0, 0]
@@ -216,11 +218,11 @@ def test_two_writers_add_two_hundred_products_once_each(master, target, tmp_path
 def test_a_writer_that_is_killed_at_any_moment_leaves_whole_products(master, target, tmp_path):
     for number in range(60):
         copy_product(master, tmp_path / "a", number)
-    n_values = len(read_record(master).values)
+    n_values, command = len(read_record(master).values), [*ADD, target, tmp_path / "a"]
     database, randomly = QualityDatabase(target), random.Random(1)
     for _ in range(8):
         before = {one.file_name for one in database.products()} if database.exists() else set()
-        with subprocess.Popen([*ADD, target, tmp_path / "a"], stdout=subprocess.PIPE, text=True) as writer:
+        with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as writer:
             lines = [writer.stdout.readline().strip() for _ in range(randomly.randrange(8))]
             time.sleep(randomly.random() / 20)
             writer.kill()
@@ -229,7 +231,7 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_whole_products(master, tar
         found = database.products()
         assert {len(one.values) for one in found} <= {n_values}
         assert {one.file_name for one in found} >= before | set(lines[1:])
-    subprocess.run([*ADD, target, tmp_path / "a"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
     assert len(database.products()) == 60
     if "://" not in target:
         with closing(sqlite3.connect(target)) as connection:
