@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CommandLineError",
+    "DatabaseError",
     "ErrorCollector",
     "FrameError",
     "InputError",
@@ -54,6 +55,10 @@ class InputError(SoxspipeError):
 
 class CommandLineError(InputError):
     """The command line asks for something that does not exist."""
+
+
+class DatabaseError(InputError):
+    """The quality database cannot be reached, read or written, or is of another program or a newer version."""
 
 
 class SettingsError(InputError):

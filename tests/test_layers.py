@@ -35,6 +35,7 @@ RANKS = {
     "soxspipe.simulation": 4,
     "soxspipe.products": 4,
     "soxspipe.night": 4,
+    "soxspipe.database": 4,
     "soxspipe.recipes": 5,
     "soxspipe.execution": 6,
     "soxspipe.cli": 7,
@@ -43,7 +44,7 @@ RANKS = {
 #: Rooms: their modules have the rank of the room.
 ROOMS = (
     "soxspipe.stacking", "soxspipe.quality", "soxspipe.instruments", "soxspipe.fits_files", "soxspipe.inputs",
-    "soxspipe.simulation", "soxspipe.products", "soxspipe.night", "soxspipe.recipes",
+    "soxspipe.simulation", "soxspipe.products", "soxspipe.night", "soxspipe.database", "soxspipe.recipes",
     "soxspipe.execution", "soxspipe.cli",
 )  # fmt: skip
 
@@ -59,12 +60,20 @@ ONLY_IN = {
     "distributed": {"soxspipe.execution.dask_cluster"},
     "rich": {"soxspipe.cli.terminal", "soxspipe.cli.board", "soxspipe.cli.summary"},
     "yaml": {"soxspipe.yaml_files"},
+    "sqlalchemy": {
+        "soxspipe.database.connection",
+        "soxspipe.database.quality_database",
+        "soxspipe.database.schema",
+    },
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.yaml_files"}
 
 #: What no import of a soxspipe module may bring along.
-HEAVY = {"ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "rich", "dask", "pandas", "numba"}
+HEAVY = {
+    "ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "rich", "dask", "pandas", "numba",
+    "sqlalchemy",
+}  # fmt: skip
 
 
 def name_of(path):

@@ -46,8 +46,9 @@ def made(tmp_path_factory):
 
 
 def contents(folder):
-    """Return all files of a folder with their bytes; of a hidden folder its name."""
-    return {path.name: b"" if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
+    """Return all files of a folder but the quality database with their bytes; of a hidden folder its name."""
+    paths = [path for path in folder.iterdir() if not path.name.startswith("soxspipe.db")]
+    return {path.name: b"" if path.is_dir() else path.read_bytes() for path in paths}
 
 
 class Night:
@@ -780,7 +781,7 @@ for size in map(int, sys.argv[1:]):
     code = main(["mdark", "raw/darks.sof", "--output=disk/new"])
     print(size, code, sorted(os.listdir("disk")))
     if code == 0:
-        print(sorted(os.listdir("disk/new")))
+        print(sorted(name for name in os.listdir("disk/new") if name != "soxspipe.db"))
     subprocess.run(["umount", "disk"], check=True)
 """
 
@@ -1097,7 +1098,7 @@ for number in range(rounds):
 
 def state_of(folder):
     """Return how many frames the files of a product are of, one number where they are a set; hidden files too."""
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(contents(folder))
     if names != FILES:
         return names
     found = set()

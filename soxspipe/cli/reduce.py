@@ -14,6 +14,7 @@ from ..execution.run_jobs import run_jobs
 from ..inputs.reductions import split_reductions
 from ..run_log import get_logger
 from .board import Board, outcome
+from .database_writer import DatabaseWriter
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
 
@@ -51,10 +52,11 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         as_json=options["--json"],
         scheduler=options["--scheduler"],
         strict=options["--strict"],
+        database=DatabaseWriter(options, output),
     )
 
 
-def run_and_report(
+def run_and_report(  # noqa: PLR0913 - options of the commands
     label: str,
     jobs: Sequence[ReductionJob],
     workers: int,
@@ -64,6 +66,7 @@ def run_and_report(
     needs: Sequence[Collection[int]] = (),
     scheduler: str | None = None,
     strict: bool = False,
+    database: DatabaseWriter,
 ) -> int:
     """Run jobs, show how they go, write their results and errors, and return the exit code."""
     records: list[Any] = []
@@ -100,6 +103,7 @@ def run_and_report(
                             write_result(result.product)
                     except OSError as error:
                         codes[-1] = terminal.show_exception(error)
+                database.add(result.product)
     if any(result.product for _, result in shown):
         terminal.show_figures(shown)
     if as_json:

@@ -10,6 +10,7 @@ from ..execution.job import ReductionJob
 from ..night.plan import PlannedSet
 from ..settings import Settings
 from ..text import escape
+from .database_writer import DatabaseWriter
 from .prep import output_option, plan_folders, plan_text, settings_option
 from .reduce import run_and_report
 from .terminal import Terminal, write_result
@@ -23,6 +24,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     output = output_option(options)
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
     settings, workers = settings_option(options), workers_argument(options["--workers"])
+    database = DatabaseWriter(options, output)
     plan = plan_folders(folders, settings, output, terminal, write=not options["--dry-run"])
     if options["--dry-run"]:
         write_result(plan_text(plan, as_json=options["--json"]))
@@ -46,6 +48,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         needs=needs,
         scheduler=options["--scheduler"],
         strict=options["--strict"],
+        database=database,
     )
     return one_failed or code
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..execution.job import ReductionJob
 from ..run_log import get_logger
+from .database_writer import DatabaseWriter
 from .reduce import run_and_report
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
@@ -35,8 +36,10 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         return 0
     sof = _simulate(directory, {}, options["--overwrite"], terminal)
     recipe, _ = RECIPES["mdark"]
-    job = ReductionJob(recipe, [sof], None, os.path.join(directory, "reduced"), options["--overwrite"])
-    return run_and_report("mdark", [job], workers_argument(None), terminal)
+    output = os.path.join(directory, "reduced")
+    job = ReductionJob(recipe, [sof], None, output, options["--overwrite"])
+    database = DatabaseWriter(options, output)
+    return run_and_report("mdark", [job], workers_argument(None), terminal, database=database)
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:

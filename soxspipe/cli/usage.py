@@ -24,6 +24,8 @@ COMMANDS = {
     "dark-current": "reduce",
     "watch": "watch",
     "prep": "prep",
+    "qc": "qc",
+    "pixel": "pixel",
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",
@@ -38,7 +40,10 @@ RECIPES = {
 }
 
 #: Options that exclude each other.
-EXCLUSIVE = (("--workers", "--scheduler"), ("--quiet", "--verbose"), ("--rerun", "--settings"), ("--rerun", "--resume"))
+EXCLUSIVE = (
+    ("--workers", "--scheduler"), ("--quiet", "--verbose"), ("--rerun", "--settings"), ("--rerun", "--resume"),
+    ("--database", "--no-database"),
+)  # fmt: skip
 #: Options that mean something only with another one.
 REQUIRED = {"--raw": "--rerun"}
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..night.arrival import complete_sets, folder_changes
 from ..night.find_frames import require_folders
 from ..night.plan import PlannedSet
+from .database_writer import DatabaseWriter
 from .prep import output_option, plan_folders, settings_option
 from .reduce import run_and_report
 from .reduce_night import jobs_of_sets, show_notes
@@ -27,6 +28,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
     settings, workers = settings_option(options), workers_argument(options["--workers"])
     require_folders(folders)
+    DatabaseWriter(options, output)  # so that a wrong --database is refused now
     tried: set[tuple[str, ...]] = set()
 
     def is_new(one: PlannedSet) -> bool:
@@ -42,7 +44,8 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
                 tried.update(map(_frames, sets))  # a set that failed is tried again when its frames change
                 show_notes(sets, terminal)
                 jobs, needs = jobs_of_sets(sets, settings, output)
-                run_and_report(command, jobs, workers, terminal, needs=needs)
+                # a new writer, in case the database is there again
+                run_and_report(command, jobs, workers, terminal, needs=needs, database=DatabaseWriter(options, output))
             elif changed.wait(settings.night.rescan_seconds):
                 time.sleep(SETTLE_S)
 

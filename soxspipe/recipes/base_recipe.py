@@ -257,7 +257,8 @@ class Recipe(ABC, Generic[InputsT]):
             for key, (value, default) in parameters.items():
                 log.info("parameter %s = %s (default %s)", key, value, default)
             stem = product_stem(provenance, self.product_word)
-            used = (*self._given_files(), *provenance.paths, *(file.path for file in provenance.calibrations))
+            given = self._given_files()
+            used = (*given, *provenance.paths, *(file.path for file in provenance.calibrations))
             with Product(self.output_dir, stem, overwrite=self.overwrite, inputs=used) as product:
                 # import here: astropy keeps tracebacks of its imports, and they keep the callers' images alive
                 for package in self.imports:
@@ -280,6 +281,7 @@ class Recipe(ABC, Generic[InputsT]):
                 output.frame.header = output.files[0].hdus[0].header
                 records: dict[str, Any] = {
                     "product": product.path.name,
+                    "sof": next((os.path.basename(path) for path in given if str(path).endswith(".sof")), None),
                     "verdict": output.qc.verdict(warnings),
                     "failed": list(output.qc.failed),
                     "qc": output.qc.records(),

@@ -1,0 +1,64 @@
+"""The products of a run enter the quality database as they are made; only the process of the command line writes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..exceptions import DatabaseError, InputError
+from ..run_log import get_logger
+from .usage import path_argument
+
+__all__ = ["DatabaseWriter", "database_argument"]
+
+_log = get_logger(__name__)
+
+
+def database_argument(text: str, name: str) -> str:
+    """Return a database of the command line: a URL as it is, or a path."""
+    return text if "://" in text else path_argument(text, name)
+
+
+class DatabaseWriter:
+    """Adds products to a quality database. Its failure is a warning, and costs no product.
+
+    Parameters
+    ----------
+    options : mapping
+        Options of the command: ``--database`` and ``--no-database``; without one of them the database is
+        ``soxspipe.db`` in the folder of the products.
+    output : str or path-like
+        Folder of the products.
+
+    Raises
+    ------
+    DatabaseError
+        When ``--database`` names no database; nothing was reduced yet.
+    """
+
+    def __init__(self, options: dict[str, Any], output: str | os.PathLike[str]) -> None:
+        from ..database.quality_database import DATABASE_NAME, QualityDatabase
+
+        given = options.get("--database")
+        target = Path(output, DATABASE_NAME) if given is None else database_argument(given, "--database")
+        self._database = None if options.get("--no-database") else QualityDatabase(target)
+        self._remedy = f"soxspipe qc {'<database> ' if given else ''}--import={output}"
+
+    def add(self, product: str) -> None:
+        """Add a product; after a failure of the database no other is tried in this run."""
+        if self._database is None:
+            return
+        try:
+            self._database.add(product)
+        except DatabaseError as error:
+            self._database = None
+            _log.warning("%s; products of this run are missing in the quality database: %s", error, self._remedy)
+        except InputError as error:
+            _log.warning("%s; it is missing in the quality database", error)
+        except Exception as error:  # noqa: BLE001 - the product is there, and other jobs may still run
+            self._database = None
+            _log.warning(
+                "%s: %s; products of this run are missing in the quality database: %s",
+                type(error).__name__, " ".join(str(error).split()), self._remedy,
+            )  # fmt: skip

@@ -1,0 +1,308 @@
+"""What the quality database holds of a product, read from the product's header and QC file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from astropy.io import fits
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ..exceptions import FrameError, InputError
+from ..fits_files.images import image_hdus
+from ..text import escape, format_value
+
+__all__ = ["ProductRecord", "StoredValue", "find_products", "read_record"]
+
+#: End of the name of a product's QC file.
+QC_ENDING = "_qc.json"
+#: Largest QC file that is read; that of a reduction of a thousand frames has 1 MB.
+QC_FILE_LIMIT = 16 * 2**20
+#: Category of a product of soxspipe, with its arm.
+CATEGORY = re.compile(r"(?:MASTER_DARK|MASTER_BIAS|DARK_RATE)_([A-Z0-9]+)")
+#: Name of a product: the word behind the arm is the binning of a CCD or the read-out mode.
+PRODUCT_NAME = re.compile(r"[^_]+_[^_]+_(?:(?P<binning>\d+x\d+)|(?P<mode>.+?))_(?:MDARK|MBIAS|DRATE)_.*")
+
+
+@dataclass(frozen=True)
+class StoredValue:
+    """One QC value of a product.
+
+    Attributes
+    ----------
+    name : str
+        Name behind ``ESO QC``.
+    value : float or None
+        None where it was not measured; 1 and 0 for true and false.
+    unit : str
+        Unit in the notation of the FITS standard; empty for pure numbers.
+    low, high : float or None
+        Range that passes; None for an open end.
+    passed : bool or None
+        None without a range or a value.
+    comment : str
+        Its meaning in a few words.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    passed: bool | None
+    comment: str
+
+
+@dataclass(frozen=True)
+class ProductRecord:
+    """One product: a row of the table ``products`` with its QC values.
+
+    Attributes
+    ----------
+    path : str
+        Absolute path.
+    file_name : str
+        Name of the file when it was written (PIPEFILE).
+    datamd5 : str
+        MD5 of all data of the product; with `file_name` the identity of the product.
+    recipe, category, instrument, arm : str
+        ``soxs_mdark`` and the like, ESO PRO CATG, INSTRUME, arm.
+    detector : str or None
+        Identity of the detector.
+    columns, lines : int
+        Size of the product, pixel.
+    exptime_s, dit_s : float or None
+        Exposure time of each raw frame, and exposure that FLUX belongs to (one DIT), second.
+    read_mode, binning : str or None
+        Read-out mode of an infrared detector; binning of a CCD, columns first.
+    frames : int
+        Number of frames combined.
+    date_obs : str
+        Start of the first frame, UTC.
+    mjd_obs : float
+        The same, modified Julian date.
+    reduction_date : str
+        When the product was written, UTC.
+    version : str
+        soxspipe and its version.
+    verdict : str
+        PASS, WARN or FAIL.
+    failed : tuple of str
+        Names of the values out of their range.
+    sof_name : str or None
+        Set-of-files file.
+    temperature_k : float or None
+        Mean temperature of the detector, K.
+    values : tuple of StoredValue
+        QC values in their order.
+    id : int or None
+        Number of the row; None for a record that was read from files. Records that differ in it alone are equal.
+    """
+
+    path: str
+    file_name: str
+    datamd5: str
+    recipe: str
+    category: str
+    instrument: str | None
+    arm: str
+    detector: str | None
+    columns: int
+    lines: int
+    exptime_s: float | None
+    dit_s: float | None
+    read_mode: str | None
+    binning: str | None
+    frames: int
+    date_obs: str
+    mjd_obs: float
+    reduction_date: str
+    version: str
+    verdict: str
+    failed: tuple[str, ...]
+    sof_name: str | None
+    temperature_k: float | None
+    values: tuple[StoredValue, ...] = ()
+    id: int | None = field(default=None, compare=False)
+
+    def value(self, name: str) -> StoredValue | None:
+        """Return the QC value of a name; None where the product has none."""
+        return next((one for one in self.values if one.name == name), None)
+
+
+# a database holds no control characters and no broken unicode
+_Text = Annotated[str, AfterValidator(escape)]
+_Number = float | None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _QCEntry(_Strict):
+    name: _Text
+    value: bool | float | None
+    unit: _Text
+    range: tuple[_Number, _Number] = Field(strict=False)
+    passed: bool | None
+    description: _Text
+
+    def stored(self) -> StoredValue:
+        value = None if self.value is None else float(self.value)
+        return StoredValue(self.name, value, self.unit, *self.range, self.passed, self.description)
+
+
+class _QCFile(_Strict):
+    """The file ``_qc.json`` of a product."""
+
+    product: _Text
+    verdict: Literal["PASS", "WARN", "FAIL"]
+    failed: list[_Text]
+    sof: _Text | None = None
+    qc: list[_QCEntry]
+
+
+def read_record(path: str | os.PathLike[str]) -> ProductRecord:
+    """Read what the database holds of a product; no pixel is read.
+
+    Parameters
+    ----------
+    path : path-like
+        The main file of a product, with its file ``_qc.json`` next to it.
+
+    Returns
+    -------
+    ProductRecord
+
+    Raises
+    ------
+    FrameError
+        When the file is damaged, is no product of soxspipe, or its QC file is missing or does not belong to it.
+    """
+    product = Path(os.path.abspath(path))
+    with closing(image_hdus(product)) as images:
+        first = next(images, None)
+        for _ in images:  # a truncated file is found by its headers
+            pass
+    header = fits.Header() if first is None else first.header
+    category = CATEGORY.fullmatch(str(header.get("ESO PRO CATG", "")))
+    if first is None or category is None:
+        found = format_value(header.get("ESO PRO CATG", "missing"))
+        raise FrameError(
+            f"{escape(product)}: ESO PRO CATG is {found}, expected a master dark, master bias or map of dark rates"
+        )
+    facts = _Header(header, product)
+    document = _read_qc_file(product)
+    file_name, verdict = facts.text("PIPEFILE"), facts.text("ESO QC VERDICT")
+    if (document.product, document.verdict) != (file_name, verdict):
+        raise FrameError(
+            f"{escape(product)}: its QC file is of {document.product} with verdict {document.verdict}, expected "
+            f"{file_name} with verdict {verdict}: one of the two was replaced: reduce the frames again"
+        )
+    name = PRODUCT_NAME.fullmatch(file_name)
+    values = tuple(entry.stored() for entry in document.qc)
+    temperatures = [one.value for one in values if one.name == "DETECTOR TEMP"]
+    mode = None if name is None or name["mode"] == "X" else name["mode"]
+    return ProductRecord(
+        path=escape(product),
+        file_name=file_name,
+        datamd5=facts.text("DATAMD5"),
+        recipe=facts.text("ESO PRO REC1 ID"),
+        category=category[0],
+        instrument=facts.optional_text("INSTRUME"),
+        arm=category[1],
+        detector=facts.optional_text("ESO DET CHIP ID"),
+        columns=first.shape[1],
+        lines=first.shape[0],
+        exptime_s=facts.optional_number("EXPTIME"),
+        dit_s=facts.optional_number("ESO QC EXPOSURE"),
+        read_mode=mode,
+        binning=None if name is None else name["binning"],
+        frames=int(facts.number("ESO PRO DATANCOM")),
+        date_obs=facts.text("DATE-OBS"),
+        mjd_obs=facts.number("MJD-OBS"),
+        reduction_date=facts.text("DATE"),
+        version=facts.text("ESO PRO REC1 PIPE ID"),
+        verdict=verdict,
+        failed=tuple(document.failed),
+        sof_name=document.sof,
+        temperature_k=temperatures[0] if temperatures else None,
+        values=values,
+    )
+
+
+def find_products(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield the main files of the products below a folder, in the order of their names.
+
+    A QC file shows that there is, or was, a product: `read_record` names the fault of one that is damaged or gone.
+
+    Raises
+    ------
+    InputError
+        When the folder does not exist.
+    """
+    if not os.path.isdir(folder):
+        raise InputError(f"{escape(folder)}: no such folder: give a folder of products")
+    for parent, subfolders, names in os.walk(folder):
+        subfolders.sort()
+        stems = (name.removesuffix(QC_ENDING) for name in sorted(names) if name.endswith(QC_ENDING))
+        yield from (Path(parent, f"{stem}.fits") for stem in stems)
+
+
+class _Header:
+    """The values of a header, each checked before it is used."""
+
+    def __init__(self, header: fits.Header, path: Path) -> None:
+        self._header = header
+        self._path = path
+
+    def _fault(self, keyword: str, expected: str) -> FrameError:
+        found = format_value(self._header.get(keyword, "missing"))
+        return FrameError(f"{escape(self._path)}: {keyword} is {found}, expected {expected}: damaged, or no product")
+
+    def text(self, keyword: str) -> str:
+        """Return a text that every product has."""
+        value = self._header.get(keyword)
+        if not isinstance(value, str) or not value.strip():
+            raise self._fault(keyword, "a text")
+        return escape(value.strip())
+
+    def optional_text(self, keyword: str) -> str | None:
+        """Return a text; None where there is none."""
+        return self.text(keyword) if str(self._header.get(keyword, "")).strip() else None
+
+    def number(self, keyword: str) -> float:
+        """Return a number that every product has."""
+        value = self._header.get(keyword)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._fault(keyword, "a number")
+        return float(value)
+
+    def optional_number(self, keyword: str) -> float | None:
+        """Return a number; None where there is none."""
+        return None if self._header.get(keyword) is None else self.number(keyword)
+
+
+def _read_qc_file(product: Path) -> _QCFile:
+    path = product.with_name(f"{product.stem}{QC_ENDING}")
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(QC_FILE_LIMIT + 1)
+        if len(content) > QC_FILE_LIMIT:
+            raise FrameError(f"{escape(path)}: more than {QC_FILE_LIMIT} bytes, expected the QC file of a product")
+        return _QCFile.model_validate_json(content)
+    except OSError as error:
+        raise FrameError(
+            f"{escape(path)}: {error.strerror}: expected the QC file next to its product: reduce the frames again"
+        ) from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        raise FrameError(
+            f"{escape(path)}: {escape(where)}: {escape(fault['msg'])}: damaged: reduce the frames again"
+        ) from error
