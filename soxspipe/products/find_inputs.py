@@ -64,8 +64,8 @@ def _images_of(path: Path) -> tuple[FitsImage, ...]:
     return images
 
 
-def _records(header: fits.Header) -> list[_InputRecord]:
-    """Return the input files in a header."""
+def _records(header: fits.Header, kinds: Sequence[str]) -> list[_InputRecord]:
+    """Return the input files of some kinds in a header."""
     return [
         _InputRecord(
             keyword.removeprefix(f"{RECIPE} "),
@@ -74,11 +74,14 @@ def _records(header: fits.Header) -> list[_InputRecord]:
             str(header.get(f"{keyword} {sum_keyword}")),
         )
         for kind, sum_keyword in (("RAW", "DATASUM"), ("CAL", "DATAMD5"))
+        if kind in kinds
         for keyword in numbered(header, kind)
     ]
 
 
-def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[SofEntry]:
+def find_inputs(
+    header: fits.Header, path: Path, raw_dir: Path | None, kinds: Sequence[str] = ("RAW", "CAL")
+) -> list[SofEntry]:
     """Find the input files of a product, by their names and contents.
 
     A renamed raw frame is found by its content alone, where its header has DATASUM.
@@ -91,6 +94,8 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
         The product. Its folder is searched, and the working directory.
     raw_dir : pathlib.Path or None
         A folder to search before, with its subfolders.
+    kinds : sequence of str
+        ``RAW`` and ``CAL``: raw frames and calibrations.
 
     Returns
     -------
@@ -120,7 +125,7 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
     by_datasum: dict[str, list[Path]] = {}
     faults = ErrorCollector()
     entries: list[SofEntry] = []
-    for record in _records(header):
+    for record in _records(header, kinds):
         found, reasons = _find(record, by_name.get(record.name, []))
         if found is None and record.is_raw:
             by_datasum = by_datasum or _by_datasum(files)
