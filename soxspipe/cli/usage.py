@@ -24,6 +24,8 @@ COMMANDS = {
     "dark-current": "reduce",
     "watch": "watch",
     "prep": "prep",
+    "verify": "verify",
+    "compare": "compare",
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",

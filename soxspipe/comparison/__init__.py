@@ -5,7 +5,8 @@ from .master_images import MasterImages
 from .parameters import ChangeParameters, VerifyParameters
 from .pixel_changes import PixelChange, PixelChanges, pixel_changes
 from .telegraph import TelegraphPixel, telegraph_pixels
-from .verify_frames import Check, FrameToVerify, Verification, VerifiedFrame, verify_frames
+from .verdicts import Check, Verification, VerifiedFrame
+from .verify_frames import FrameToVerify, verify_frames
 
 __all__ = [
     "ChangeParameters",

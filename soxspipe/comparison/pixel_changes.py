@@ -329,7 +329,7 @@ def gaussian_sigma(t: NDArray[Any], freedom: NDArray[Any] | float) -> NDArray[An
 
     Notes
     -----
-    Wallace's approximation (1959), right to 0.3 % from five degrees of freedom on; probabilities would underflow.
+    Wallace's approximation (1959), right to 0.5 % from ten degrees of freedom on; probabilities would underflow.
     """
     factor = (8 * freedom + 1) / (8 * freedom + 3)
     return np.sign(t) * factor * np.sqrt(freedom * np.log1p(np.square(t) / freedom))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 from ..exceptions import FrameError
 from ..pixel_codes import PixelCode
 from ..stacking.parameters import with_keywords
-from ..stacking.robust import CLIP_VARIANCE, clipped_moments, nan_medians
-from .boxes import Boxes, box_medians, correlated_freedom, largest_box_rms, measure_boxes
+from ..stacking.robust import CLIP_VARIANCE, clipped_moments
+from .boxes import (
+    ExpectedStructure,
+    Structure,
+    box_medians,
+    correlated_freedom,
+    expected_structure,
+    largest_box_rms,
+    measure_structure,
+)
 from .master_images import MasterImages
 from .parameters import VerifyParameters
+from .verdicts import Check, Verification, VerifiedFrame
 
-__all__ = ["Check", "FrameToVerify", "Verification", "VerifiedFrame", "verify_frames"]
+__all__ = ["FrameToVerify", "verify_frames"]
 
 _Image = NDArray[np.float32]
 
@@ -65,134 +74,6 @@ class FrameToVerify:
     temperature_k: float | None = None
 
 
-@dataclass(frozen=True)
-class Check:
-    """One criterion, its value and its limits.
-
-    Attributes
-    ----------
-    criterion : str
-        ``level``, ``drift``, ``noise``, ``cosmic rays``, ``outliers``, ``rows``, ``structure``, ``worst box``,
-        ``hot pixels``, ``overscan`` or ``temperature``.
-    amplifier : int or None
-        Number of the amplifier, from 1; None where it is the whole frame.
-    value : float
-        The value.
-    low, high : float or None
-        Limits.
-    unit : str
-        Unit of the three; empty for ratios.
-    x, y : int or None
-        FITS coordinates in the product of the place that decides, from 1.
-    """
-
-    criterion: str
-    amplifier: int | None
-    value: float
-    low: float | None
-    high: float | None
-    unit: str = ""
-    x: int | None = None
-    y: int | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the value is within its limits; one that could not be measured is not."""
-        low, high = self.low, self.high
-        return (low is None or self.value >= low) and (high is None or self.value <= high)
-
-
-@dataclass(frozen=True)
-class VerifiedFrame:
-    """What is left of a frame without the master.
-
-    Attributes
-    ----------
-    name : str
-        Its name.
-    in_master : bool
-        Whether it is one of the frames of the master.
-    pull : float
-        Standard deviation of what is left over its error: 1 for a good frame.
-    noise_e : float
-        Noise of the frame, electron.
-    checks : tuple of Check
-        All criteria.
-    """
-
-    name: str
-    in_master: bool
-    pull: float
-    noise_e: float
-    checks: tuple[Check, ...]
-
-    @property
-    def failed(self) -> tuple[Check, ...]:
-        """The criteria that it does not meet."""
-        return tuple(check for check in self.checks if not check.passed)
-
-    def worst(self, criterion: str) -> Check | None:
-        """Return the check of a criterion that is furthest to a limit; None where it was not made."""
-        return max((one for one in self.checks if one.criterion == criterion), key=_excess, default=None)
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The verdict on a master and frames.
-
-    Attributes
-    ----------
-    frames : tuple of VerifiedFrame
-        One for each frame; the last one, ``mean of ...``, is the mean of those that did not make the master.
-    """
-
-    frames: tuple[VerifiedFrame, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether all frames meet all criteria."""
-        return not any(frame.failed for frame in self.frames)
-
-    @property
-    def failed(self) -> tuple[tuple[str, Check], ...]:
-        """Frame and criterion of each failure."""
-        return tuple((frame.name, check) for frame in self.frames for check in frame.failed)
-
-    def record(self) -> dict[str, Any]:
-        """Return the verdict as JSON holds it."""
-        frames = [
-            {
-                "name": frame.name,
-                "in_master": frame.in_master,
-                "passed": not frame.failed,
-                "pull": _finite(frame.pull),
-                "noise_e": _finite(frame.noise_e),
-                "checks": [_check_record(check) for check in frame.checks],
-            }
-            for frame in self.frames
-        ]
-        return {"verdict": "PASS" if self.passed else "FAIL", "frames": frames}
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
-
-
-def _check_record(check: Check) -> dict[str, Any]:
-    numbers = {name: _finite(getattr(check, name)) for name in ("value", "low", "high")}
-    return asdict(check) | numbers | {"passed": check.passed}
-
-
-def _excess(check: Check) -> float:
-    """Return how far a value is on its way to a limit, from the middle of a range or from 0; beyond 1 it fails."""
-    if not math.isfinite(check.value):
-        return math.inf
-    if check.high is None:
-        return 0.0
-    middle = 0.0 if check.low is None else 0.5 * (check.low + check.high)
-    return abs(check.value - middle) / max(check.high - middle, 1e-9)
-
-
 def verify_frames(
     master: MasterImages, frames: Iterable[FrameToVerify], limits: VerifyParameters | None = None, **keywords: Any
 ) -> Verification:
@@ -226,15 +107,25 @@ def verify_frames(
     """
     limits = with_keywords(VerifyParameters, limits, keywords)
     reference = _Reference(master, limits)
-    verified, others = [], _Mean(master)
+    verified, structures, others = list[VerifiedFrame](), list[Structure](), _Mean(master)
     for frame in frames:
         if frame.pixels_e.shape != master.shape:
             sizes = [f"{nx} x {ny}" for ny, nx in (frame.pixels_e.shape, master.shape)]
             raise FrameError(f"{frame.name}: {sizes[0]} pixels, expected {sizes[1]} as in {master.name}")
-        verified.append(reference.judge(frame, others))
+        judged, z = reference.judge(frame, others)
+        verified.append(judged)
+        structures.append(measure_structure(z, master.regions, BOX))
+    expected = expected_structure(structures, master.correlation)
     if others.n_frames > 1:
-        verified.append(reference.judge_mean(others))
-    return Verification(tuple(verified))
+        judged, z = reference.judge_mean(others)
+        verified.append(judged)
+        structures.append(measure_structure(z, master.regions, BOX))
+    return Verification(
+        tuple(
+            replace(frame, checks=(*frame.checks, *reference.structure_checks(structure, expected)))
+            for frame, structure in zip(verified, structures, strict=True)
+        )
+    )
 
 
 class _Mean:
@@ -269,7 +160,6 @@ class _Reference:
         shared = (master.row_correlation**2 - 1) / (nx - 1)
         self._shared = min(max(shared, 0.0), MOST_SHARED)
         self._row_freedom = correlated_freedom(10**9, 1e9, ny)
-        self._correlation = max(master.correlation, 1.0)
         self._hot = self._hot_pixels()
 
     def _hot_pixels(self) -> tuple[NDArray[np.intp], _Image]:
@@ -286,8 +176,11 @@ class _Reference:
             excess.append(above[bright])
         return np.concatenate(pixels), np.concatenate(excess)
 
-    def judge(self, frame: FrameToVerify, others: _Mean) -> VerifiedFrame:
-        """Judge one frame, and add what is left of it to that of the others."""
+    def judge(self, frame: FrameToVerify, others: _Mean) -> tuple[VerifiedFrame, _Image]:
+        """Judge one frame without its structure, and add what is left of it to that of the others.
+
+        Also return what is left above the level of each amplifier over its error, without outliers.
+        """
         master, limits = self._master, self._limits
         sign, one = np.float32(-1.0 if frame.in_master else 1.0), np.float32(1)
         count = master.count.astype(np.float32)
@@ -296,40 +189,42 @@ class _Reference:
         left = frame.pixels_e - master.values_e
         hot = self._hot_check(left)
         left[~(self._good & (sigma > 0))] = np.nan
-        z, outliers = _without_outliers(left / sigma, master)
         levels = np.array([clipped_moments(left[region])[0] for region in master.regions])
         if not np.isfinite(levels).any():
             raise FrameError(f"{frame.name}: no pixel can be compared with {master.name}: leave this frame out")
+        # before the division by errors that differ from pixel to pixel: a level would become structure
+        left -= self._amplifier_image(levels)
+        whole = left / sigma
+        z, outliers = _without_outliers(whole, master)
         common = float(np.nanmedian(levels)) if frame.level_drifts else 0.0
         checks, noises = [], []
         for i, region in enumerate(master.regions):
-            noise = self._noise_checks(i, z[region], left[region] / sigma[region], outliers[region])
+            if not self._good[region].any():
+                noises.append(math.nan)
+                continue
+            noise = self._noise_checks(i, z[region], whole[region], outliers[region])
             checks.append(self._level_check(i, float(levels[i] - common)))
             checks += noise
             noises.append(noise[0].value)
         if frame.level_drifts:
             reach = limits.level * float(np.mean(self._read_noise)) + limits.level_drift
             checks.append(Check("drift", None, common, -reach, reach, "electron"))
-        clean = np.where(np.isfinite(z), left, np.float32(np.nan))
-        checks += self._structure_checks(z)
         checks += [*hot, *self._frame_checks(frame)]
         if not frame.in_master:
-            others.add(clean - self._amplifier_image(levels))
+            others.add(np.where(np.isfinite(z), left, np.float32(np.nan)))
         pull = clipped_moments(z)[1] / math.sqrt(CLIP_VARIANCE)
-        weights = [columns.stop - columns.start for _, columns in master.regions]
-        noise_e = float(np.sqrt(np.average(np.square(np.array(noises) * self._read_noise), weights=weights)))
-        return VerifiedFrame(frame.name, frame.in_master, pull, noise_e, tuple(checks))
+        noise_e = float(np.sqrt(np.nanmean(np.square(np.array(noises) * self._read_noise))))
+        return VerifiedFrame(frame.name, frame.in_master, pull, noise_e, tuple(checks)), z
 
-    def judge_mean(self, others: _Mean) -> VerifiedFrame:
-        """Judge the structure in the mean of several frames, in which less of it is hidden by noise."""
+    def judge_mean(self, others: _Mean) -> tuple[VerifiedFrame, _Image]:
+        """Return the mean of several frames as `judge` does: less structure is hidden by noise in it."""
         master = self._master
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.sqrt(np.float32(1) / others.count + np.float32(1) / master.count.astype(np.float32))
         z, _ = _without_outliers(others.value / (np.sqrt(master.sample_variance) * scale), master)
         pull = clipped_moments(z)[1] / math.sqrt(CLIP_VARIANCE)
         noise_e = float(np.sqrt(np.mean(np.square(self._read_noise)) / others.n_frames)) * pull
-        name = f"mean of {others.n_frames} frames"
-        return VerifiedFrame(name, False, pull, noise_e, tuple(self._structure_checks(z)))
+        return VerifiedFrame(f"mean of {others.n_frames} frames", False, pull, noise_e, ()), z
 
     def _amplifier_image(self, levels: NDArray[np.float64]) -> _Image:
         image = np.zeros(self._master.shape, np.float32)
@@ -362,44 +257,25 @@ class _Reference:
             Check("outliers", self._number(i), share, None, limits.outliers),
         ]
 
-    def _structure_checks(self, z: _Image) -> Iterator[Check]:
-        """Compare rows, and the means of boxes of each amplifier, with those of the master.
-
-        Noise that rows share differs much from frame to frame: without it structure of other kinds shows.
-        """
+    def structure_checks(self, structure: Structure, expected: ExpectedStructure) -> Iterator[Check]:
+        """Compare rows, and the means of boxes of each amplifier, with what is expected of good frames."""
         from scipy.special import stdtrit
 
-        master, limits, correlation = self._master, self._limits, self._correlation
-        flat = z.copy()
-        for region in master.regions:
-            flat[region] -= np.float32(clipped_moments(z[region])[0])
-        rows = nan_medians(flat)
-        flat -= rows[:, None]
-        boxes = [measure_boxes(flat[region], region, BOX) for region in master.regions]
-        total, least = sum(one.z.size for one in boxes), limits.structure * correlation
+        limits, total = self._limits, structure.n_boxes
         if not total:
             return
-        yield self._rows_check(rows, total)
-        for i, one in enumerate(boxes):
+        free = correlated_freedom(total, expected.total, structure.n_block_rows)
+        high = largest_box_rms(expected.total, free, free, limits.false_checks)
+        yield Check("rows", None, structure.rows, None, max(high, limits.structure * expected.total))
+        for i, one in enumerate(structure.boxes):
             if one.z.size:
-                high = largest_box_rms(correlation, one.z.size, total, limits.false_checks)
-                yield Check("structure", self._number(i), one.rms, None, max(high, least))
-        every = Boxes(*(np.concatenate([getattr(one, name) for one in boxes]) for name in ("y", "x", "z")))
-        own = min(max(clipped_moments(every.z)[1], 1.0), correlation)
+                high = largest_box_rms(expected.local, one.z.size, total, limits.false_checks)
+                yield Check("structure", self._number(i), one.rms, None, max(high, limits.structure * expected.local))
+        worst, y, x = structure.worst
+        own = min(max(structure.width, 1.0), expected.local)
         reach = -float(stdtrit(total, 0.5 * limits.false_checks / total)) * limits.structure * own
-        worst = int(np.argmax(np.abs(every.z)))
-        x, y = master.position(int(every.y[worst]), int(every.x[worst]))
-        yield Check("worst box", None, float(every.z[worst]), -reach, reach, "", x, y)
-
-    def _rows_check(self, rows: _Image, n_boxes: int) -> Check:
-        """Compare the levels of blocks of rows, as they add to the noise of the means of boxes."""
-        limits, correlation = self._limits, self._correlation
-        n_blocks = rows.size // BOX
-        blocks = np.nan_to_num(rows[: n_blocks * BOX]).reshape(n_blocks, BOX).mean(axis=1)
-        value = math.sqrt(1 + BOX**2 * float(np.mean(np.square(blocks))))
-        free = correlated_freedom(n_boxes, correlation, n_blocks)
-        high = largest_box_rms(correlation, free, free, limits.false_checks)
-        return Check("rows", None, value, None, max(high, limits.structure * correlation))
+        column, row = self._master.position(y, x)
+        yield Check("worst box", None, worst, -reach, reach, "", column, row)
 
     def _hot_check(self, left: _Image) -> list[Check]:
         """Compare the hot pixels: a shifted or warmer frame, or one of another exposure, does not have the same."""
@@ -415,10 +291,14 @@ class _Reference:
         """Compare the overscan and the temperature."""
         master, limits = self._master, self._limits
         if frame.overscan_noise_e is not None and frame.overscan_samples:
-            shot = master.shot_scale * max(master.level_e or 0.0, 0.0)
-            expected = math.sqrt(max(float(np.mean(np.square(self._read_noise))) - shot, 1e-6))
-            reach = limits.overscan + NOISE_ERRORS * math.sqrt(0.5 / frame.overscan_samples)
-            yield Check("overscan", None, frame.overscan_noise_e / expected, 1 - reach, 1 + reach)
+            # the noise of the master holds shot noise, as far as its level is charge, and noise that rows share
+            variance = float(np.mean(np.square(self._read_noise)))
+            shot = min(master.shot_scale * max(master.level_e or 0.0, 0.0) / variance, MOST_SHARED)
+            least = math.sqrt(min(1 - shot, 1 - self._shared))
+            error = math.sqrt(0.5 / frame.overscan_samples + 0.5 * self._shared**2 / self._row_freedom)
+            reach = limits.overscan + NOISE_ERRORS * error
+            ratio = frame.overscan_noise_e / math.sqrt(variance)
+            yield Check("overscan", None, ratio, least * (1 - reach), 1 + reach)
         if frame.temperature_k is not None and master.temperature_k is not None:
             warmer = frame.temperature_k - master.temperature_k
             yield Check("temperature", None, warmer, -limits.temperature, limits.temperature, "K")

@@ -80,7 +80,12 @@ def _records(header: fits.Header, kinds: Sequence[str]) -> list[_InputRecord]:
 
 
 def find_inputs(
-    header: fits.Header, path: Path, raw_dir: Path | None, kinds: Sequence[str] = ("RAW", "CAL")
+    header: fits.Header,
+    path: Path,
+    raw_dir: Path | None,
+    *,
+    kinds: Sequence[str] = ("RAW", "CAL"),
+    option: str = "--raw",
 ) -> list[SofEntry]:
     """Find the input files of a product, by their names and contents.
 
@@ -96,6 +101,8 @@ def find_inputs(
         A folder to search before, with its subfolders.
     kinds : sequence of str
         ``RAW`` and ``CAL``: raw frames and calibrations.
+    option : str
+        Option of the command line that names a folder to search, for messages.
 
     Returns
     -------
@@ -114,7 +121,7 @@ def find_inputs(
         files = [folder / name for folder in [*folders, path.parent, Path()] for name in sorted(os.listdir(folder))]
     except (OSError, RecursionError) as error:
         where = escape(getattr(error, "filename", None) or raw_dir)
-        raise CommandLineError(f"{where}: cannot be searched ({error}): give a folder with --raw") from error
+        raise CommandLineError(f"{where}: cannot be searched ({error}): give a folder with {option}") from error
     searched = "the folders of product and work"
     if raw_dir is not None:
         searched = f"{escape(raw_dir)} or {searched}"
@@ -135,7 +142,7 @@ def find_inputs(
             entries.append(SofEntry(found, record.category, f"{record.where} of {escape(path.name)}"))
         else:
             reason = "; ".join(dict.fromkeys(reasons)) or f"is not in {searched}"
-            faults.add(FrameError, f"{record.where} {escape(record.name)}: {reason}: give its folder with --raw")
+            faults.add(FrameError, f"{record.where} {escape(record.name)}: {reason}: give its folder with {option}")
     faults.raise_any()
     return entries
 

@@ -14,7 +14,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..comparison.master_images import MasterImages
-from ..exceptions import FrameError
+from ..exceptions import ErrorCollector, FrameError, MixedFramesError
 from ..fits_files.checksums import read_verified_images
 from ..fits_files.images import FitsImage
 from ..fits_files.pixel_reader import PixelReader
@@ -100,6 +100,39 @@ class LoadedMaster:
             keyword, value = instrument.find(header, meaning)
             found[meaning] = keyword, RULES[meaning].read(value)
         return found | {keyword: (keyword, header.get(keyword)) for keyword in setting_keywords(instrument)}
+
+    def check_match(self, expected: Mapping[str, Any], other: str, remedy: str) -> None:
+        """Compare detector, read-out and exposure.
+
+        Parameters
+        ----------
+        expected : mapping of str to object
+            Values by meaning, as in `keys`; None, or a meaning that is left out, agrees with all.
+        other : str
+            What they are the values of, for messages.
+        remedy : str
+            Advice for messages.
+
+        Raises
+        ------
+        MixedFramesError
+            With a line for each keyword that differs.
+        """
+        errors = ErrorCollector()
+        for meaning, (keyword, value) in self.keys.items():
+            if errors and meaning == "size":
+                break  # frames of another detector differ in all else
+            wanted, rule = expected.get(meaning), RULES.get(meaning)
+            if value is None or wanted is None or value == wanted:
+                continue
+            if rule is not None and rule.tolerance is not None and abs(value - wanted) <= rule.tolerance(wanted):
+                continue
+            errors.add(
+                MixedFramesError,
+                f"{self.label}: {keyword} is {format_value(value)}, expected {format_value(wanted)} as in {other}: "
+                f"{remedy}",
+            )
+        errors.raise_any()
 
 
 def load_master(path: str | os.PathLike[str], user_instrument: Instrument | None = None) -> LoadedMaster:

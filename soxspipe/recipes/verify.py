@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..comparison.verify_frames import FrameToVerify, Verification, verify_frames
-from ..exceptions import ErrorCollector, MixedFramesError
+from ..comparison.verdicts import Verification
+from ..comparison.verify_frames import FrameToVerify, verify_frames
 from ..inputs.consistency import common_value
 from ..inputs.exposure import setting_keywords
-from ..inputs.keyword_rules import RULES
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
 from ..instruments.keywords import load_instrument
@@ -24,7 +23,6 @@ from ..products.load_master import LoadedMaster, load_master
 from ..products.provenance import INSTRUMENT_TABLE
 from ..run_log import get_logger
 from ..settings import Settings
-from ..text import format_value
 from .rerun import recipe_of, settings_of
 
 __all__ = ["VerifiedMaster", "verify_master"]
@@ -63,7 +61,7 @@ def verify_master(
     frames: Sequence[str | os.PathLike[str]],
     settings: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None,
     *,
-    raw_dir: str | os.PathLike[str] | None = None,
+    calibrations_dir: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> VerifiedMaster:
     """Subtract a master from raw frames, and judge what is left.
@@ -77,7 +75,7 @@ def verify_master(
         set-of-files files. The master bias that was subtracted from the master may be among them.
     settings : str, path-like, mapping, Settings or None
         Of these the section ``verify`` counts, and how input is verified. All else is as in the header of the master.
-    raw_dir : path-like, optional
+    calibrations_dir : path-like, optional
         Folder that is searched for the master bias of the master; then the folder of the master and the working
         directory are searched.
     workers : int, optional
@@ -99,7 +97,8 @@ def verify_master(
     loaded = load_master(master, None if table is None else load_instrument(table))
     path, header = loaded.path, loaded.header
     recipe = recipe_of(header, path, None)
-    calibrations = find_inputs(header, path, None if raw_dir is None else Path(raw_dir), ("CAL",))
+    folder = None if calibrations_dir is None else Path(calibrations_dir)
+    calibrations = find_inputs(header, path, folder, kinds=("CAL",), option="--calibrations")
     known = {os.path.realpath(frame) for frame in frames}
     tables = [entry.path for entry in calibrations if entry.tag == INSTRUMENT_TABLE]
     others = [
@@ -115,7 +114,9 @@ def verify_master(
         strict_checksums=given.input.verify_checksums == "strict",
         workers=workers,
     )
-    _check_match(loaded, found)
+    loaded.check_match(
+        _expected_keys(loaded, found), "the frames", "verify frames of the same detector, read-out and exposure"
+    )
     common_mode = getattr(getattr(of_master, recipe.sections[0]), "common_mode", False)
     with PreparedFrames(found, workers, common_mode=common_mode) as prepared:
         images = loaded.images
@@ -150,29 +151,15 @@ def _frames(master: LoadedMaster, frames: FrameSet, prepared: PreparedFrames) ->
         )
 
 
-def _check_match(master: LoadedMaster, frames: FrameSet) -> None:
-    """Report each key of detector, read-out and exposure in which frames and master differ. Raises MixedFramesError."""
-    errors = ErrorCollector()
+def _expected_keys(master: LoadedMaster, frames: FrameSet) -> dict[str, Any]:
+    """Return detector, read-out and exposure of the frames, by the meanings of `LoadedMaster.keys`."""
     exposures = [frame.exposure for frame in frames.frames if frame.exposure is not None]
-    keys = ("chip", "ndit", "binx", "biny", *setting_keywords(frames.instrument))
     ny, nx = frames.geometry.product_shape
-    expected: dict[str, Any] = {meaning: common_value(exposures, meaning)[1] for meaning in keys}
-    expected |= {
+    keys = ("chip", "ndit", "binx", "biny", *setting_keywords(frames.instrument))
+    return {meaning: common_value(exposures, meaning)[1] for meaning in keys} | {
         "instrument": frames.instrument.name,
         "category": f"{master.category}_{frames.arm}",
         "size": f"{nx} x {ny}",
         "dit": frames.dit_s,
         "conad": frames.conad_e_per_adu,
     }
-    for meaning, (keyword, value) in master.keys.items():
-        other, rule = expected.get(meaning), RULES.get(meaning)
-        if value is None or other is None or value == other:
-            continue
-        if rule is not None and rule.tolerance is not None and abs(value - other) <= rule.tolerance(other):
-            continue
-        errors.add(
-            MixedFramesError,
-            f"{master.label}: {keyword} is {format_value(value)}, expected {format_value(other)} as in the frames: "
-            "verify frames of the same detector, read-out and exposure",
-        )
-    errors.raise_any()
