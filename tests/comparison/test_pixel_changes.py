@@ -63,7 +63,7 @@ def test_drifts_of_amplifiers_rows_and_glow_are_no_change(pair):
     rows = np.random.default_rng(5).normal(0, 3, 128)
     drift = 30.0 * (x >= 64) + 20 * np.exp(-y / 40) + rows[:, None]
     drift[100, 100] += 40
-    before, after = pair(0.0, drift, regions=regions)
+    before, after = pair(0.0, drift, regions=regions, codes=np.zeros((128, 128), int))
     found = pixel_changes(before, after)
     assert [(one.x, one.y) for one in found.changes] == [(101, 101)]
     assert found.width == pytest.approx(1, abs=0.1)
