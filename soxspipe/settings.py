@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, RootModel
 
 from .checked_model import CheckedModel, Schema, check, plain_value, setting
+from .comparison.parameters import ChangeParameters, VerifyParameters
 from .exceptions import SettingsError
 from .night_settings import NightSettings
 from .quality.definitions import DEFINITIONS, Range, definition_of
@@ -151,6 +152,8 @@ class ArmSettings(CheckedModel):
     soxs_mbias: MasterBiasSettings = MasterBiasSettings()
     create_noise_map: NoiseMapParameters = NoiseMapParameters()
     dark_current: DarkRateParameters = DarkRateParameters()
+    verify: VerifyParameters = VerifyParameters()
+    pixel_changes: ChangeParameters = ChangeParameters()
     quality: QualitySettings = QualitySettings.defaults("")
     input: InputSettings = InputSettings()
     night: NightSettings = NightSettings()

@@ -26,6 +26,7 @@ RANKS = {
     "soxspipe.run_log": 0,
     "soxspipe.stacking": 1,
     "soxspipe.quality": 1,
+    "soxspipe.comparison": 1,
     "soxspipe.yaml_files": 2,
     "soxspipe.settings": 2,
     "soxspipe.night_settings": 2,
@@ -43,8 +44,9 @@ RANKS = {
 }
 #: Rooms: their modules have the rank of the room.
 ROOMS = (
-    "soxspipe.stacking", "soxspipe.quality", "soxspipe.instruments", "soxspipe.fits_files", "soxspipe.inputs",
-    "soxspipe.simulation", "soxspipe.products", "soxspipe.night", "soxspipe.database", "soxspipe.recipes",
+    "soxspipe.stacking", "soxspipe.quality", "soxspipe.comparison", "soxspipe.instruments", "soxspipe.fits_files",
+    "soxspipe.inputs", "soxspipe.simulation", "soxspipe.products", "soxspipe.night", "soxspipe.database",
+    "soxspipe.recipes",
     "soxspipe.execution", "soxspipe.cli",
 )  # fmt: skip
 

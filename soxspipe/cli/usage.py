@@ -26,6 +26,8 @@ COMMANDS = {
     "prep": "prep",
     "qc": "qc",
     "pixel": "pixel",
+    "verify": "verify",
+    "compare": "compare",
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",

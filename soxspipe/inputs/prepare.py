@@ -71,6 +71,8 @@ class PreparedFrames:
         last case the level of the master is pedestal + dark.
     pedestals_e : ndarray, shape (frames,), electron, or None
         Mean level of each frame's overscan columns; None where the detector has none.
+    overscan_noise_e : ndarray, shape (frames,), electron, or None
+        Standard deviation of their samples.
     warnings : tuple of str
         Warnings about the samples and the overscan columns, one line each.
     bias_has_pedestal : bool
@@ -98,6 +100,7 @@ class PreparedFrames:
         self._bias = self.common_error = self.static_bad = None
         self.warnings: tuple[str, ...] = ()
         self._common: CommonMode | None = None
+        self.overscan_noise_e: NDArray[np.float64] | None = None
         try:
             self._reader.unpack(workers)
             checks = check_samples(self._reader, self.names, self._window)
@@ -151,6 +154,7 @@ class PreparedFrames:
         for name, levels in zip(self.names, measured, strict=True):
             mean, wander, error = (conad * value for value in (levels.mean, levels.wander, levels.row_error))
             log.info("%s: overscan %.2f electron, wander %.2f, error of a row %.3f", name, mean, wander, error)
+        self.overscan_noise_e = conad * np.array([levels.noise for levels in measured])
         self.warnings += tuple(_uneven(self.names, measured, spans, conad))
         return conad * np.array([levels.rows for levels in measured])[:, self._window.y0 : self._window.y1]
 

@@ -1,20 +1,29 @@
-"""Differences between two products: pixels, keywords and parameters."""
+"""Differences between two products: pixels, keywords, parameters and QC values."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
+from ..comparison.compare_masters import MasterComparison, compare_masters
+from ..comparison.pixel_changes import PixelChanges, pixel_changes
 from ..fits_files.images import FitsImage
 from ..fits_files.pixel_reader import PixelReader
+from ..inputs.frame_kinds import MASTER_BIAS
+from ..instruments.keywords import Instrument
+from ..quality.definitions import definition_of
+from ..settings import Settings
 from ..text import escape
 from .find_inputs import RECIPE, numbered
+from .load_master import load_master
 
-__all__ = ["compare_products"]
+__all__ = ["ComparedMasters", "ComparedValue", "compare_files", "compare_products"]
 
 #: Keywords that differ between any two reductions, or depend on the pixels, which are compared themselves.
 _NOT_COMPARED = re.compile(rf"DATE|PIPEFILE|DATAMD5|CHECKSUM|DATASUM|COMMENT|HISTORY|{RECIPE} PARAM.*|")
@@ -78,3 +87,124 @@ def _difference(old: FitsImage | None, new: FitsImage | None) -> str:
     if one_sided < differences.size:
         words += f", by at most {np.nanmax(differences):g} {unit}".rstrip()
     return words + (f", {one_sided} have a value in one of them alone" if one_sided else "")
+
+
+@dataclass(frozen=True)
+class ComparedValue:
+    """A QC value of two masters; None where one does not have it, or there is no difference of such values."""
+
+    name: str
+    first: Any
+    second: Any
+    difference: float | None
+    unit: str
+
+
+@dataclass(frozen=True)
+class ComparedMasters:
+    """Two masters, compared.
+
+    Attributes
+    ----------
+    first, second : str
+        Their files.
+    is_bias : bool
+        Whether they are master biases.
+    images : MasterComparison
+        Differences of the pixels and codes.
+    changes : PixelChanges
+        Births and deaths from the first to the second.
+    quality : tuple of ComparedValue
+        QC values.
+    parameters : tuple of str
+        A line for each parameter of the recipe that differs.
+    """
+
+    first: str
+    second: str
+    is_bias: bool
+    images: MasterComparison = field(repr=False)
+    changes: PixelChanges = field(repr=False)
+    quality: tuple[ComparedValue, ...] = field(repr=False)
+    parameters: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """Return the comparison as JSON holds it."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "differences": self.images.record(),
+            "changes": self.changes.record(),
+            "qc": [asdict(value) for value in self.quality],
+            "parameters": list(self.parameters),
+        }
+
+
+def compare_files(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    settings: Settings | None = None,
+    *,
+    user_instrument: Instrument | None = None,
+    workers: int = 1,
+) -> ComparedMasters:
+    """Compare two masters of the same detector, read-out and exposure.
+
+    Parameters
+    ----------
+    first, second : path-like
+        Products of ``mdark`` or ``mbias``.
+    settings : Settings, optional
+        Of these the section ``pixel-changes`` counts.
+    user_instrument : Instrument, optional
+        The user's instrument; it takes precedence over the shipped ones.
+    workers : int
+        Threads; the result does not depend on their number.
+
+    Returns
+    -------
+    ComparedMasters
+        Differences are second minus first.
+
+    Raises
+    ------
+    InputError
+        When a file is no master or damaged, or the masters differ in detector, read-out or exposure: a line for each
+        keyword.
+    """
+    one, other = load_master(first, user_instrument), load_master(second, user_instrument)
+    expected = {meaning: value for meaning, (_, value) in one.keys.items()}
+    other.check_match(expected, one.label, "compare masters of the same detector, read-out and exposure")
+    shared_bias = one.bias is not None and one.bias == other.bias
+    images = compare_masters(
+        one.images, other.images, n_shared=len(one.datasums & other.datasums), shared_bias=shared_bias
+    )
+    parameters = (settings or Settings.load()).for_arm(one.arm).pixel_changes
+    changes = pixel_changes(one.images, other.images, parameters, shared_bias=shared_bias, workers=workers)
+    values = [_compared_values(master.header) for master in (one, other)]
+    differing = tuple(
+        f"{name}: {escape(values[0].get(name, 'missing'))} and {escape(values[1].get(name, 'missing'))}"
+        for name in dict.fromkeys([*values[0], *values[1]])
+        if name.startswith("parameter ") and values[0].get(name) != values[1].get(name)
+    )
+    is_bias = one.category == MASTER_BIAS.category
+    quality = _compared_quality(one.header, other.header)
+    return ComparedMasters(str(first), str(second), is_bias, images, changes, quality, differing)
+
+
+def _compared_quality(first: fits.Header, second: fits.Header) -> tuple[ComparedValue, ...]:
+    """Return the QC values of two headers."""
+    found = []
+    for keyword in dict.fromkeys([*first["ESO QC *"], *second["ESO QC *"]]):
+        name = keyword.removeprefix("ESO QC ")
+        one, other = first.get(keyword), second.get(keyword)
+        numbers = [value for value in (one, other) if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        found.append(ComparedValue(name, one, other, other - one if len(numbers) == 2 else None, _unit_of(name)))
+    return tuple(found)
+
+
+def _unit_of(name: str) -> str:
+    try:
+        return definition_of(name).unit
+    except ValueError:  # a value of the header alone
+        return ""

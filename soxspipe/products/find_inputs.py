@@ -64,8 +64,8 @@ def _images_of(path: Path) -> tuple[FitsImage, ...]:
     return images
 
 
-def _records(header: fits.Header) -> list[_InputRecord]:
-    """Return the input files in a header."""
+def _records(header: fits.Header, kinds: Sequence[str]) -> list[_InputRecord]:
+    """Return the input files of some kinds in a header."""
     return [
         _InputRecord(
             keyword.removeprefix(f"{RECIPE} "),
@@ -74,11 +74,19 @@ def _records(header: fits.Header) -> list[_InputRecord]:
             str(header.get(f"{keyword} {sum_keyword}")),
         )
         for kind, sum_keyword in (("RAW", "DATASUM"), ("CAL", "DATAMD5"))
+        if kind in kinds
         for keyword in numbered(header, kind)
     ]
 
 
-def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[SofEntry]:
+def find_inputs(
+    header: fits.Header,
+    path: Path,
+    raw_dir: Path | None,
+    *,
+    kinds: Sequence[str] = ("RAW", "CAL"),
+    option: str = "--raw",
+) -> list[SofEntry]:
     """Find the input files of a product, by their names and contents.
 
     A renamed raw frame is found by its content alone, where its header has DATASUM.
@@ -91,6 +99,10 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
         The product. Its folder is searched, and the working directory.
     raw_dir : pathlib.Path or None
         A folder to search before, with its subfolders.
+    kinds : sequence of str
+        ``RAW`` and ``CAL``: raw frames and calibrations.
+    option : str
+        Option of the command line that names a folder to search, for messages.
 
     Returns
     -------
@@ -109,7 +121,7 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
         files = [folder / name for folder in [*folders, path.parent, Path()] for name in sorted(os.listdir(folder))]
     except (OSError, RecursionError) as error:
         where = escape(getattr(error, "filename", None) or raw_dir)
-        raise CommandLineError(f"{where}: cannot be searched ({error}): give a folder with --raw") from error
+        raise CommandLineError(f"{where}: cannot be searched ({error}): give a folder with {option}") from error
     searched = "the folders of product and work"
     if raw_dir is not None:
         searched = f"{escape(raw_dir)} or {searched}"
@@ -120,7 +132,7 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
     by_datasum: dict[str, list[Path]] = {}
     faults = ErrorCollector()
     entries: list[SofEntry] = []
-    for record in _records(header):
+    for record in _records(header, kinds):
         found, reasons = _find(record, by_name.get(record.name, []))
         if found is None and record.is_raw:
             by_datasum = by_datasum or _by_datasum(files)
@@ -130,7 +142,7 @@ def find_inputs(header: fits.Header, path: Path, raw_dir: Path | None) -> list[S
             entries.append(SofEntry(found, record.category, f"{record.where} of {escape(path.name)}"))
         else:
             reason = "; ".join(dict.fromkeys(reasons)) or f"is not in {searched}"
-            faults.add(FrameError, f"{record.where} {escape(record.name)}: {reason}: give its folder with --raw")
+            faults.add(FrameError, f"{record.where} {escape(record.name)}: {reason}: give its folder with {option}")
     faults.raise_any()
     return entries
 

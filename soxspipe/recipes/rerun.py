@@ -24,7 +24,7 @@ from .base_recipe import BaseRecipe, Progress, RecipeProduct
 from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark
 
-__all__ = ["Rerun", "rerun"]
+__all__ = ["RAW_RECIPES", "Rerun", "recipe_of", "rerun", "settings_of"]
 
 _log = get_logger(__name__)
 
@@ -97,13 +97,13 @@ def rerun(
     path = Path(product)
     images = read_verified_images(path)  # later damage would pass for a difference
     header = images[0].header if images else fits.Header()
-    made_by = _recipe_of(header, path, recipe)
+    made_by = recipe_of(header, path, recipe)
     if os.path.realpath(output_dir) == os.path.realpath(path.parent):
         raise CommandLineError(f"{output_dir}: is the folder of the product itself: choose another output folder")
     entries = find_inputs(header, path, None if raw_dir is None else Path(raw_dir))
     tables = [entry.path for entry in entries if entry.tag == INSTRUMENT_TABLE]
     frames = [entry for entry in entries if entry.tag != INSTRUMENT_TABLE]
-    settings = _settings_of(header, made_by, path, tables)
+    settings = settings_of(header, made_by, path, tables)
     new = made_by(
         frames, settings, output_dir, overwrite=overwrite, workers=workers, progress=progress
     ).produce_product()
@@ -112,7 +112,7 @@ def rerun(
     return Rerun(new, not any(planes.values()), lines, keywords)
 
 
-def _recipe_of(header: fits.Header, path: Path, name: str | None) -> type[BaseRecipe]:
+def recipe_of(header: fits.Header, path: Path, name: str | None) -> type[BaseRecipe]:
     """Return the recipe that made a product. Raises FrameError when it is another than the given one, or unknown."""
     names = list(RAW_RECIPES) if name is None else [name]
     made_by = RAW_RECIPES.get(str(header.get(f"{RECIPE} ID")), BaseRecipe)
@@ -132,7 +132,7 @@ def _recipe_of(header: fits.Header, path: Path, name: str | None) -> type[BaseRe
     return made_by
 
 
-def _settings_of(header: fits.Header, recipe: type[BaseRecipe], path: Path, tables: Sequence[Path]) -> Settings:
+def settings_of(header: fits.Header, recipe: type[BaseRecipe], path: Path, tables: Sequence[Path]) -> Settings:
     """Return the settings of a product: the parameters of its recipe that its header states, and nothing else."""
     defaults = ArmSettings()
     sections = {key: name for name in recipe.sections for key in getattr(defaults, name).as_mapping()}
