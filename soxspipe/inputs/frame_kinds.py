@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["MASTER_BIAS", "MASTER_DARK", "PRODUCT_CATEGORY", "STATIC_MAP", "FrameKind", "ProductKind"]
+__all__ = ["MASTER_BIAS", "MASTER_DARK", "PRODUCT_CATEGORY", "SIMULATED", "STATIC_MAP", "FrameKind", "ProductKind"]
 
 #: Keyword of a product's category; raw frames do not have it.
 PRODUCT_CATEGORY = "ESO PRO CATG"
+#: Keyword that is true in simulated frames, and in what is made of them.
+SIMULATED = "SIMULATE"
 
 
 @dataclass(frozen=True)

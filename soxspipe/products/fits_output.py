@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from astropy.io import fits
@@ -39,7 +39,7 @@ def complete_headers(hdus: fits.HDUList) -> None:
         datasums.append(datasum)
     set_card(hdus[0].header, "DATAMD5", digest.hexdigest(), "MD5 of all data units")
     for hdu, datasum in zip(hdus, datasums, strict=True):
-        now = datetime.now().isoformat(timespec="seconds")
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
         set_card(hdu.header, "CHECKSUM", "0" * 16, f"HDU checksum updated {now}")
         set_card(hdu.header, "DATASUM", str(datasum), f"data unit checksum updated {now}")
         hdu.header["CHECKSUM"] = checksum_text(add_up(_header_bytes(hdu), datasum))

@@ -98,5 +98,5 @@ def master_file(
 
 def bad_pixel_map(frame: CCDData) -> ProductFile:
     """Return the FITS file of the pixel codes of a master."""
-    hdus = fits.HDUList([fits.PrimaryHDU(frame.flags)])
+    hdus = fits.HDUList([image_hdu("BPMAP", frame.flags)])
     return ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", hdus)
