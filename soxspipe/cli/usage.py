@@ -38,7 +38,14 @@ RECIPES = {
 }
 
 #: Options that exclude each other.
-EXCLUSIVE = (("--workers", "--scheduler"), ("--quiet", "--verbose"), ("--rerun", "--settings"), ("--rerun", "--resume"))
+EXCLUSIVE = (
+    ("--workers", "--scheduler"),
+    ("--quiet", "--verbose"),
+    ("--rerun", "--settings"),
+    ("--rerun", "--resume"),
+    ("--rerun", "--products-sof"),
+    ("--dry-run", "--products-sof"),
+)
 #: Options that mean something only with another one.
 REQUIRED = {"--raw": "--rerun"}
 

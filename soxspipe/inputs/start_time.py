@@ -50,8 +50,8 @@ _TIME = re.compile(
 def utc_text(mjd: float) -> str:
     """Return a date as FITS writes it, ``YYYY-MM-DDThh:mm:ss.sss``.
 
-    It is rounded to eight decimals, as MJD-OBS is, and then to the millisecond. Names of files have the same text without
-    the fraction of the second: name, DATE-OBS and MJD-OBS agree.
+    It is rounded to eight decimals, as MJD-OBS is, and then to the millisecond. Names of files have the same text
+    without the fraction of the second: name, DATE-OBS and MJD-OBS agree.
 
     Parameters
     ----------
