@@ -7,7 +7,8 @@ import json
 import logging
 import os
 from collections.abc import Collection, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..execution.job import JobResult, ReductionJob, finished
 from ..execution.run_jobs import run_jobs
@@ -18,7 +19,10 @@ from .database_writer import DatabaseWriter
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
 
-__all__ = ["run", "run_and_report"]
+if TYPE_CHECKING:
+    from ..products.products_sof import ProductsSof
+
+__all__ = ["products_sof_option", "run", "run_and_report"]
 
 _log = get_logger(__name__)
 
@@ -41,7 +45,15 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
         settings = Settings.load(path_argument(options["--settings"], "--settings"))
     jobs = [
-        ReductionJob(recipe, frames, settings, output, options["--overwrite"], resume=options["--resume"])
+        ReductionJob(
+            recipe,
+            frames,
+            settings,
+            output,
+            options["--overwrite"],
+            compress=options["--compress"],
+            resume=options["--resume"],
+        )
         for frames in inputs
     ]
     return run_and_report(
@@ -53,7 +65,18 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         scheduler=options["--scheduler"],
         strict=options["--strict"],
         database=DatabaseWriter(options, output),
+        products_sof=products_sof_option(options, paths),
     )
+
+
+def products_sof_option(options: dict[str, Any], inputs: Sequence[str | os.PathLike[str]]) -> ProductsSof | None:
+    """Return the list of products that the options ask for. It is refused before the run if it cannot be written."""
+    if options["--products-sof"] is None:
+        return None
+    from ..products.products_sof import ProductsSof
+
+    path = Path(path_argument(options["--products-sof"], "--products-sof"))
+    return ProductsSof(path, overwrite=options["--overwrite"] or options["--resume"], inputs=inputs)
 
 
 def run_and_report(  # noqa: PLR0913 - options of the commands
@@ -67,6 +90,7 @@ def run_and_report(  # noqa: PLR0913 - options of the commands
     scheduler: str | None = None,
     strict: bool = False,
     database: DatabaseWriter,
+    products_sof: ProductsSof | None = None,
 ) -> int:
     """Run jobs, show how they go, write their results and errors, and return the exit code."""
     records: list[Any] = []
@@ -106,11 +130,18 @@ def run_and_report(  # noqa: PLR0913 - options of the commands
                 database.add(result.product)
     if any(result.product for _, result in shown):
         terminal.show_figures(shown)
+    _write_list(products_sof, [result for _, result in shown])
     if as_json:
         write_result(json.dumps(records if len(codes) > 1 else records[0], indent=2, allow_nan=False))
     if strict and not any(codes):
         return OUT_OF_RANGE if any(value["passed"] is False for _, result in shown for value in result.qc) else 0
     return codes[0] if len(codes) == 1 else int(any(codes))
+
+
+def _write_list(products_sof: ProductsSof | None, results: Sequence[JobResult]) -> None:
+    """Write the FITS files of all products to a set of files, if one was asked for."""
+    if products_sof is not None:
+        products_sof.write([path for result in results for path in result.files.values() if path.endswith(".fits")])
 
 
 def _rerun(command: str, options: dict[str, Any], output: str, workers: int, terminal: Terminal) -> int:
@@ -121,7 +152,14 @@ def _rerun(command: str, options: dict[str, Any], output: str, workers: int, ter
     product, progress = path_argument(options["--rerun"], "--rerun"), terminal.progress(command)
     recipe = RECIPES[command][0].partition(":")[2]
     again = rerun(
-        product, raw, output, recipe=recipe, overwrite=options["--overwrite"], workers=workers, progress=progress
+        product,
+        raw,
+        output,
+        recipe=recipe,
+        overwrite=options["--overwrite"],
+        workers=workers,
+        progress=progress,
+        compress=options["--compress"],
     )
     record = finished(again.product).record()
     if options["--json"]:

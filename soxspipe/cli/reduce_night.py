@@ -12,7 +12,7 @@ from ..settings import Settings
 from ..text import escape
 from .database_writer import DatabaseWriter
 from .prep import output_option, plan_folders, plan_text, settings_option
-from .reduce import run_and_report
+from .reduce import products_sof_option, run_and_report
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
 
@@ -33,8 +33,14 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if plan.left_out:
         terminal.inform(f"{len(plan.left_out)} files left out: their reasons are in {escape(output / 'plan.csv')}")
     jobs, needs = jobs_of_sets(
-        plan.reducible, settings, output, overwrite=options["--overwrite"], resume=options["--resume"]
+        plan.reducible,
+        settings,
+        output,
+        overwrite=options["--overwrite"],
+        resume=options["--resume"],
+        compress=options["--compress"],
     )
+    products_sof = products_sof_option(options, [output / one.sof_name for one in plan.reducible])
     one_failed = int(any(one.is_failure for one in plan.sets))
     if not jobs:
         terminal.inform("no set to reduce")
@@ -49,6 +55,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         scheduler=options["--scheduler"],
         strict=options["--strict"],
         database=database,
+        products_sof=products_sof,
     )
     return one_failed or code
 
@@ -61,11 +68,25 @@ def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
 
 
 def jobs_of_sets(
-    sets: Sequence[PlannedSet], settings: Settings, output: Path, *, overwrite: bool = False, resume: bool = False
+    sets: Sequence[PlannedSet],
+    settings: Settings,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    compress: bool = False,
 ) -> tuple[list[ReductionJob], list[list[int]]]:
     """Return a job for each set, and for each job the numbers of the jobs whose products it needs."""
     jobs = [
-        ReductionJob(one.recipe.name, [str(output / one.sof_name)], settings, str(output), overwrite, resume=resume)
+        ReductionJob(
+            one.recipe.name,
+            [str(output / one.sof_name)],
+            settings,
+            str(output),
+            overwrite,
+            compress=compress,
+            resume=resume,
+        )
         for one in sets
     ]
     numbers = {one.name: number for number, one in enumerate(sets)}

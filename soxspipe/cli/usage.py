@@ -44,7 +44,7 @@ RECIPES = {
 #: Options that exclude each other.
 EXCLUSIVE = (
     ("--workers", "--scheduler"), ("--quiet", "--verbose"), ("--rerun", "--settings"), ("--rerun", "--resume"),
-    ("--database", "--no-database"),
+    ("--database", "--no-database"), ("--rerun", "--products-sof"), ("--dry-run", "--products-sof"),
 )  # fmt: skip
 #: Options that mean something only with another one.
 REQUIRED = {"--raw": "--rerun"}

@@ -44,6 +44,8 @@ class ReductionJob:
         Whether an older product may be replaced.
     workers : int
         Threads inside the job.
+    compress : bool
+        Whether the FITS files hold compressed images.
     resume : bool
         Whether a product that exists already, of the same input, parameters and version, counts as the result.
     token : str
@@ -57,6 +59,7 @@ class ReductionJob:
     output_dir: str = "."
     overwrite: bool = False
     workers: int = 1
+    compress: bool = False
     resume: bool = False
     token: str = ""
 
@@ -135,6 +138,7 @@ def reduce(job: ReductionJob, progress: Progress | None = None) -> JobResult:
                 overwrite=job.overwrite,
                 workers=job.workers,
                 progress=progress,
+                compress=job.compress,
             )
             recipe.token = job.token
             result = _produce(recipe, job)

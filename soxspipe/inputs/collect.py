@@ -13,11 +13,15 @@ from ..exceptions import ErrorCollector, InputError, SetOfFilesError, TooFewFram
 from ..fits_files.checksums import ChecksumVerifier
 from ..fits_files.images import FitsImage
 from ..instruments.keywords import Instrument, load_instrument
+from ..run_log import get_logger
 from ..text import listed
 from .classify import LeftOut
+from .frame_kinds import BAD_PIXEL_MAP, PRODUCT_CATEGORY
 from .set_of_files import Listing, SofEntry, list_files
 
 __all__ = ["InputFiles", "SetCollector", "UniqueKey"]
+
+log = get_logger(__name__)
 
 #: Fault and remedy of a file that is listed twice.
 SAME_FILE = "are the same file: list it once"
@@ -162,6 +166,9 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         n_broken = 0
         first: dict[Path, SofEntry] = {}
         for entry in self.reading_order(listing.entries):
+            if BAD_PIXEL_MAP.matches({PRODUCT_CATEGORY: entry.tag}):  # in a list of products, beside its master
+                log.info("%s: is not used, its tag is %s", entry.label, entry.tag)
+                continue
             twin = first.setdefault(entry.path, entry)
             if twin is not entry:
                 n_broken += 1

@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["MASTER_BIAS", "MASTER_DARK", "PRODUCT_CATEGORY", "STATIC_MAP", "FrameKind", "ProductKind"]
+__all__ = [
+    "BAD_PIXEL_MAP", "MASTER_BIAS", "MASTER_DARK", "PRODUCT_CATEGORY", "SIMULATED", "STATIC_MAP", "FrameKind",
+    "ProductKind",
+]  # fmt: skip
 
 #: Keyword of a product's category; raw frames do not have it.
 PRODUCT_CATEGORY = "ESO PRO CATG"
+#: Keyword that is true in simulated frames, and in what is made of them.
+SIMULATED = "SIMULATE"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ def has_type(value: Any, dpr_type: str) -> bool:
 MASTER_BIAS = ProductKind("MASTER_BIAS", "master bias", "BIAS", "mbias", same_read_mode=True)
 MASTER_DARK = ProductKind("MASTER_DARK", "master dark", "DARK", "mdark", same_read_mode=True)
 STATIC_MAP = ProductKind("BP_MAP_RP", "static bad-pixel map")
+#: The codes of a master dark as a file; no recipe takes it.
+BAD_PIXEL_MAP = ProductKind("BP_MAP_HP", "bad-pixel map")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from ..exceptions import InputError
-from .frame_kinds import PRODUCT_CATEGORY
+from .frame_kinds import BAD_PIXEL_MAP, MASTER_BIAS, PRODUCT_CATEGORY, STATIC_MAP
+from .set_of_files import parse_sof
 
 __all__ = ["split_reductions"]
 
@@ -16,7 +17,8 @@ __all__ = ["split_reductions"]
 def split_reductions(paths: Sequence[str], *, share_products: bool) -> list[list[str]]:
     """Split inputs into reductions.
 
-    Each set of files and each folder is a reduction, and all other files together are one more.
+    Each set of files and each folder is a reduction, and all other files together are one more. A set of files that
+    lists calibrations alone, as ``--products-sof`` writes it, counts as these files.
 
     Parameters
     ----------
@@ -30,7 +32,10 @@ def split_reductions(paths: Sequence[str], *, share_products: bool) -> list[list
     list of list of str
         The input of each reduction, in the order of the list.
     """
-    is_set = [path.lower().endswith(".sof") or os.path.isdir(path) for path in paths]
+    is_set = [_is_set(path) for path in paths]
+    if share_products and len(paths) > 1:
+        paths = [file for path in paths for file in (_listed_calibrations(path) or [path])]
+        is_set = [_is_set(path) for path in paths]
     share_products = share_products and any(is_set)  # files alone are one reduction, products or not
     shared = [
         path for path, alone in zip(paths, is_set, strict=True) if share_products and not alone and _is_product(path)
@@ -46,6 +51,24 @@ def split_reductions(paths: Sequence[str], *, share_products: bool) -> list[list
             frames.append(path)
     frames += shared if frames else []
     return reductions
+
+
+def _is_set(path: str) -> bool:
+    return path.lower().endswith(".sof") or os.path.isdir(path)
+
+
+def _listed_calibrations(path: str) -> list[str]:
+    """Return the files of a set of files whose tags are all those of calibrations; nothing for another input."""
+    if not path.lower().endswith(".sof"):
+        return []
+    try:
+        entries = parse_sof(path)
+    except InputError:  # it is reported where the set is reduced
+        return []
+    kinds = (MASTER_BIAS, STATIC_MAP, BAD_PIXEL_MAP)
+    if not all(any(kind.matches({PRODUCT_CATEGORY: entry.tag}) for kind in kinds) for entry in entries):
+        return []
+    return [str(entry.path) for entry in entries if not BAD_PIXEL_MAP.matches({PRODUCT_CATEGORY: entry.tag})]
 
 
 def _is_product(path: str) -> bool:

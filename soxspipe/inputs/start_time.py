@@ -16,13 +16,15 @@ from ..instruments.keywords import Instrument
 from ..text import format_value
 from .keyword_rules import read_number
 
-__all__ = ["read_start", "utc_text"]
+__all__ = ["MJD_DECIMALS", "read_start", "utc_text"]
 
 #: First and last date of a sound header (MJD; the years 1900 and 2406).
 FIRST_MJD, LAST_MJD = 15_020, 200_000
 #: Zero of MJD in JD.
 MJD_ZERO = 2_400_000.5
 DAY_S = 86_400.0
+#: Decimals of a modified Julian date in a header: a millisecond.
+MJD_DECIMALS = 8
 #: MJD-OBS and DATE-OBS that differ by more contradict each other, second.
 SAME_START_S = 1.0
 #: A year of two digits is one of the 20th century (FITS standard), in which no detector is older than this.
@@ -45,24 +47,24 @@ _TIME = re.compile(
 )
 
 
-def utc_text(mjd: float, digits: int = 3) -> str:
+def utc_text(mjd: float) -> str:
     """Return a date as FITS writes it, ``YYYY-MM-DDThh:mm:ss.sss``.
+
+    It is rounded to eight decimals, as MJD-OBS is, and then to the millisecond. Names of files have the same text
+    without the fraction of the second: name, DATE-OBS and MJD-OBS agree.
 
     Parameters
     ----------
     mjd : float
         Modified Julian date, UTC.
-    digits : int
-        Decimals of the seconds, from 0.
 
     Returns
     -------
     str
     """
-    year, month, day, clock, _ = erfa.ufunc.d2dtf("UTC", digits, MJD_ZERO, mjd)
+    year, month, day, clock, _ = erfa.ufunc.d2dtf("UTC", 3, MJD_ZERO, round(mjd, MJD_DECIMALS))
     hour, minute, second, fraction = clock.item()
-    seconds = f"{second:02}.{fraction:0{digits}}" if digits else f"{second:02}"
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{seconds}"
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:03}"
 
 
 def read_start(header: Mapping[str, Any], instrument: Instrument) -> tuple[float | None, str]:

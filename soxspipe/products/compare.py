@@ -25,8 +25,12 @@ from .load_master import load_master
 
 __all__ = ["ComparedMasters", "ComparedValue", "compare_files", "compare_products"]
 
-#: Keywords that differ between any two reductions, or depend on the pixels, which are compared themselves.
-_NOT_COMPARED = re.compile(rf"DATE|PIPEFILE|DATAMD5|CHECKSUM|DATASUM|COMMENT|HISTORY|{RECIPE} PARAM.*|")
+#: Keywords that differ between any two reductions, depend on the pixels, which are compared themselves, or on how these
+#: are stored.
+_NOT_COMPARED = re.compile(
+    rf"DATE|PIPEFILE|DATAMD5|CHECKSUM|DATASUM|COMMENT|HISTORY|{RECIPE} PARAM.*|SIMPLE|XTENSION|BITPIX|EXTEND|INHERIT"
+    r"|[PG]COUNT|BSCALE|BZERO|HDUCLAS3|"
+)
 
 
 def compare_products(old: Sequence[FitsImage], new: Sequence[FitsImage]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -72,7 +76,8 @@ def _difference(old: FitsImage | None, new: FitsImage | None) -> str:
     """Return the difference of two planes in words; empty where their pixels are the same."""
     if old is None or new is None:
         return f"is only in the {'new' if old is None else 'old'} product"
-    if (old.shape, old.dtype) != (new.shape, new.dtype):
+    are_integers = all(image.dtype.kind in "iu" for image in (old, new))  # codes have the bits that they need
+    if old.shape != new.shape or (old.dtype != new.dtype and not are_integers):
         before, now = (f"{image.dtype} of {image.shape[1]} x {image.shape[0]}" for image in (old, new))
         return f"{before}, now {now}"
     with PixelReader([old, new]) as reader:

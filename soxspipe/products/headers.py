@@ -14,9 +14,11 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..inputs.start_time import utc_text
+from ..inputs.frame_kinds import SIMULATED
+from ..inputs.start_time import MJD_DECIMALS, utc_text
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
+from ..pixel_codes import PixelCode
 from ..quality.table import QualityTable
 from ..version import __version__
 from .provenance import Provenance
@@ -29,12 +31,19 @@ KEPT = re.compile(
     r"(ORIGIN|TELESCOP|INSTRUME|OBJECT|OBSERVER|PI-COI|RA|DEC|EQUINOX|RADESYS|LST|UTC|DATE-OBS|MJD-OBS|ARCFILE|"
     r"ESO (OBS|TPL|SEQ|GEN|ADA|(TEL|INS|DET)[0-9]?) .*)"
 )
-#: HDUCLAS2 and HDUCLAS3 of the planes in ESO's dictionary.
-CLASSES = {"FLUX": ("DATA", ""), "QUAL": ("QUALITY", "FLAG32BIT"), "ERRS": ("ERROR", "RMSE")}
+#: HDUCLAS2 of the planes in ESO's dictionary.
+CLASSES = {"FLUX": "DATA", "QUAL": "QUALITY", "ERRS": "ERROR"}
+#: Planes of pixel codes, and planes in the primary HDU.
+CODE_PLANES, MAIN_PLANES = ("QUAL", "BPMAP"), ("FLUX", "BPMAP")
 #: Most letters of a word of a file name, which a header may give.
 LONGEST_WORD = 40
-#: Longest card that fits one record.
-CARD = 80
+#: Longest card that fits one record, and columns before its comment where the value is short.
+CARD, FIXED_VALUE = 80, 30
+#: Words that link to the next one: a comment that is cut does not end with them.
+LINKS = {
+    "a", "along", "and", "as", "at", "because", "before", "between", "by", "first", "for", "from", "good", "in", "is",
+    "its", "master", "may", "of", "only", "or", "over", "that", "the", "their", "they", "to", "with", "without",
+}  # fmt: skip
 
 
 class Named(Protocol):
@@ -72,7 +81,7 @@ def product_stem(provenance: Named, kind: str) -> str:
         ``<UTC of first input>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``, without EXPTIME where the inputs differ
         in it, or where it is 0.
     """
-    utc = utc_text(provenance.begin_mjd, 0)
+    utc = utc_text(provenance.begin_mjd).partition(".")[0]
     mode = provenance.read_mode or "X"
     if provenance.detector.mode == "binning":
         mode = f"{provenance.binning[1]}x{provenance.binning[0]}"
@@ -104,7 +113,7 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
     value : str, int, float or bool
         Characters that are not ASCII are percent-encoded.
     comment : str
-        Cut where it does not fit.
+        Cut between two words where it does not fit.
     """
     if isinstance(value, str):
         value = card_text(value)
@@ -114,11 +123,24 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
     used = len(str(fits.Card(name, value)).rstrip())
     if used > CARD:
         set_card(header, "LONGSTRN", "OGIP 1.0", "The OGIP long string convention may be used")
-    comment = comment[: max(0, CARD - used - 3)]
+    comment = _shortened(comment, CARD - max(used, FIXED_VALUE if name == keyword else 0) - 3)
     if name in header:
         header[name] = (value, comment)
     else:  # an insertion before the end would take time for each card behind it
         header.append((name, value, comment), end=True)
+
+
+def _shortened(text: str, room: int) -> str:
+    """Return the words of a text that fit: up to a comma and the like, if that is more than half of the room."""
+    if len(text) <= room:
+        return text
+    text = text[: max(room, 0) + 1].rpartition(" ")[0]
+    if (clause := re.fullmatch(r"(.+)[,;] .*", text)) and len(clause[1]) > room / 2:
+        return clause[1]
+    words = text.split(" ")
+    while words and words[-1].strip("(/") in ("", *LINKS):
+        words.pop()
+    return " ".join(words).rstrip(",;:")
 
 
 def product_header(
@@ -145,11 +167,14 @@ def product_header(
     _keep_cards(header, provenance)
     if provenance.exptime_s is not None:
         set_card(header, "EXPTIME", provenance.exptime_s, "[s] exposure time of each raw frame")
-    set_card(header, "MJD-OBS", provenance.begin_mjd, "start of the first frame")
+    set_card(header, "MJD-OBS", round(provenance.begin_mjd, MJD_DECIMALS), "start of the first frame")
     set_card(header, "DATE-OBS", utc_text(provenance.begin_mjd), "[UTC] start of the first frame")
-    set_card(header, "MJD-END", provenance.end_mjd, "end of the last frame")
-    set_card(header, "DATE-END", utc_text(provenance.end_mjd), "end of the last frame")
+    set_card(header, "MJD-END", round(provenance.end_mjd, MJD_DECIMALS), "end of the last frame")
+    set_card(header, "DATE-END", utc_text(provenance.end_mjd), "[UTC] end of the last frame")
     set_card(header, "DATE", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "[UTC] when this file was written")
+    if provenance.simulated:
+        set_card(header, SIMULATED, True, "not an observation")
+        header["COMMENT"] = "Made of simulated frames: not an observation."
     set_card(header, "ESO PRO CATG", category, "category of this product")
     set_card(header, "ESO PRO TYPE", "REDUCED", "product type")
     set_card(header, "ESO PRO TECH", provenance.technique, "technique")
@@ -208,7 +233,8 @@ def image_hdu(name: str, data: NDArray[Any], unit: str = "") -> fits.PrimaryHDU 
     Parameters
     ----------
     name : str
-        Its EXTNAME. FLUX becomes the primary HDU; FLUX, QUAL and ERRS name each other as in ESO's dictionary.
+        Its EXTNAME. FLUX and BPMAP become the primary HDU; FLUX, QUAL and ERRS name each other as in ESO's
+        dictionary. QUAL and BPMAP hold pixel codes, in 16 bits where these fit, with a card for each code.
     data : ndarray, shape (ny, nx)
         Its pixels.
     unit : str
@@ -218,24 +244,29 @@ def image_hdu(name: str, data: NDArray[Any], unit: str = "") -> fits.PrimaryHDU 
     -------
     astropy.io.fits.PrimaryHDU or ImageHDU
     """
-    hdu = fits.PrimaryHDU(data) if name == "FLUX" else fits.ImageHDU(data)
+    if name in CODE_PLANES:
+        data = data.astype(np.uint16 if data.max(initial=0) < 2**16 else np.int32, copy=False)
+    hdu = fits.PrimaryHDU(data) if name in MAIN_PLANES else fits.ImageHDU(data)
     set_card(hdu.header, "EXTNAME", name)
     if unit:
         set_card(hdu.header, "BUNIT", unit, "unit of the pixels")
     if name in CLASSES:
-        class2, class3 = CLASSES[name]
         set_card(hdu.header, "HDUCLASS", "ESO", "class name (ESO format)")
         set_card(hdu.header, "HDUDOC", "DICD", "document with the class description")
         set_card(hdu.header, "HDUVERS", "DICD version 6", "version of that document")
         set_card(hdu.header, "HDUCLAS1", "IMAGE", "image data format")
-        set_card(hdu.header, "HDUCLAS2", class2, "what this extension is")
-        if class3:
+        set_card(hdu.header, "HDUCLAS2", CLASSES[name], "what this extension is")
+        if name != "FLUX":
+            class3 = "RMSE" if name == "ERRS" else f"FLAG{8 * data.dtype.itemsize}BIT"
             set_card(hdu.header, "HDUCLAS3", class3, "how it is to be read")
         for keyword, other in (("SCIDATA", "FLUX"), ("ERRDATA", "ERRS"), ("QUALDATA", "QUAL")):
             if other != name:
                 set_card(hdu.header, keyword, other, "name of the extension that belongs to this")
     if name == "ERRS":
         set_card(hdu.header, "UTYPE", "StdDevUncertainty", "one-sigma errors")
+    if name in CODE_PLANES:
+        for code in PixelCode:
+            set_card(hdu.header, f"BIT{code.bit_length() - 1:02}", code.label, f"{code.value}: {code.description}")
     for keyword in ("BSCALE", "BZERO"):  # astropy sets them for unsigned integers, before EXTNAME
         if keyword in hdu.header:
             set_card(hdu.header, keyword, hdu.header.pop(keyword))

@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..inputs.frame_kinds import ProductKind
+from ..inputs.frame_kinds import BAD_PIXEL_MAP, ProductKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet
 from ..instruments.detectors import Geometry
@@ -98,5 +98,5 @@ def master_file(
 
 def bad_pixel_map(frame: CCDData) -> ProductFile:
     """Return the FITS file of the pixel codes of a master."""
-    hdus = fits.HDUList([fits.PrimaryHDU(frame.flags)])
-    return ProductFile("bad-pixel map", "_BPMAP.fits", "BP_MAP_HP", hdus)
+    hdus = fits.HDUList([image_hdu("BPMAP", frame.flags)])
+    return ProductFile(BAD_PIXEL_MAP.noun, "_BPMAP.fits", BAD_PIXEL_MAP.category, hdus)

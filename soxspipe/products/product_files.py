@@ -14,6 +14,7 @@ from ..exceptions import InputError
 from ..fits_files.checksums import read_verified_images
 from ..run_log import get_logger
 from .atomic_files import AtomicFiles
+from .compressed import compressed_hdus
 from .find_inputs import RECIPE
 from .fits_output import FitsBytes, complete_headers
 from .headers import ProductFile, set_card
@@ -60,12 +61,12 @@ class Product(AtomicFiles):
         self.paths[role] = self.folder / f"{self.stem}{ending}"
         self.write(self.paths[role].name, content)
 
-    def add_fits(self, files: Sequence[ProductFile]) -> None:
-        """Write FITS files; PIPEFILE, DATAMD5 and check sums are entered into their headers."""
+    def add_fits(self, files: Sequence[ProductFile], *, compress: bool = False) -> None:
+        """Write FITS files, with compressed images on demand; PIPEFILE, DATAMD5 and check sums are entered."""
         for file in files:
             set_card(file.hdus[0].header, "PIPEFILE", self.stem + file.ending, "name of this file")
             complete_headers(file.hdus)
-            self.add(file.role, file.ending, FitsBytes(file.hdus))
+            self.add(file.role, file.ending, FitsBytes(compressed_hdus(file.hdus) if compress else file.hdus))
 
     def add_text(self, role: str, ending: str, text: str) -> None:
         """Write a text file."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from ..inputs.frame_kinds import MASTER_DARK
+from ..fits_files.images import FitsImage
+from ..inputs.frame_kinds import MASTER_DARK, SIMULATED
 from ..inputs.masters import MasterSet
 from ..inputs.raw_frames import CalibrationFile, FrameSet
 from ..instruments.detectors import Detector
@@ -58,6 +59,8 @@ class Provenance:
         Used calibrations.
     datasums : tuple of str
         Sum of the data of each raw frame, as DATASUM has it; empty for other input.
+    simulated : bool
+        Whether an input file is simulated, or made of simulated files.
     """
 
     instrument: Instrument
@@ -74,6 +77,7 @@ class Provenance:
     exptime_s: float | None
     calibrations: tuple[CalibrationFile, ...] = ()
     datasums: tuple[str, ...] = ()
+    simulated: bool = False
 
     def with_table(self, path: Path) -> Provenance:
         """Return a copy with an instrument table; raises SettingsError where it cannot be read."""
@@ -104,6 +108,8 @@ class Provenance:
             exptime_s=frames.exptime_s,
             calibrations=tuple(frames.calibrations.values()),
             datasums=tuple(frame.datasum for frame in frames.frames),
+            simulated=any(map(_is_simulated, [frame.image for frame in frames.frames]))
+            or any(_is_simulated(next(iter(file.images.values()))) for file in frames.calibrations.values()),
         )
 
     @classmethod
@@ -124,4 +130,9 @@ class Provenance:
             begin_mjd=first.mjd,
             end_mjd=max(master.end_mjd for master in masters.masters),
             exptime_s=None,
+            simulated=any(_is_simulated(master.images[0]) for master in masters.masters),
         )
+
+
+def _is_simulated(image: FitsImage) -> bool:
+    return SIMULATED in image.cards and image.header.get(SIMULATED) is True  # the text first: parsing takes time

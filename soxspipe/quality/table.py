@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["QCValue", "QualityTable", "Range", "measured"]
 
+#: Digits of a value.
+DIGITS = 7
+
 
 @dataclass(frozen=True)
 class QCValue:
@@ -95,7 +98,7 @@ class QualityTable:
     Parameters
     ----------
     values : list of QCValue
-        The values; NaN and infinite ones count as not measured, in a range as an open end.
+        The values, kept with seven digits; NaN and infinite ones count as not measured, in a range as an open end.
     ranges : mapping of str to (low, high), optional
         Range by name, from the settings.
     """
@@ -103,7 +106,7 @@ class QualityTable:
     def __init__(self, values: list[QCValue], ranges: Mapping[str, Range] | None = None) -> None:
         ranges = ranges or {}
         self._values = tuple(
-            replace(qc, value=_finite(qc.value), range=tuple(map(_finite, ranges.get(qc.name, qc.range))))
+            replace(qc, value=_rounded(_finite(qc.value)), range=tuple(map(_finite, ranges.get(qc.name, qc.range))))
             for qc in values
         )
 
@@ -164,6 +167,11 @@ class QualityTable:
 def _finite(value: Any) -> Any:
     """Return a value, None where JSON and FITS have no number for it."""
     return None if value is None or not math.isfinite(value) else value
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value with the digits that single-precision pixels have: header, JSON and table then agree."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def _short(value: float | int | bool | None) -> str:

@@ -152,6 +152,8 @@ class Recipe(ABC, Generic[InputsT]):
         (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
+    compress : bool
+        Whether the FITS files hold compressed images; see :doc:`/files`.
     """
 
     #: Name of the recipe, as ``ESO PRO REC1 ID`` has it.
@@ -174,6 +176,7 @@ class Recipe(ABC, Generic[InputsT]):
         overwrite: bool = False,
         workers: int | None = None,
         progress: Progress | None = None,
+        compress: bool = False,
     ) -> None:
         self.input_frames = input_frames
         self.settings = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
@@ -181,6 +184,7 @@ class Recipe(ABC, Generic[InputsT]):
         self.overwrite = overwrite
         self.workers = default_workers() if workers is None else workers
         self.progress = progress
+        self.compress = compress
         #: Name of the job that runs the recipe, for the log of the product; see ``ReductionJob``.
         self.token = ""
 
@@ -277,7 +281,7 @@ class Recipe(ABC, Generic[InputsT]):
                         set_card(header, "ESO QC VET FRAME", vetting.excluded.name, "left out of the stack")
                         set_card(header, "ESO PRO DATANCOM", len(vetting.frames) - 1, "number of frames combined")
                     file.hdus[0].header.extend(header, end=True)
-                product.add_fits(output.files)
+                product.add_fits(output.files, compress=self.compress)
                 output.frame.header = output.files[0].hdus[0].header
                 records: dict[str, Any] = {
                     "product": product.path.name,

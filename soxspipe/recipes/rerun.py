@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from astropy.io import fits
 
@@ -63,6 +64,7 @@ def rerun(
     overwrite: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    compress: bool = False,
 ) -> Rerun:
     """Reduce again the frames that the header of a product names, with its calibrations and parameters.
 
@@ -83,6 +85,8 @@ def rerun(
         Threads for the pixels; see `~soxspipe.recipes.base_recipe.Recipe`.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
+    compress : bool
+        Whether the FITS files of the new product hold compressed images.
 
     Returns
     -------
@@ -104,9 +108,8 @@ def rerun(
     tables = [entry.path for entry in entries if entry.tag == INSTRUMENT_TABLE]
     frames = [entry for entry in entries if entry.tag != INSTRUMENT_TABLE]
     settings = settings_of(header, made_by, path, tables)
-    new = made_by(
-        frames, settings, output_dir, overwrite=overwrite, workers=workers, progress=progress
-    ).produce_product()
+    options: dict[str, Any] = {"overwrite": overwrite, "workers": workers, "progress": progress, "compress": compress}
+    new = made_by(frames, settings, output_dir, **options).produce_product()
     planes, keywords = compare_products(images, read_image_hdus(new.path))
     lines = tuple(f"{escape(name)}: {difference or 'the same pixels'}" for name, difference in planes.items())
     return Rerun(new, not any(planes.values()), lines, keywords)

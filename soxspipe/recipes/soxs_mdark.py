@@ -41,6 +41,8 @@ class soxs_mdark(BaseRecipe):
         (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
+    compress : bool
+        Whether the FITS files hold compressed images; see :doc:`/files`.
 
     Examples
     --------

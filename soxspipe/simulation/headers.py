@@ -7,6 +7,7 @@ from typing import Any
 
 from astropy.io import fits
 
+from ..inputs.frame_kinds import SIMULATED
 from .parameters import DarkSimulation
 
 __all__ = ["frame_header", "make_header"]
@@ -59,10 +60,11 @@ def frame_header(simulation: DarkSimulation, index: int) -> fits.Header:
 
 
 def make_header(cards: dict[str, Any], comment: str) -> fits.Header:
-    """Return a header with these keywords, and a comment."""
+    """Return a header with these keywords, a comment, and the keyword of what is simulated."""
     header = fits.Header()
     for keyword, value in cards.items():
         header[f"HIERARCH {keyword}" if " " in keyword else keyword] = value
+    header[SIMULATED] = True, "not an observation"
     header["COMMENT"] = comment
     return header
 

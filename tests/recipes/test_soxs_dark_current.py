@@ -73,6 +73,8 @@ def change(path, planes=None, **keywords):
             else:
                 hdus[0].header[name] = value
         for plane, pixels in (planes or {}).items():
+            if plane == "QUAL":  # 16 bits may not hold the new codes
+                hdus[plane].data = hdus[plane].data.astype(np.int32)
             for pixel, value in pixels.items():
                 hdus[plane].data[pixel] = value
 

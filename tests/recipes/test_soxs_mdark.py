@@ -78,7 +78,7 @@ def test_headers_and_planes_of_the_product(simulated, tmp_path):
     product = soxs_mdark(raw.sof, settings=settings, output_dir=tmp_path).produce_product()
     with fits.open(product.path, checksum=True) as hdus:
         assert [(hdu.name, hdu.data.dtype.name) for hdu in hdus] == [
-            ("FLUX", "float32"), ("QUAL", "int32"), ("ERRS", "float32"), ("NOISE", "float32"), ("NCOMBINE", "uint16"),
+            ("FLUX", "float32"), ("QUAL", "uint16"), ("ERRS", "float32"), ("NOISE", "float32"), ("NCOMBINE", "uint16"),
         ]  # fmt: skip
         header = hdus[0].header
         stored = hashlib.md5()
@@ -89,7 +89,7 @@ def test_headers_and_planes_of_the_product(simulated, tmp_path):
                 stored.update(file.read(where["datSpan"]))
         assert header["DATAMD5"] == stored.hexdigest()
         assert hdus["ERRS"].header["UTYPE"] == "StdDevUncertainty"
-        assert hdus["QUAL"].header["HDUCLAS3"] == "FLAG32BIT"
+        assert hdus["QUAL"].header["HDUCLAS3"] == "FLAG16BIT"
         assert hdus["FLUX"].header["ERRDATA"] == "ERRS"
         assert hdus["ERRS"].header["SCIDATA"] == "FLUX"
     expected = {
