@@ -31,6 +31,7 @@ COMMANDS = {
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",
+    "instrument": "instrument",
     "completion": "completion",
 }
 
@@ -44,7 +45,7 @@ RECIPES = {
 #: Options that exclude each other.
 EXCLUSIVE = (
     ("--workers", "--scheduler"), ("--quiet", "--verbose"), ("--rerun", "--settings"), ("--rerun", "--resume"),
-    ("--database", "--no-database"),
+    ("--rerun", "--instrument"), ("--database", "--no-database"),
 )  # fmt: skip
 #: Options that mean something only with another one.
 REQUIRED = {"--raw": "--rerun"}

@@ -149,15 +149,15 @@ def _step(levels: NDArray[Any], image: FitsImage, scale_adu: float | None) -> fl
 def _misfit_of_scale(levels: NDArray[Any], scale_adu: float | None) -> Iterator[str]:
     """Yield why floating-point samples do not fit the scale of the instrument table."""
     low, high = float(levels[0]), float(levels[-1])
-    if scale_adu is None and 0 <= low and high <= 1:
+    if scale_adu is None and low >= 0 and high <= 1:
         yield (
             f"its samples are {low:.4g} to {high:.4g}, expected ADU: give 'scale' in the instrument table (65535 for "
             "16 bits), or BUNIT in the header"
         )
-    elif scale_adu is not None and not (0 <= low and high <= scale_adu * (1 + 1e-6)):
+    elif scale_adu is not None and not (low >= 0 and high <= scale_adu * (1 + 1e-6)):
         yield (
-            f"its samples are {low / scale_adu:.6g} to {high / scale_adu:.6g}, expected 0 to 1, as the instrument table "
-            f"has scale {scale_adu:g}: remove or correct it"
+            f"its samples are {low / scale_adu:.6g} to {high / scale_adu:.6g}, expected 0 to 1, as the instrument "
+            f"table has scale {scale_adu:g}: remove or correct it"
         )
 
 

@@ -26,6 +26,8 @@ __all__ = ["NULL_IS_EMPTY", "Detector", "Geometry", "InstrumentModel", "Keyword"
 
 #: Frames with fewer rows or columns are a mistake.
 SMALLEST_SIDE = 32
+#: Most rows or columns.
+LARGEST_SIDE = 1 << 16
 #: From fewer rows or columns an amplifier's level cannot be measured.
 SMALLEST_AMPLIFIER = 16
 #: Longest text of a header card.
@@ -101,8 +103,8 @@ Keyword = Annotated[
         max_length=LONGEST_TEXT,
     ),
 ]
-_Index = Annotated[int, Field(ge=0, le=1 << 16)]
-_Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=1 << 16)]
+_Index = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
+_Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 _Positive = Annotated[float, Field(ge=1e-6, le=1e10)]
 _Positives = Annotated[tuple[_Positive, ...], NULL_IS_EMPTY]
 _Span = Annotated[tuple[_Index, _Index], AfterValidator(_increasing), _expected("[first, end] with first < end")]
@@ -175,13 +177,15 @@ class Detector(InstrumentModel):
     @model_validator(mode="before")
     @classmethod
     def _whole_frame(cls, values: Any) -> Any:
-        """Return the values of a table, with the whole frame as light-sensitive part and amplifier where it has none."""
-        shape = values.get("raw_shape") if isinstance(values, dict) else None
-        if not (isinstance(shape, list | tuple) and len(shape) == 2 and all(type(side) is int for side in shape)):
+        """Return the values of a table, with the whole frame where it has no light-sensitive part or amplifiers."""
+        if not isinstance(values, dict) or "regions" in values:
             return values
-        ny, nx = shape[::-1] if values.get("rot90_count") in (-3, -1, 1, 3) else shape
-        whole = {"science": [[0, ny], [0, nx]], "amplifiers": [[0, shape[0], 0, shape[1]]]}
-        return values if "regions" in values else whole | values
+        ny, nx = SMALLEST_SIDE, SMALLEST_SIDE  # of a wrong shape, which is reported by itself
+        match values.get("raw_shape"):
+            case [int(rows), int(columns)] if SMALLEST_SIDE <= min(rows, columns) <= max(rows, columns) <= LARGEST_SIDE:
+                ny, nx = rows, columns
+        turned = (nx, ny) if values.get("rot90_count") in (-3, -1, 1, 3) else (ny, nx)
+        return {"science": [[0, side] for side in turned], "amplifiers": [[0, ny, 0, nx]]} | values
 
     @field_validator("science")
     @classmethod

@@ -175,8 +175,8 @@ class InstrumentTable(InstrumentModel):
 
     def keyword_tuples(self) -> dict[str, tuple[str, ...]]:
         """Return the keywords of each meaning."""
-        words = {name: getattr(value, "keyword", value) for name, value in self.keywords}
-        return {name: tuple(value) for name, value in words.items()}
+        found: dict[str, Any] = dict(self.keywords)
+        return {name: tuple(getattr(value, "keyword", value)) for name, value in found.items()}
 
 
 def spelled_out(content: Mapping[Any, Any]) -> dict[Any, Any]:
