@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..exceptions import FrameError
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader
 from ..text import escape
+from .detectors import LONGEST_TEXT
 from .keywords import NAMES_OF_CAMERAS
 from .tables import FRAME_TYPES
 
@@ -22,7 +23,7 @@ __all__ = ["FirstTable", "first_table"]
 
 #: Words for the types of frames, as cameras' programs write them.
 WORDS = {
-    "dark": ["Dark Frame", "DARK", "Master Dark"],
+    "dark": ["Dark Frame", "DARK"],
     "bias": ["Bias Frame", "BIAS", "Zero"],
     "flat": ["Flat Field", "Flat Frame", "FLAT"],
     "light": ["Light Frame", "LIGHT", "Object"],
@@ -141,7 +142,7 @@ class _Header:
         """Return a value as text; empty where there is none."""
         value = self.cards.get(keyword)
         words = str(value).strip() if isinstance(value, str | int | float) else ""
-        return words if words.isprintable() else ""
+        return words[:LONGEST_TEXT] if words.isprintable() else ""
 
     def number(self, keyword: str | None) -> float | None:
         """Return a number above zero; None where there is none."""
@@ -156,6 +157,11 @@ class _Header:
     def found(self, meaning: str) -> list[str]:
         """Return the keywords of a meaning that the header has."""
         return [keyword for keyword in CANDIDATES[meaning] if self.text(keyword)]
+
+    def is_date(self, keyword: str) -> bool:
+        """Return whether a keyword may have the start of the exposure; DATE has that of the file."""
+        usual = keyword != "DATE" and re.fullmatch(r"[A-Z0-9_-]+", keyword) is not None
+        return usual and re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", self.text(keyword)) is not None
 
     @property
     def is_cmos(self) -> bool:
@@ -172,9 +178,8 @@ class _Header:
 def _write_units_and_keywords(writer: _Writer, header: _Header) -> None:
     exptime = header.found("exptime")
     writer.line("units:")
-    unit = next(
-        (unit for unit, words in _TIME_UNITS.items() if exptime and words.search(header.comment(exptime[0]))), "s"
-    )
+    comment = header.comment(exptime[0]) if exptime else ""
+    unit = next((unit for unit, words in _TIME_UNITS.items() if words.search(comment)), "s")
     writer.line(f"  exptime: {unit}")
     temperature = next(iter(header.found("temperature")), None)
     if temperature is not None:
@@ -184,7 +189,7 @@ def _write_units_and_keywords(writer: _Writer, header: _Header) -> None:
     if not exptime:
         writer.ask("which keyword has the exposure time? The frame has none of the usual ones", 2)
     writer.line(f"  exptime: {_listed(exptime or ['EXPTIME', 'EXPOSURE'])}")
-    dates = header.found("date") or [keyword for keyword in header.cards if _ISO_DATE.match(header.text(keyword))][:1]
+    dates = header.found("date") or [keyword for keyword in header.cards if header.is_date(keyword)][:1]
     if not dates and not header.text("MJD-OBS") and not header.text("JD"):
         writer.ask("which keyword has the start of the exposure? The frame has none of the usual ones", 2)
     writer.line(f"  date: {_listed(dates or ['DATE-OBS'])}", "start of the exposure, UTC")
@@ -195,7 +200,6 @@ def _write_units_and_keywords(writer: _Writer, header: _Header) -> None:
         writer.line(f"  {meaning}: {_listed(found)}", words)
 
 
-_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 _TIME_UNITS = {
     "ms": re.compile(r"[(\[]\s*(ms|milli\w*)\s*[)\]]|millisec", re.IGNORECASE),
     "us": re.compile(r"[(\[]\s*(us|micro\w*)\s*[)\]]|microsec", re.IGNORECASE),
@@ -223,26 +227,24 @@ def _write_type(writer: _Writer, header: _Header) -> None:
         writer.lines.insert(writer.lines.index("units:"), "defaults: {type: dark}")
         return
     word = header.text(keyword)
-    kind = next((kind for kind in _kinds_of(word)), None)
+    kind = _kind_of(word)
     if kind is None:
         writer.ask(f"{keyword} is '{word}': is this a dark? Then add the word below", 2)
     writer.line("  type:")
     writer.line(f"    keyword: {_listed([keyword])}")
     for name in FRAME_TYPES:
-        words = WORDS[name] + ([word] if kind == name else [])
-        writer.line(f"    {name}: {_listed(list({one.casefold(): one for one in reversed(words)}.values())[::-1])}")
+        known = word.casefold() in [one.casefold() for one in WORDS[name]]
+        writer.line(f"    {name}: {_listed([*WORDS[name], *([word] if kind == name and not known else [])])}")
 
 
-def _kinds_of(word: str) -> Iterator[str]:
-    text = word.casefold()
-    if "dark" in text and "flat" not in text:
-        yield "dark"
-    elif any(part in text for part in ("bias", "zero")):
-        yield "bias"
-    elif "flat" in text and "dark" not in text:
-        yield "flat"
-    elif any(part in text for part in ("light", "object", "science")):
-        yield "light"
+def _kind_of(word: str) -> str | None:
+    """Return the type of a frame that a word of a camera means; None where it is open, as for a dark of a flat."""
+    parts = {
+        "dark": "dark", "bias": "bias", "zero": "bias", "flat": "flat", "light": "light", "object": "light",
+        "science": "light",
+    }  # fmt: skip
+    kinds = {kind for part, kind in parts.items() if part in word.casefold()}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _factor_keywords(header: _Header) -> list[str]:
@@ -302,9 +304,9 @@ def _write_factor(writer: _Writer, header: _Header, level: _Level, scale: float)
     per_count = step > 1 and noise_adu * factor > MOST_NOISE_E
     if step > 1:
         writer.ask(
-            f"samples are multiples of {step}: few bits are written as 16. Is {keyword} {factor:g} electron per count of "
-            f"the converter, of {step} ADU? The noise of this frame is {noise_adu * factor / step:.2g} electron then, "
-            f"else {noise_adu * factor:.3g}: the read noise of the data sheet tells",
+            f"samples are multiples of {step}: few bits are written as 16. Is {keyword} electron per count of the "
+            f"converter (adu_per_count: {step})? Then the noise of this frame is {noise_adu * factor / step:.2g} "
+            f"electron, else {noise_adu * factor:.3g}: compare with the read noise of the data sheet",
             4,
         )
     if per_count:
@@ -327,7 +329,7 @@ class _Level:
         start = max(0, (ny - MOST_ROWS) // 2)
         with PixelReader([image]) as reader:
             rows = reader.read_rows(0, start, min(ny, start + MOST_ROWS)).astype(float)
-        values = rows[np.isfinite(rows)]
+        values = rows[np.abs(rows) < 2**31]
         if values.size < 2:
             return cls(1.0, 0.0, False)
         is_fraction = image.bitpix < 0 and bool(values.min() >= 0 and values.max() <= 1)
@@ -340,14 +342,12 @@ class _Level:
         return cls(step / 65535.0 if is_fraction else step, float(high - low) / 2 / np.sqrt(2.0), is_fraction)
 
 
+#: Words that YAML reads as they are: letters of the alphabet first, and no word for true, false or nothing.
+_PLAIN = re.compile(r"(?!(on|off|yes|no|y|n|true|false|null)$)[a-z][a-z0-9_-]*", re.IGNORECASE | re.ASCII)
+
+
 def _quoted(text: str) -> str:
-    return (
-        text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text) and text.lower() not in _YAML_WORDS else json.dumps(text)
-    )
-
-
-#: Words that YAML reads as other values.
-_YAML_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none")
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -201,7 +201,7 @@ def spelled_out(content: Mapping[Any, Any]) -> dict[Any, Any]:
         case "any":
             table["match"] = {}
         case dict() as conditions:
-            table["match"] = {keyword: _as_list(values) for keyword, values in conditions.items()} or None
+            table["match"] = {keyword: _as_list(values) for keyword, values in conditions.items()}
     if isinstance(table.get("keywords"), Mapping):
         table["keywords"] = dict(_spelled_keywords(table["keywords"]))
     return table

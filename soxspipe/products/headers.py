@@ -176,7 +176,7 @@ def product_header(
     if provenance.instrument.follows_eso:
         set_card(header, "ESO PRO DID", "PRO-1.16", "data dictionary for PRO")
     else:
-        header["COMMENT"] = "ESO PRO and ESO QC keywords are the record of soxspipe, not of an ESO product."
+        header["COMMENT"] = "ESO PRO and ESO QC: record of soxspipe, not of an ESO product."
     set_card(header, "ESO PRO ANCESTOR", provenance.ancestor, "first raw frame")
     set_card(header, "ESO PRO DATANCOM", len(provenance.paths), "number of frames combined")
     set_card(header, "ESO PRO REC1 ID", recipe, "recipe")

@@ -72,7 +72,7 @@ def match_cards(table: Instrument) -> dict[str, Any]:
 def _camera_cards(simulation: DarkSimulation, index: int) -> dict[str, Any]:
     """Return the cards of a camera without ESO keywords, in the words and units of its table."""
     table, detector = simulation.table, simulation.detector
-    cards = match_cards(table)
+    cards: dict[str, Any] = {}
     for meaning, value in _meanings(simulation, index).items():
         if table.keywords[meaning]:
             words = (word for word, meant in table.words.get(meaning, {}).items() if meant == value)
@@ -82,7 +82,7 @@ def _camera_cards(simulation: DarkSimulation, index: int) -> dict[str, Any]:
     cards[table.keywords["exptime"][0]] *= table.units_in_a_second
     if detector.temperature_keyword:
         cards[detector.temperature_keyword] = -10.0 if table.celsius else 263.15
-    return cards
+    return cards | match_cards(table)
 
 
 def make_header(cards: dict[str, Any], comment: str) -> fits.Header:

@@ -63,7 +63,7 @@ def test_files_that_are_no_tables_are_refused_in_one_line(tmp_path, content, wor
         ("conad: 2.3 ", "conad: -1.0 ", "conad is -1.0, expected a number from 1e-06 to 1e+10 (electron/ADU)"),
         ("conad: 2.3 ", "conad: .nan ", "conad is nan, expected a number from 1e-06 to 1e+10 (electron/ADU)"),
         ("conad: 2.3 ", "conad: '2.3' ", "conad is '2.3', expected a number from 1e-06 to 1e+10 (electron/ADU)"),
-        ("read_noise: 7.3", "read_noise: .inf", "read_noise is inf, expected a number from 1e-06 to 1e+10 (electron), or null"),
+        ("read_noise: 7.3", "read_noise: .inf", "read_noise is inf, expected a number from 1e-06 to 1e+10 (electron), or null"),  # noqa: E501
         ("pixel_size: 18.0", "pixel_size: 0", "pixel_size is 0, expected a number from 1e-06 to 1e+10 (micrometre)"),
         ("pixel_size: 18.0 ", "# ", "pixel_size is missing, expected a number from 1e-06 to 1e+10 (micrometre)"),
         ("saturation: null", "saturation: -3", "saturation is -3, expected a number from 1e-06 to 1e+10 (ADU), or null"),  # noqa: E501
