@@ -15,7 +15,7 @@ from ..exceptions import FrameError
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader
 from ..text import escape
-from .detectors import LONGEST_TEXT
+from .detectors import LONGEST_TEXT, SMALLEST_SIDE
 from .keywords import NAMES_OF_CAMERAS
 from .tables import FRAME_TYPES
 
@@ -30,7 +30,7 @@ WORDS = {
 }
 #: Keywords for a meaning, the most usual first.
 CANDIDATES = {
-    "type": ("IMAGETYP", "IMAGETYPE", "OBSTYPE", "FRAMETYP", "FRAME", "EXPTYPE", "OBSTYP"),
+    "type": ("IMAGETYP", "IMAGETYPE", "OBSTYPE", "FRAME", "EXPTYPE", "OBSTYP"),
     "exptime": ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "ITIME", "INTTIME", "IMG_EXP"),
     "date": ("DATE-OBS", "DATE-BEG", "DATE_OBS", "UTC-OBS"),
     "binx": ("XBINNING", "BINX", "CCDXBIN", "CCDBIN1"),
@@ -46,10 +46,13 @@ DIALECTS = {
     "Ekos": "setting", "QHY": "setting", "ToupTek": "setting", "MaxIm": "open", "SBIG": "open", "CCDOPS": "open",
     "CCDSoft": "open", "TheSky": "open", "Voyager": "setting", "PRISM": "open", "FireCapture": "setting",
 }  # fmt: skip
+CMOS_ONLY = ("ASIAIR", "ZWO", "ToupTek")
 #: Pixels that are looked at.
 MOST_ROWS = 512
 #: No CMOS detector that writes 12 or 14 bits as 16 has more read noise, electron: the factor is per count then.
 MOST_NOISE_E = 12.0
+#: No camera bins more pixels in a row or column.
+MOST_BINNING = 16
 #: Side of a pixel where the header has none, micrometre.
 USUAL_PIXEL_UM = 5.0
 
@@ -107,11 +110,17 @@ def first_table(path: str | os.PathLike[str]) -> FirstTable:
     if not images:
         raise FrameError(f"{escape(path)}: holds no two-dimensional image, expected NAXIS = 2: give a frame")
     image = max(images, key=lambda one: one.shape[0] * one.shape[1])
+    ny, nx = image.shape
+    if min(ny, nx) < SMALLEST_SIDE:
+        side = SMALLEST_SIDE
+        raise FrameError(f"{escape(path)}: {ny} x {nx} pixels, expected {side} x {side} at least: give a frame")
     header = _Header(image.header)
     writer = _Writer()
     program = f", a header of {header.program}" if header.program else ""
     writer.line(f"# Instrument table, written by soxspipe from {escape(os.path.basename(path))}{program}.")
-    writer.line("# Check each QUESTION, then remove it. The documentation has all entries on the page 'Cameras'.")
+    writer.line(
+        "# Answer the questions below, and remove them. The page 'Your own camera' of the documentation has all entries."
+    )
     writer.line("")
     camera = next((name for name in NAMES_OF_CAMERAS if header.text(name)), None)
     name = re.sub(r"[^A-Za-z0-9]+", "-", header.text(camera) if camera else "").strip("-")[:20].strip("-")
@@ -145,10 +154,10 @@ class _Header:
         return words[:LONGEST_TEXT] if words.isprintable() else ""
 
     def number(self, keyword: str | None) -> float | None:
-        """Return a number above zero; None where there is none."""
+        """Return a number of a sound header; None where there is none."""
         value = None if keyword is None else self.cards.get(keyword)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and 0 < value < 1e6 else None  # type: ignore[operator, arg-type]
+        return float(value) if is_number and 0.01 <= value < 1e6 else None  # type: ignore[operator, arg-type]
 
     def comment(self, keyword: str) -> str:
         """Return the comment of a card."""
@@ -165,14 +174,16 @@ class _Header:
 
     @property
     def is_cmos(self) -> bool:
-        """Whether it is of a CMOS camera: only these have a colour filter, or a setting of gain and offset."""
-        return bool(self.text("BAYERPAT")) or (bool(self.text("GAIN")) and bool(self.text("OFFSET")))
+        """Whether it is of a CMOS camera: by its maker, its colour filter, or its settings of gain and offset."""
+        is_set = bool(self.text("GAIN")) and bool(self.text("OFFSET"))
+        return self.program in CMOS_ONLY or bool(self.text("BAYERPAT")) or is_set
 
     @property
     def binning(self) -> tuple[int, int]:
         """Binning in y and x."""
         factors = [self.number(next(iter(self.found(name)), None)) for name in ("biny", "binx")]
-        return int(factors[0] or 1), int(factors[1] or 1)
+        bin_y, bin_x = (int(factor) if factor and 1 <= factor <= MOST_BINNING else 1 for factor in factors)
+        return bin_y, bin_x
 
 
 def _write_units_and_keywords(writer: _Writer, header: _Header) -> None:
