@@ -159,7 +159,7 @@ def _fault_line(fault: ErrorDetails, schema: Schema, values: Any, where: str, ot
     """Write a fault of pydantic in our words, from the JSON schema of the value."""
     definitions, location, path, missing = schema.get("$defs", {}), fault["loc"], [], False
     for step in location:
-        part = _part(schema, step)
+        part = None if step == "[key]" else _part(schema, step)
         if part is None:
             break
         schema = definitions.get(part.get("$ref", "").rpartition("/")[2], part)

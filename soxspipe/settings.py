@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -192,6 +192,11 @@ def _named_arms(mapping: Mapping[Any, Any], folder: Path | None) -> tuple[tuple[
         return arms, error.faults
 
 
+def _with_table(mapping: Mapping[Any, Any], table: Path | None) -> Mapping[Any, Any]:
+    """Return the content of a settings file with an instrument table in place of its own."""
+    return mapping if table is None else {**mapping, "instruments": {"table": table.absolute()}}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Checked settings of all arms.
@@ -230,13 +235,20 @@ class Settings:
         return dict(self.arms).get(arm, self.common)
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None) -> Settings:
+    def load(
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, Any] | Settings | None = None,
+        *,
+        instrument_table: Path | None = None,
+    ) -> Settings:
         """Make settings from a file, a mapping or other settings.
 
         Parameters
         ----------
         source : str, path-like, mapping, Settings or None
             A settings file, or a mapping laid out as one; None for the defaults.
+        instrument_table : pathlib.Path, optional
+            Instrument table that takes the place of the one in ``source``, relative to the working directory.
 
         Returns
         -------
@@ -249,13 +261,22 @@ class Settings:
             With all faults at once, one line for each.
         """
         if isinstance(source, Settings):
-            return source
+            return source.with_table(instrument_table)
         if source is None or isinstance(source, Mapping):
-            return cls.from_mapping(source or {})
+            return cls.from_mapping(_with_table(source or {}, instrument_table))
         if not isinstance(source, str | os.PathLike):
             raise SettingsError(f"settings: found a {type(source).__name__}, expected a path or a mapping")
         path = Path(os.path.expanduser(source))
-        return cls.from_text(read_yaml_text(path), str(path), path.parent)
+        mapping, faults = parse_yaml(read_yaml_text(path), str(path))
+        return cls.from_mapping(_with_table(mapping, instrument_table), str(path), path.parent, faults)
+
+    def with_table(self, instrument_table: Path | None) -> Settings:
+        """Return a copy with another instrument table; None: the settings themselves."""
+        if instrument_table is None:
+            return self
+        update = {"instruments": InstrumentSettings(table=instrument_table.absolute())}
+        arms = ((arm, settings.model_copy(update=update)) for arm, settings in self.arms)
+        return replace(self, common=self.common.model_copy(update=update), arms=tuple(arms))
 
     @classmethod
     def from_text(cls, text: str, name: str = "settings", folder: Path | None = None) -> Settings:

@@ -21,7 +21,9 @@ from settings_file import settings_rows, yaml_value
 
 from soxspipe.checked_model import CheckedModel
 from soxspipe.cli.usage import CommandHelp, overview
+from soxspipe.instruments.detectors import Detector
 from soxspipe.instruments.keywords import shipped_instruments
+from soxspipe.instruments.tables import ArmWords, Defaults, InstrumentTable, KeywordTable, TypeWords, Units
 from soxspipe.pixel_codes import PixelCode
 from soxspipe.quality.definitions import DEFINITIONS, QCDefinition
 
@@ -163,6 +165,40 @@ class DetectorTable(Directive):
         ]
 
 
+class InstrumentEntries(Directive):
+    """The entries of one part of an instrument table."""
+
+    PARTS: ClassVar = {
+        "top": InstrumentTable, "units": Units, "keywords": KeywordTable, "type": TypeWords, "arm": ArmWords,
+        "defaults": Defaults, "detector": Detector,
+    }  # fmt: skip
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        model = self.PARTS[self.arguments[0]]
+        lines = []
+        for name, info in model.model_fields.items():
+            if model is Detector and name == "arm":
+                continue
+            key = str(info.validation_alias.choices[0]) if info.validation_alias else name
+            unit = (info.json_schema_extra or {}).get("unit")
+            lines.append([key, self._default(info), f"{info.description}{f'; {unit}' if unit else ''}"])
+        return [table(["Key", "Without it", "Meaning"], lines, [18, 24, 58], {0})]
+
+    @staticmethod
+    def _default(info: Any) -> str:
+        default = info.default
+        if info.is_required():
+            derived = ("light-sensitive", "raw region")
+            return (
+                "whole frame" if info.description.removeprefix("rows and columns of the ").startswith(derived) else "-"
+            )
+        if isinstance(default, tuple):
+            return ", ".join(map(str, default)) or "none"
+        return "none" if default is None or isinstance(default, CheckedModel) else str(yaml_value(default))
+
+
 class UsageText(Directive):
     """The text of ``soxspipe --help``, or of the help of a command."""
 
@@ -226,6 +262,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_directive("qc-table", QCTable)
     app.add_directive("pixel-codes", PixelCodes)
     app.add_directive("detector-table", DetectorTable)
+    app.add_directive("instrument-entries", InstrumentEntries)
     app.add_directive("usage-text", UsageText)
     app.add_directive("changes-list", ChangesList)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,7 +11,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from ..instruments.keywords import load_instrument
+from ..instruments.keywords import load_instrument, table_path
 from ..night.find_frames import find_frames
 from ..night.known_headers import HEADERS_NAME, headers_text, load_headers
 from ..night.plan import Plan, PlannedSet, SetRecipe, make_plan
@@ -45,8 +45,12 @@ def output_option(options: dict[str, Any]) -> Path:
 
 
 def settings_option(options: dict[str, Any]) -> Settings:
-    """Return the settings that the options name."""
-    return Settings.load(None if options["--settings"] is None else path_argument(options["--settings"], "--settings"))
+    """Return the settings that the options name, with the instrument table that they name."""
+    source, instrument = options["--settings"], options.get("--instrument")
+    return Settings.load(
+        None if source is None else path_argument(source, "--settings"),
+        instrument_table=None if instrument is None else table_path(path_argument(instrument, "--instrument")),
+    )
 
 
 def plan_folders(

@@ -40,10 +40,10 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     paths = [path_argument(path, "input") for path in options[argument]]
     inputs = split_reductions(paths, share_products=argument == "<inputFrames>")
     settings = None
-    if options["--settings"] is not None:
-        from ..settings import Settings
+    if options["--settings"] is not None or options["--instrument"] is not None:
+        from .prep import settings_option
 
-        settings = Settings.load(path_argument(options["--settings"], "--settings"))
+        settings = settings_option(options)
     jobs = [
         ReductionJob(
             recipe,

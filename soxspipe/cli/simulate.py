@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from ..execution.job import ReductionJob
+from ..instruments.keywords import shipped_instruments, table_path
 from ..run_log import get_logger
 from .database_writer import DatabaseWriter
 from .reduce import run_and_report
@@ -54,6 +55,10 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
             names = (option.replace("-", "_") + unit for unit in ("", "_s", "_e"))
             name = next(name for name in names if name in DarkSimulation.model_fields)
             values[name] = text.upper() if option in NAMES else _value(text)
+    instrument = options["--instrument"]
+    if instrument is not None and values["instrument"] not in (one.name for one in shipped_instruments()):
+        values["instrument_table"] = table_path(path_argument(instrument, "--instrument"))
+        del values["instrument"]
     return values
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",
+    "instrument": "instrument",
     "completion": "completion",
 }
 
@@ -45,6 +46,7 @@ RECIPES = {
 EXCLUSIVE = (
     ("--workers", "--scheduler"), ("--quiet", "--verbose"), ("--rerun", "--settings"), ("--rerun", "--resume"),
     ("--database", "--no-database"), ("--rerun", "--products-sof"), ("--dry-run", "--products-sof"),
+    ("--rerun", "--instrument"),
 )  # fmt: skip
 #: Options that mean something only with another one.
 REQUIRED = {"--raw": "--rerun"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from astropy.io import fits
 
 from ..exceptions import FrameError, SetOfFilesError
 from ..fits_files.images import FitsImage, frame_image, image_hdus
-from ..instruments.keywords import Instrument, instrument_for
+from ..instruments.detectors import Detector
+from ..instruments.keywords import Instrument, find_instrument, instrument_for, unknown_instrument
 from ..text import escape, format_value
 from .exposure import ExposureInfo, read_exposure_info
 from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
@@ -22,7 +23,6 @@ from .set_of_files import SofEntry
 
 __all__ = ["FrameClassifier", "InputFile", "LeftOut"]
 
-FRAME_TYPE = "ESO DPR TYPE"
 _LAYOUT = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BSCALE", "BZERO", "BLANK")
 
 
@@ -89,10 +89,11 @@ class InputFile:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file of a folder that does not belong to the input, and the reason."""
+    """A file of a folder that does not belong to the input, the reason, and the remedy where there is one."""
 
     entry: SofEntry
     reason: str
+    remedy: str = ""
 
     def __str__(self) -> str:
         return f"{escape(self.entry.path.name)} ({self.reason})"
@@ -122,10 +123,8 @@ class FrameClassifier:
 
     def instrument(self, header: fits.Header, label: str) -> Instrument:
         """Return the instrument of a header. Raises FrameError."""
-        name = str(header.get("INSTRUME"))
-        if name not in self._instruments:
-            self._instruments[name] = instrument_for(header, label, self._user_instrument)
-        return self._instruments[name]
+        instrument = instrument_for(header, label, self._user_instrument)
+        return self._instruments.setdefault(instrument.name, instrument)
 
     def classify(self, entry: SofEntry) -> InputFile | LeftOut:
         """Classify a file.
@@ -142,20 +141,29 @@ class FrameClassifier:
             return LeftOut(entry, "a folder")
         with closing(image_hdus(entry.path)) as images:
             first = next(images, None)
-            category, frame_type = (first.header.get(key) if first else None for key in (PRODUCT_CATEGORY, FRAME_TYPE))
-            if first is not None and category is None and self.kind.matches(frame_type):
-                found = [first, *images]  # only a file of the kind is read to its end
-                if any(image.planes == 1 for image in found):
-                    return self._classify(entry, found)
-                first = None
-        reason = f"no {FRAME_TYPE}" if (category or frame_type) is None else escape(category or frame_type)
-        return LeftOut(entry, reason if first else "no image")
+            if first is None:
+                return LeftOut(entry, "no image")
+            header = first.header
+            category = header.get(PRODUCT_CATEGORY)
+            if category is not None:
+                return LeftOut(entry, escape(category))
+            instrument = find_instrument(header, self._user_instrument)
+            if instrument is None and not self.kind.matches(header.get("ESO DPR TYPE")):
+                return LeftOut(entry, *unknown_instrument(header, self._user_instrument))
+            keyword, frame_type = ("", self.kind.dpr_type) if instrument is None else instrument.find(header, "type")
+            if not self.kind.matches(frame_type):
+                return LeftOut(
+                    entry, f"no {keyword}" if frame_type is None else escape(header.get(keyword, frame_type))
+                )
+            found = [first, *images]  # only a file of the kind is read to its end
+            return self._classify(entry, found) if _has_image(found) else LeftOut(entry, "no image")
 
     def _classify(self, entry: SofEntry, images: Sequence[FitsImage]) -> InputFile:
-        if not any(image.planes == 1 for image in images):
+        if not _has_image(images):
             raise FrameError(f"{escape(entry.path)}: holds no two-dimensional image, expected NAXIS = 2: leave it out")
         header = images[0].header
-        if self.kind.calibration(entry.tag) and not header.get("INSTRUME") and self._instruments:
+        unnamed = not header.get("INSTRUME") and find_instrument(header, self._user_instrument) is None
+        if self.kind.calibration(entry.tag) and unnamed and self._instruments:
             # a hand-made map has few keywords; assume the frames' instrument
             instrument = next(iter(self._instruments.values()))
             self.warnings.append(f"{entry.label}: INSTRUME is missing: '{instrument.name}' is assumed")
@@ -169,6 +177,7 @@ class FrameClassifier:
         detector = instrument.detectors.get(arm)
         extension = None if detector is None else detector.extension
         image = frame_image(images, extension, entry.label, f"'extension' of {arm} in the instrument table")
+        image = _in_adu(image, detector)
         header = image.header
         _refuse_contradictions(header, instrument, entry.label)
         archive_name = instrument.value(header, "archive_name")
@@ -204,7 +213,7 @@ class FrameClassifier:
         tag = entry.tag or (category if category in tags and self.kind.calibration(category) else self.kind.tag)
         calibration = self.kind.calibration(tag)
         tag_arm = None if tag == self.kind.tag else str(tag).rpartition("_")[2]
-        contradictions = self._contradiction(tag, calibration, category, instrument.find(header, "type"))
+        contradictions = self._contradiction(tag, calibration, category, header, instrument)
         if tag_arm is not None and arm is not None and arm != tag_arm:
             contradictions.append((arm_keyword, arm, f"'{tag_arm}'", None))
         for meaning, binning in zip(("binx", "biny"), entry.binning or (), strict=False):
@@ -221,15 +230,21 @@ class FrameClassifier:
         return calibration, str(tag_arm or arm)
 
     def _contradiction(
-        self, tag: Any, calibration: ProductKind | None, category: str | None, frame_type: tuple[str, Any]
+        self,
+        tag: Any,
+        calibration: ProductKind | None,
+        category: str | None,
+        header: Mapping[str, Any],
+        instrument: Instrument,
     ) -> list[tuple[str, Any, str, str | None]]:
         """Return keyword, value found, value expected and remedy where a header contradicts a tag."""
-        keyword, value = frame_type
+        keyword, value = instrument.find(header, "type")
         if calibration is None and category is not None:
             return [(PRODUCT_CATEGORY, category, f"a raw {self.kind.noun} without it", None)]
         if calibration is None and value is not None and not self.kind.matches(value):
             remedies = (product.remedy(value) for product in self.kind.calibrations)
-            return [(keyword, value, f"'{self.kind.dpr_type}'", next((text for text in remedies if text), None))]
+            found, expected = header.get(keyword, value), instrument.words_for("type", self.kind.dpr_type)
+            return [(keyword, found, expected, next((text for text in remedies if text), None))]
         if calibration is not None and category is not None and category != tag:
             return [(PRODUCT_CATEGORY, category, f"'{tag}'", None)]
         if calibration is not None and category is None and value is not None:
@@ -237,11 +252,27 @@ class FrameClassifier:
         return []
 
 
+def _has_image(images: Sequence[FitsImage]) -> bool:
+    return any(image.planes == 1 for image in images)
+
+
+def _in_adu(image: FitsImage, detector: Detector | None) -> FitsImage:
+    """Return an image whose samples are ADU, where the camera writes floating-point numbers from 0 to 1."""
+    if detector is None or detector.scale_adu is None or image.bitpix > 0:
+        return image
+    return replace(image, bscale=image.bscale * detector.scale_adu, bzero=image.bzero * detector.scale_adu)
+
+
 def _refuse_contradictions(header: fits.Header, instrument: Instrument, label: str) -> None:
     """Refuse a header that states two values of a keyword that decides a reduction. Raises FrameError."""
     lines = []
     counts = Counter(iter(header))  # one look at all cards costs less than one for each keyword
-    for keyword in ("INSTRUME", *_LAYOUT, *(keyword for names in instrument.keywords.values() for keyword in names)):
+    for keyword in (
+        "INSTRUME",
+        *instrument.match,
+        *_LAYOUT,
+        *(keyword for names in instrument.keywords.values() for keyword in names),
+    ):
         if counts[keyword] < 2:
             continue
         values = list(dict.fromkeys(format_value(header[keyword, number]) for number in range(counts[keyword])))

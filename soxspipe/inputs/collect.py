@@ -100,6 +100,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
         self.checksums = ChecksumVerifier(self.errors, strict_checksums, workers)
         self.strict_checksums = strict_checksums
         self.warnings: list[str] = []
+        self._remedy = f"add {self.addition}"
 
     @abstractmethod
     def classify(self, entry: SofEntry) -> MemberT | LeftOut:
@@ -186,6 +187,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
                 members.append(found)
         if left_out:
             self.warnings.append(f"{listing.source}: left out, not a {self.noun}: {listed(left_out)}")
+            self._remedy = next((file.remedy for file in left_out if file.remedy), self._remedy)
         return members, n_broken
 
     def reading_order(self, entries: Sequence[SofEntry]) -> Sequence[SofEntry]:
@@ -199,7 +201,7 @@ class SetCollector(ABC, Generic[MemberT, SetT]):
             hint = f" ({self.warnings[0]})" if self.warnings else ""
             self.errors.add(
                 TooFewFramesError,
-                f"{source}: {found} {noun}, expected at least {minimum}{self.requirement}{hint}: add {self.addition}",
+                f"{source}: {found} {noun}, expected at least {minimum}{self.requirement}{hint}: {self._remedy}",
             )
 
     def _report_copies(self, members: Sequence[MemberT]) -> None:

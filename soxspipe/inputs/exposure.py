@@ -11,7 +11,7 @@ from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
 from ..text import format_value
 from .frame_kinds import FrameKind
-from .keyword_rules import EXPOSURE_RULES, RULES
+from .keyword_rules import EXPOSURE_RULES, RULES, read_number
 from .start_time import read_start
 
 __all__ = ["ExposureInfo", "mode_keywords", "read_exposure_info", "setting_keywords"]
@@ -92,7 +92,8 @@ def read_exposure_info(
         found = "missing" if value is None else format_value(value)
         lines.append(f"{label}: {keyword} is {found}, expected {expected}: leave this frame out, or repair its header")
 
-    for meaning, expected in (("category", "'CALIB'"), ("technique", "a value"), ("type", f"'{kind.dpr_type}'")):
+    type_words = instrument.words_for("type", kind.dpr_type)
+    for meaning, expected in (("category", "'CALIB'"), ("technique", "a value"), ("type", type_words)):
         keyword, value = instrument.find(header, meaning)
         if value is None or (meaning == "category" and value != "CALIB"):
             reject(keyword, value, expected)
@@ -148,7 +149,10 @@ def _find(
     """Return keyword and value of a meaning; the value is None where the header has none."""
     keyword, value = instrument.find(header, meaning)
     if meaning == "temperature" and detector is not None and detector.temperature_keyword:
-        return detector.temperature_keyword, header.get(detector.temperature_keyword)
+        return detector.temperature_keyword, instrument.kelvin(header.get(detector.temperature_keyword))
+    if meaning == "conad" and detector is not None and detector.adu_per_count != 1.0:
+        per_count = read_number(value)
+        return keyword, value if per_count is None else per_count / detector.adu_per_count
     # CDELT may be a coordinate step: ignore unusable values
     is_step = keyword.startswith("CDELT") and RULES[meaning].read(value) is None
     return keyword, None if is_step else value

@@ -103,7 +103,8 @@ class PreparedFrames:
         self.overscan_noise_e: NDArray[np.float64] | None = None
         try:
             self._reader.unpack(workers)
-            checks = check_samples(self._reader, self.names, self._window)
+            scale_adu = frames.detector.scale_adu
+            checks = check_samples(self._reader, self.names, self._window, scale_adu=scale_adu, unit=frames.unit)
             self.step_e, self.warnings = frames.e_per_sample * checks.step_adu, checks.warnings
             if common_mode:
                 self._measure_common_mode(frames)

@@ -301,7 +301,7 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
         """Report a calibration of another read-out than the frames, as far as its header states it."""
         header = file.header
         found: list[tuple[str, Any, Any]] = [(frame.values["arm"][0], file.arm, frame.detector.arm)]
-        if header.get("INSTRUME"):
+        if header.get("INSTRUME") or frame.instrument.matches(header):
             instrument = self.classifier.instrument(header, file.label)
             found.append(("INSTRUME", instrument.name, frame.instrument.name))
         for meaning in ("binx", "biny"):

@@ -32,6 +32,8 @@ MOST_CONSTANT = 0.25
 FAR_BELOW = 20.0
 #: A level below this belongs to unsigned samples whose BZERO was lost, ADU.
 LOST_BZERO_ADU = -(2**14)
+#: Rounding of a sample of four bytes from 0 to 1, as a part of 65535 ADU, is smaller.
+SCALED_ADU = 0.01
 #: Two frames are copies if the residuals of one from the other scatter less than this part of those from a third
 #: frame, or of the pixels of the frame.
 COPY_RATIO, COPY_OF_SCATTER = 0.3, 1e-3
@@ -68,7 +70,9 @@ def full_scale_adu(image: FitsImage) -> float:
     return max(image.bzero + image.bscale * value for value in stored)
 
 
-def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> SampleChecks:
+def check_samples(
+    reader: PixelReader, names: Sequence[str], window: Window, *, scale_adu: float | None = None, unit: str = "ADU"
+) -> SampleChecks:
     """Check the samples of the frames of a set.
 
     Parameters
@@ -79,6 +83,10 @@ def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> 
         Their names.
     window : Window
         Light-sensitive part of a frame.
+    scale_adu : float, optional
+        ADU of a sample of 1, where the table has it for images of floating-point numbers.
+    unit : str
+        Unit of the samples.
 
     Returns
     -------
@@ -87,7 +95,8 @@ def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> 
     Raises
     ------
     FrameError
-        When BZERO of a frame is missing, or a frame is another one but for a constant or a factor: a line for each.
+        When BZERO of a frame is missing, samples from 0 to 1 have no scale or others have one, or a frame is another
+        one but for a constant or a factor: a line for each.
     """
     found: dict[str, list[str]] = {kind: [] for kind in _REMEDIES}
     faults, steps, compared = [], [], []
@@ -96,7 +105,9 @@ def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> 
         levels, counts = np.unique(sample[np.isfinite(sample)], return_counts=True)
         if levels.size < 2:  # without data, or constant: refused where the noise is measured
             continue
-        steps.append(abs(image.bscale) if image.bitpix > 0 else float((levels == np.rint(levels)).all()))
+        steps.append(_step(levels, image, scale_adu))
+        if image.bitpix < 0 and unit == "ADU":
+            faults += [f"{name}: {words}" for words in _misfit_of_scale(levels, scale_adu)]
         ranks = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.1587, 0.5, 0.8413]))
         low, median, high = levels[ranks].astype(float)
         if image.bitpix in (16, 32) and image.bzero == 0 and median < LOST_BZERO_ADU:
@@ -121,6 +132,33 @@ def check_samples(reader: PixelReader, names: Sequence[str], window: Window) -> 
     for (words, remedy), lines in zip(_REMEDIES.values(), found.values(), strict=True):
         warnings += [f"{words}: {listed(lines)}: {remedy}"] if lines else []
     return SampleChecks(step, tuple(warnings))
+
+
+def _step(levels: NDArray[Any], image: FitsImage, scale_adu: float | None) -> float:
+    """Return the largest step of which all levels are multiples, ADU; 0 where they are continuous.
+
+    Some cameras write 12 bits as 16: then it is 16.
+    """
+    unit, tolerance = (abs(image.bscale), 0.0) if image.bitpix > 0 else (1.0, 0.0 if scale_adu is None else SCALED_ADU)
+    if image.bitpix < 0 and (np.abs(levels - np.rint(levels)) > tolerance).any():
+        return 0.0
+    gaps = np.rint(np.diff(levels.astype(float)) / unit).astype(np.int64)
+    return float(unit * np.gcd.reduce(gaps))
+
+
+def _misfit_of_scale(levels: NDArray[Any], scale_adu: float | None) -> Iterator[str]:
+    """Yield why floating-point samples do not fit the scale of the instrument table."""
+    low, high = float(levels[0]), float(levels[-1])
+    if scale_adu is None and low >= 0 and high <= 1:
+        yield (
+            f"its samples are {low:.4g} to {high:.4g}, expected ADU: give 'scale' in the instrument table (65535 for "
+            "16 bits), or BUNIT in the header"
+        )
+    elif scale_adu is not None and not (low >= 0 and high <= scale_adu * (1 + 1e-6)):
+        yield (
+            f"its samples are {low / scale_adu:.6g} to {high / scale_adu:.6g}, expected 0 to 1, as the instrument "
+            f"table has scale {scale_adu:g}: remove or correct it"
+        )
 
 
 def _mixed_types(images: Sequence[FitsImage], names: Sequence[str]) -> Iterator[str]:

@@ -9,7 +9,15 @@ from itertools import combinations
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ..checked_model import CheckedModel, setting
 from ..exceptions import FrameError
@@ -18,6 +26,8 @@ __all__ = ["NULL_IS_EMPTY", "Detector", "Geometry", "InstrumentModel", "Keyword"
 
 #: Frames with fewer rows or columns are a mistake.
 SMALLEST_SIDE = 32
+#: Most rows or columns.
+LARGEST_SIDE = 1 << 16
 #: From fewer rows or columns an amplifier's level cannot be measured.
 SMALLEST_AMPLIFIER = 16
 #: Longest text of a header card.
@@ -93,8 +103,8 @@ Keyword = Annotated[
         max_length=LONGEST_TEXT,
     ),
 ]
-_Index = Annotated[int, Field(ge=0, le=1 << 16)]
-_Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=1 << 16)]
+_Index = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
+_Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 _Positive = Annotated[float, Field(ge=1e-6, le=1e10)]
 _Positives = Annotated[tuple[_Positive, ...], NULL_IS_EMPTY]
 _Span = Annotated[tuple[_Index, _Index], AfterValidator(_increasing), _expected("[first, end] with first < end")]
@@ -109,7 +119,8 @@ _Region = Annotated[
 class Detector(InstrumentModel):
     """Facts of one detector, as its instrument table gives them.
 
-    The keys of the table are these names without units; ``regions`` are its ``amplifiers``.
+    The keys of the table are these names without units; ``regions`` are its ``amplifiers``. A detector without trim and
+    turn, with one amplifier, needs no entry for them.
     """
 
     arm: Text = setting("", "arm of the spectrograph, the name of the entry in the table")
@@ -118,19 +129,34 @@ class Detector(InstrumentModel):
     raw_shape: tuple[_Side, _Side] = setting(
         ..., "rows and columns of an unbinned raw frame", expected=f"[rows, columns], {SMALLEST_SIDE} at least"
     )
-    rot90_count: int = setting(..., "quarter turns counter-clockwise from raw to product (numpy.rot90)", ge=-3, le=3)
+    rot90_count: int = setting(0, "quarter turns counter-clockwise from raw to product (numpy.rot90)", ge=-3, le=3)
     science: tuple[_Span, _Span] = setting(
         ...,
-        "rows and columns of the light-sensitive part, after the turn; smaller frames are trimmed by the same margins",
+        "rows and columns of the light-sensitive part, after the turn; without it the whole frame; smaller frames are "
+        "trimmed by the same margins",
         expected="[[first row, end row], [first column, end column]]",
     )
     overscan_columns: _Spans = setting((), "raw columns without light; their level is the pedestal")
-    regions: tuple[_Region, ...] = setting(..., "raw region of each read-out amplifier", keys=("amplifiers",))
+    regions: tuple[_Region, ...] = setting(
+        ..., "raw region of each read-out amplifier; without it the whole frame", keys=("amplifiers",)
+    )
     conad_e_per_adu: _Positive = setting(..., "conversion factor", "electron/ADU", keys=("conad",))
-    conad_from_header: bool = setting(..., "whether the header's conversion factor comes before the table's")
+    conad_from_header: bool = setting(False, "whether the header's conversion factor comes before the table's")
+    adu_per_count: _Positive = setting(
+        1.0,
+        "ADU of the file in a count of the converter, where the header's conversion factor is per count: 16 where 12 "
+        "bits are written as 16",
+        "ADU",
+    )
+    scale_adu: _Positive | None = setting(
+        None,
+        "ADU of a sample of 1, where images of floating-point numbers are written as 0 to 1",
+        "ADU",
+        keys=("scale",),
+    )
     conad_modes: _Positives = setting((), "conversion factors of the read-out modes", "electron/ADU")
-    read_noise_e: _Positive = setting(
-        ..., "read noise of a single frame, to compare with the measured one", "electron", keys=("read_noise",)
+    read_noise_e: _Positive | None = setting(
+        None, "read noise of a single frame, to compare with the measured one", "electron", keys=("read_noise",)
     )
     dark_current_limit_e_per_s: _Positive | None = setting(
         None, "specified dark current of a pixel", "electron/s", keys=("dark_current_limit",)
@@ -141,8 +167,25 @@ class Detector(InstrumentModel):
     output_scan: Literal["same", "alternating"] = setting(
         "same", "order in which the amplifiers read their columns: all the same, or every other one in reverse"
     )
-    temperature_keyword: Keyword | None = setting(None, "keyword of the temperature, K", keys=("temperature",))
-    mode: Literal["read_mode", "binning"] = setting(..., "distinguishes two read-outs in the name of a product")
+    temperature_keyword: Keyword | None = setting(None, "keyword of the temperature", keys=("temperature",))
+    mode: Literal["read_mode", "binning"] = setting(
+        "binning",
+        "word for the read-out in the name of a product: binning for a CCD or CMOS detector, read_mode for an infrared "
+        "one",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_frame(cls, values: Any) -> Any:
+        """Return the values of a table, with the whole frame where it has no light-sensitive part or amplifiers."""
+        if not isinstance(values, dict) or "regions" in values:
+            return values
+        ny, nx = SMALLEST_SIDE, SMALLEST_SIDE  # of a wrong shape, which is reported by itself
+        match values.get("raw_shape"):
+            case [int(rows), int(columns)] if SMALLEST_SIDE <= min(rows, columns) <= max(rows, columns) <= LARGEST_SIDE:
+                ny, nx = rows, columns
+        turned = (nx, ny) if values.get("rot90_count") in (-3, -1, 1, 3) else (ny, nx)
+        return {"science": [[0, side] for side in turned], "amplifiers": [[0, ny, 0, nx]]} | values
 
     @field_validator("science")
     @classmethod

@@ -4,80 +4,37 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, field_validator
-
-from ..checked_model import check, setting
+from ..checked_model import check
 from ..exceptions import FrameError, SettingsError
+from ..text import format_value, nearest
 from ..yaml_files import parse_yaml, read_yaml_text
-from .detectors import NULL_IS_EMPTY, Detector, InstrumentModel, Keyword, Text
+from .detectors import Detector
+from .tables import InstrumentTable, spelled_out
 
-__all__ = ["Instrument", "instrument_for", "load_instrument", "shipped_instruments"]
-
-_Keywords = Annotated[tuple[Keyword, ...], NULL_IS_EMPTY]
-#: A set cannot be verified without these.
-_NeededKeywords = Annotated[
-    tuple[Keyword, ...], Field(min_length=1, json_schema_extra={"expected": "one header keyword at least"})
+__all__ = [
+    "EXAMPLES",
+    "Instrument",
+    "example_tables",
+    "find_instrument",
+    "instrument_for",
+    "load_instrument",
+    "shipped_instruments",
+    "table_path",
+    "unknown_instrument",
 ]
 
-
-class _KeywordTable(InstrumentModel):
-    """For each meaning the header keywords that may hold it, best first."""
-
-    arm: _NeededKeywords
-    category: _Keywords
-    technique: _Keywords
-    type: _NeededKeywords
-    exptime: _NeededKeywords
-    dit: _Keywords
-    ndit: _Keywords
-    mjd: _Keywords
-    date: _Keywords
-    binx: _Keywords
-    biny: _Keywords
-    read_mode: _Keywords
-    read_mode_name: _Keywords = ()
-    conad: _Keywords
-    gain: _Keywords
-    read_noise: _Keywords
-    chip: _Keywords
-    template: _Keywords
-    archive_name: _Keywords
-    # keywords that all cameras share need no entry in a table
-    unit: _Keywords = ("BUNIT",)
-    time: _Keywords = ("TIME-OBS", "UT", "UTC-OBS", "UTSTART", "UTC")
-    jd: _Keywords = ("JD", "JD-OBS")
-    settings: _Keywords = (
-        "GAIN", "EGAIN", "OFFSET", "BLKLEVEL", "COADDS", "NCOADDS", "READOUTM", "ROWORDER", "XORGSUBF", "YORGSUBF",
-        "ESO DET OUT1 OFFSET", "ESO DET WIN1 STRX", "ESO DET WIN1 STRY", "ESO DET WIN STARTX", "ESO DET WIN STARTY",
-    )  # fmt: skip
-
-
-class _InstrumentTable(InstrumentModel):
-    """An instrument table as the file has it."""
-
-    instrument: str = setting(
-        ..., "name of the instrument", expected="letters, digits, - and _, 20 at most", pattern=r"^[A-Za-z0-9_-]{1,20}$"
-    )
-    instrume: tuple[Text, ...] = setting(
-        ..., "values of INSTRUME that mean this instrument", expected="a list of one value at least", min_length=1
-    )
-    keywords: _KeywordTable
-    detectors: dict[str, Detector]
-
-    @field_validator("detectors")
-    @classmethod
-    def _named_arms(cls, detectors: dict[str, Detector]) -> dict[str, Detector]:
-        """Give each detector the name of its arm."""
-        named = all(re.fullmatch("[A-Z][A-Z0-9]{0,9}", arm) for arm in detectors)
-        if not detectors or not named or any(detector.arm not in ("", arm) for arm, detector in detectors.items()):
-            raise ValueError("one arm at least, each named by up to 10 capital letters and digits")
-        return {arm: detector.model_copy(update={"arm": arm}) for arm, detector in detectors.items()}
+#: Folder of the example tables, which are used by name.
+EXAMPLES = Path(__file__).parent / "examples"
+#: Values of an exposure time in one second, by its unit.
+_IN_A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "min": 1 / 60}
+_ZERO_CELSIUS_K = 273.15
+#: Keywords that name a camera, for the message about an unknown one.
+NAMES_OF_CAMERAS = ("INSTRUME", "CAMERA", "CAMNAME", "CAM_ID", "CAMERAID", "DETECTOR", "DETNAME")
 
 
 @dataclass(frozen=True)
@@ -88,18 +45,39 @@ class Instrument:
     ----------
     name : str
         Name in product names and headers.
-    instrume : tuple of str
-        Values of the keyword INSTRUME that mean this instrument.
+    match : mapping of str to tuple of str
+        Keywords and values by which a header is one of this instrument; empty: any header.
     keywords : mapping of str to tuple of str
         For each meaning the header keywords that may hold it, best first.
     detectors : mapping of str to Detector
         Detectors by arm.
+    words : mapping of str to mapping
+        For a meaning the words of the camera in lower case, and what they stand for.
+    defaults : mapping of str to object
+        Values by meaning of headers that lack a keyword.
+    units_in_a_second : float
+        Values of an exposure time in one second.
+    celsius : bool
+        Whether the header has temperatures in Celsius.
     """
 
     name: str
-    instrume: tuple[str, ...]
+    match: Mapping[str, tuple[str, ...]]
     keywords: Mapping[str, tuple[str, ...]]
     detectors: Mapping[str, Detector]
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    units_in_a_second: float = 1.0
+    celsius: bool = False
+
+    @property
+    def follows_eso(self) -> bool:
+        """Whether its raw headers follow ESO's dictionary; only then a product claims to follow it."""
+        return "ESO DPR TYPE" in self.keywords["type"]
+
+    def matches(self, header: Mapping[str, Any]) -> bool:
+        """Return whether a header is one of this instrument."""
+        return all(str(header.get(keyword, "")).strip() in values for keyword, values in self.match.items())
 
     def find(self, header: Mapping[str, Any], meaning: str) -> tuple[str, Any]:
         """Find the value of a meaning in a header.
@@ -116,19 +94,35 @@ class Instrument:
         keyword : str
             The keyword that has the value; the best one of the table where none has it.
         value : object
-            The value, None where the header has none.
+            The value in soxspipe's words and units. Where the header has none, that of the table; else None.
         """
         candidates = self.keywords.get(meaning, ())
         for keyword in candidates:
             value = header.get(keyword)
             if value is not None and value != "":
-                return keyword, value.strip() if isinstance(value, str) else value
-        return (candidates[0] if candidates else meaning), None
+                return keyword, self._translated(meaning, value.strip() if isinstance(value, str) else value)
+        return (candidates[0] if candidates else meaning), self.defaults.get(meaning)
+
+    def _translated(self, meaning: str, value: Any) -> Any:
+        if meaning in self.words:
+            return self.words[meaning].get(str(value).casefold(), value)
+        is_time = meaning in ("exptime", "dit") and self.units_in_a_second != 1.0
+        return value / self.units_in_a_second if is_time and isinstance(value, int | float) else value
 
     def value(self, header: Mapping[str, Any], meaning: str, default: Any = None) -> Any:
         """Return the value of a meaning in a header, or a default; see `find`."""
         value = self.find(header, meaning)[1]
         return default if value is None else value
+
+    def kelvin(self, temperature: Any) -> Any:
+        """Return a temperature of a header in kelvin; unchanged where it is no number."""
+        is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+        return round(temperature + _ZERO_CELSIUS_K, 6) if self.celsius and is_number else temperature
+
+    def words_for(self, meaning: str, value: str) -> str:
+        """Return the words of the camera for a value, for a message."""
+        words = [word for word, meant in self.words.get(meaning, {}).items() if meant == value]
+        return " or ".join(map(format_value, dict.fromkeys(words))) or format_value(value)
 
 
 def load_instrument(path: Path) -> Instrument:
@@ -150,20 +144,68 @@ def load_instrument(path: Path) -> Instrument:
     """
     content, faults = parse_yaml(read_yaml_text(path), str(path))
     try:
-        table = check(_InstrumentTable, content, str(path))
+        table = check(InstrumentTable, spelled_out(content), str(path))
     except SettingsError as error:
         raise SettingsError([*faults, *error.faults]) from error
     if faults:
         raise SettingsError(faults)
-    return Instrument(table.instrument, table.instrume, table.keywords.model_dump(), table.detectors)
+    words = {"type": table.keywords.type.by_word(), "arm": table.keywords.arm.by_word()}
+    return Instrument(
+        table.instrument,
+        table.match,
+        table.keyword_tuples(),
+        table.detectors,
+        {meaning: by_word for meaning, by_word in words.items() if by_word},
+        table.values_without_keyword(),
+        _IN_A_SECOND[table.units.exptime],
+        table.units.temperature == "celsius",
+    )
 
 
 def shipped_instruments() -> Iterator[Instrument]:
-    """Yield the instruments whose tables come with soxspipe; each table is read when it is needed, and once."""
+    """Yield the instruments whose frames soxspipe knows by itself; each table is read when it is needed, and once."""
     return map(_shipped, sorted(Path(__file__).parent.glob("*.yaml")))
 
 
 _shipped = functools.cache(load_instrument)
+
+
+def example_tables() -> dict[str, Path]:
+    """Return the example tables by name."""
+    return {path.stem: path for path in sorted(EXAMPLES.glob("*.yaml"))}
+
+
+def table_path(text: str) -> Path:
+    """Return the instrument table that a user names.
+
+    Parameters
+    ----------
+    text : str
+        A file, or the name of an example table.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    SettingsError
+        When there is neither.
+    """
+    path, examples = Path(text), example_tables()
+    if path.exists() or path.suffix or path.name != text:
+        return path
+    if text not in examples:
+        raise SettingsError(
+            f"instrument {format_value(text)}: no such file or example table: {nearest(text, examples)}"
+        )
+    return examples[text]
+
+
+def find_instrument(header: Mapping[str, Any], user_instrument: Instrument | None = None) -> Instrument | None:
+    """Return the instrument that a header belongs to, the user's before the shipped ones; None where there is none."""
+    own = () if user_instrument is None else (user_instrument,)
+    return next((one for one in itertools.chain(own, shipped_instruments()) if one.matches(header)), None)
 
 
 def instrument_for(header: Mapping[str, Any], name: str, user_instrument: Instrument | None = None) -> Instrument:
@@ -185,13 +227,20 @@ def instrument_for(header: Mapping[str, Any], name: str, user_instrument: Instru
     Raises
     ------
     FrameError
-        When INSTRUME is missing or names no known instrument.
+        When the header is one of no known instrument.
     """
-    value = str(header.get("INSTRUME", "")).strip()
-    known: list[str] = []
-    for instrument in itertools.chain(() if user_instrument is None else (user_instrument,), shipped_instruments()):
-        if value in instrument.instrume:
-            return instrument
-        known += instrument.instrume
-    found = f"is '{value}'" if value else "is missing"
-    raise FrameError(f"{name}: INSTRUME {found}, expected one of {', '.join(known)}: leave this file out of the set")
+    instrument = find_instrument(header, user_instrument)
+    if instrument is None:
+        raise FrameError(": ".join([name, *unknown_instrument(header, user_instrument)]))
+    return instrument
+
+
+def unknown_instrument(header: Mapping[str, Any], user_instrument: Instrument | None = None) -> tuple[str, str]:
+    """Return what a header of no known instrument says, and what to do about it."""
+    found = [str(header[keyword]).strip() for keyword in NAMES_OF_CAMERAS if header.get(keyword)]
+    words = f"instrument {format_value(found[0])} is unknown" if found else "INSTRUME is missing"
+    if user_instrument is not None:
+        match = user_instrument.match.items()
+        wanted = "; ".join(f"{keyword} {' or '.join(map(format_value, values))}" for keyword, values in match)
+        return f"{words}, the given table is for {wanted}", "correct 'match' of the table, or leave this file out"
+    return words, "make a table with 'soxspipe instrument --from=FRAME', and pass it with --instrument"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,9 @@ from typing import Any
 from ..exceptions import InputError
 from ..fits_files.images import read_main_header
 from ..inputs.classify import FrameClassifier, InputFile, LeftOut
+from ..inputs.exposure import ExposureInfo
 from ..inputs.frame_kinds import FrameKind, ProductKind
+from ..inputs.keyword_rules import RULES
 from ..inputs.set_of_files import FITS_NAME, SofEntry
 from ..instruments.keywords import Instrument
 from ..text import escape
@@ -197,7 +200,7 @@ class _HeaderReader:
                 if isinstance(found, InputFile):
                     return _raw_frame(path, classifier.kind, found)
                 assert isinstance(found, LeftOut)
-                reason = found.reason
+                reason = f"{found.reason}: {found.remedy}" if found.remedy else found.reason
             return self._product(path) or NightFile(path, reason=reason)
         except InputError as error:
             places = re.compile("|".join(re.escape(f"{place}: ") for place in (entry.label, escape(path))))
@@ -223,7 +226,7 @@ def _raw_frame(path: str, kind: FrameKind, file: InputFile) -> NightFile:
         instrument=exposure.instrument.name,
         arm=file.arm,
         mjd=exposure.mjd,
-        values=dict(exposure.values.values()) | {"NAXIS1": nx, "NAXIS2": ny},
+        values=_shared_values(exposure) | {"NAXIS1": nx, "NAXIS2": ny},
         exposure_s=exposure.values["exptime"][1],
         run=str(header.get("ESO TPL START") or "").strip(),
         run_frames=run_frames if isinstance(run_frames, int) else 0,
@@ -231,9 +234,15 @@ def _raw_frame(path: str, kind: FrameKind, file: InputFile) -> NightFile:
     )
 
 
+def _shared_values(exposure: ExposureInfo) -> dict[str, Any]:
+    """Return the values by keyword that must agree in a set; temperatures and stated noises need not."""
+    free = [meaning for meaning, rule in RULES.items() if rule.tolerance and math.isinf(rule.tolerance(1.0))]
+    return dict(found for meaning, found in exposure.values.items() if meaning not in free)
+
+
 def _calibration(path: str, kind: ProductKind, header: Mapping[str, Any], instrument: Instrument) -> NightFile:
     found = [instrument.find(header, meaning) for meaning in instrument.keywords]
-    mjd = instrument.value(header, "mjd", 0.0)
+    mjd = header.get("MJD-OBS")
     return NightFile(
         path,
         kind=kind.category,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -262,7 +262,7 @@ def _planned_set(
 ) -> PlannedSet:
     """Return the set of a group, with the name that its product will have."""
     first = frames[0]
-    binning = [first.values.get(keyword) or 1 for keyword in _keywords(instrument, "biny", "binx")]
+    binning = [_value(first.values, instrument, meaning) or 1 for meaning in ("biny", "binx")]
     modes = [first.values[keyword] for keyword in mode_keywords(instrument) if first.values.get(keyword) is not None]
     naming = _Naming(
         begin_mjd=first.mjd,
@@ -307,6 +307,12 @@ def _with_calibrations(
             notes += [f"no {kind.noun}: {miss}" for miss in misses]
             lacks.append(kind.category)
     return replace(one, attached=tuple(attached), notes=tuple(notes), lacks=tuple(lacks))
+
+
+def _value(values: Mapping[str, Any], instrument: Instrument, meaning: str) -> Any:
+    """Return the value of a meaning; a default of the instrument table has the meaning as its keyword."""
+    found = (values.get(keyword) for keyword in (*instrument.keywords[meaning], meaning))
+    return next((value for value in found if value is not None), None)
 
 
 def _keywords(instrument: Instrument, *meanings: str) -> list[str]:

@@ -15,6 +15,7 @@ from ..exceptions import CommandLineError, ErrorCollector, FrameError, InputErro
 from ..fits_files.checksums import data_sum, file_md5
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..inputs.set_of_files import FITS_NAME, SofEntry
+from ..instruments.keywords import EXAMPLES
 from ..text import escape
 from .headers import card_text
 from .provenance import INSTRUMENT_TABLE, text_md5
@@ -118,7 +119,8 @@ def find_inputs(
         raise CommandLineError(f"{escape(raw_dir)}: is no folder, expected one that holds the input of {path.name}")
     try:
         folders = sorted(Path(folder) for folder, _, _ in os.walk(raw_dir)) if raw_dir is not None else []
-        files = [folder / name for folder in [*folders, path.parent, Path()] for name in sorted(os.listdir(folder))]
+        folders += [path.parent, Path(), EXAMPLES]
+        files = [folder / name for folder in folders for name in sorted(os.listdir(folder))]
     except (OSError, RecursionError) as error:
         where = escape(getattr(error, "filename", None) or raw_dir)
         raise CommandLineError(f"{where}: cannot be searched ({error}): give a folder with {option}") from error

@@ -23,7 +23,16 @@ from ..quality.table import QualityTable
 from ..version import __version__
 from .provenance import Provenance
 
-__all__ = ["ProductFile", "add_qc", "card_text", "image_hdu", "product_header", "product_stem", "set_card"]
+__all__ = [
+    "ProductFile",
+    "add_qc",
+    "card_text",
+    "image_hdu",
+    "leave_out_eso_claim",
+    "product_header",
+    "product_stem",
+    "set_card",
+]
 
 PIPELINE = f"soxspipe/{__version__}"
 #: Keywords of the first input frame that a product keeps.
@@ -31,6 +40,16 @@ KEPT = re.compile(
     r"(ORIGIN|TELESCOP|INSTRUME|OBJECT|OBSERVER|PI-COI|RA|DEC|EQUINOX|RADESYS|LST|UTC|DATE-OBS|MJD-OBS|ARCFILE|"
     r"ESO (OBS|TPL|SEQ|GEN|ADA|(TEL|INS|DET)[0-9]?) .*)"
 )
+#: Keywords of another camera's frame that do not hold for a product: pixels, type, check sums, times and coordinates.
+NOT_KEPT = re.compile(
+    r"|SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|BSCALE|BZERO|BLANK|BUNIT|DATA(MIN|MAX|SUM)|CHECKSUM|"
+    r"EXT(NAME|VER|LEVEL)|INHERIT|COMMENT|HISTORY|CONTINUE|LONGSTRN|PEDESTAL|C(BLACK|WHITE)|CSTRETCH|SWMODIFY|"
+    r"DATE|TIMESYS|(DATE|MJD|JD)[-_](AVG|MID|END|HELIO|LOC)|LTV\d|LTM\d_\d|(DATA|TRIM|BIAS|CCD|AMP|DET|OVR)SEC\d*|"
+    r"WCS.*|C(TYPE|UNIT|RVAL|RPIX|ROTA|RDER|SYER|NAME)\d.*|CDELT\d.*|(CD|PC|PV|PS)\d+_\d+.*|"
+    r"HDU.*|PIPEFILE|DATAMD5|ORIGFILE|UTYPE|(SCI|ERR|QUAL)DATA|ESO (DPR|PRO|QC) .*"
+)
+#: Keywords that state that an extension follows ESO's dictionary.
+ESO_CLAIM = ("HDUCLASS", "HDUDOC", "HDUVERS", "HDUCLAS1", "HDUCLAS2", "HDUCLAS3")
 #: HDUCLAS2 of the planes in ESO's dictionary.
 CLASSES = {"FLUX": "DATA", "QUAL": "QUALITY", "ERRS": "ERROR"}
 #: Planes of pixel codes, and planes in the primary HDU.
@@ -119,7 +138,7 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
         value = card_text(value)
     elif isinstance(value, np.generic):
         value = value.item()
-    name = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
+    name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
     used = len(str(fits.Card(name, value)).rstrip())
     if used > CARD:
         set_card(header, "LONGSTRN", "OGIP 1.0", "The OGIP long string convention may be used")
@@ -179,7 +198,10 @@ def product_header(
     set_card(header, "ESO PRO TYPE", "REDUCED", "product type")
     set_card(header, "ESO PRO TECH", provenance.technique, "technique")
     set_card(header, "ESO PRO SCIENCE", False, "scientific product if T")
-    set_card(header, "ESO PRO DID", "PRO-1.16", "data dictionary for PRO")
+    if provenance.instrument.follows_eso:
+        set_card(header, "ESO PRO DID", "PRO-1.16", "data dictionary for PRO")
+    else:
+        header["COMMENT"] = "ESO PRO and ESO QC: record of soxspipe, not of an ESO product."
     set_card(header, "ESO PRO ANCESTOR", provenance.ancestor, "first raw frame")
     set_card(header, "ESO PRO DATANCOM", len(provenance.paths), "number of frames combined")
     set_card(header, "ESO PRO REC1 ID", recipe, "recipe")
@@ -202,11 +224,16 @@ def product_header(
 
 def _keep_cards(header: fits.Header, provenance: Provenance) -> None:
     """Copy the cards of the first input frame that a product keeps."""
-    keywords = provenance.instrument.keywords
+    instrument = provenance.instrument
+    keywords = instrument.keywords
     # where the inputs differ in their exposure, that of the first does not hold for the product
     exposure = () if provenance.exptime_s is not None else keywords["exptime"] + keywords["dit"] + keywords["ndit"]
+    if not instrument.follows_eso:
+        set_card(header, "INSTRUME", instrument.name, "instrument, from the table")  # the camera's word takes its place
+        exposure += keywords["type"]
     for card in provenance.header.cards:
-        if not KEPT.fullmatch(card.keyword) or card.keyword in exposure or isinstance(card.value, fits.card.Undefined):
+        kept = KEPT.fullmatch(card.keyword) if instrument.follows_eso else not NOT_KEPT.fullmatch(card.keyword)
+        if not kept or card.keyword in exposure or isinstance(card.value, fits.card.Undefined):
             continue
         if not isinstance(card.value, float) or math.isfinite(card.value):  # FITS has no infinite numbers
             comment = "".join(character for character in card.comment if 32 <= ord(character) < 127)
@@ -225,6 +252,13 @@ def add_qc(header: fits.Header, quality: QualityTable, warnings: Sequence[str]) 
 
 def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def leave_out_eso_claim(hdus: fits.HDUList) -> None:
+    """Remove the keywords that state that extensions follow ESO's dictionary: the frames are of another camera."""
+    for hdu in hdus:
+        for keyword in ESO_CLAIM:
+            hdu.header.remove(keyword, ignore_missing=True)
 
 
 def image_hdu(name: str, data: NDArray[Any], unit: str = "") -> fits.PrimaryHDU | fits.ImageHDU:

@@ -84,7 +84,8 @@ def master_file(
     hdus["ERRS"].header["COMMENT"] = "Errors of single pixels. Errors of sums: see ESO QC RON CORR."
     header = hdus[0].header
     set_card(header, "ESO QC CONAD", frames.conad_e_per_adu, "[electron/ADU] conversion factor used")
-    set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
+    if frames.detector.read_noise_e is not None:
+        set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
     first = frames.frames[0].exposure
     stated = None if first is None else first.values["read_noise"][1]
     if stated is not None:

@@ -18,7 +18,7 @@ from ..inputs.frame_kinds import FrameKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
 from ..parallel import default_workers
-from ..products.headers import ProductFile, add_qc, product_header, product_stem, set_card
+from ..products.headers import ProductFile, add_qc, leave_out_eso_claim, product_header, product_stem, set_card
 from ..products.product_files import Product, equal_product
 from ..products.provenance import Provenance
 from ..quality.table import QualityTable
@@ -281,6 +281,8 @@ class Recipe(ABC, Generic[InputsT]):
                         set_card(header, "ESO QC VET FRAME", vetting.excluded.name, "left out of the stack")
                         set_card(header, "ESO PRO DATANCOM", len(vetting.frames) - 1, "number of frames combined")
                     file.hdus[0].header.extend(header, end=True)
+                    if not provenance.instrument.follows_eso:
+                        leave_out_eso_claim(file.hdus)
                 product.add_fits(output.files, compress=self.compress)
                 output.frame.header = output.files[0].hdus[0].header
                 records: dict[str, Any] = {

@@ -344,7 +344,11 @@ class SimulatedDetector:
         image /= physics.conad_e_per_adu
         if not simulation.quantise:
             return image
-        np.clip(np.rint(image, out=image), 0, physics.ceiling_adu, out=image)
+        count_adu = np.float32(simulation.detector.adu_per_count)
+        image /= count_adu
+        np.rint(image, out=image)
+        image *= count_adu
+        np.clip(image, 0, physics.ceiling_adu, out=image)
         return image.astype(np.uint16 if physics.ceiling_adu <= 65535 else np.int32)
 
     def _output_noise(self, index: int) -> NDArray[np.float32]:

@@ -8,9 +8,10 @@ from typing import Any
 from astropy.io import fits
 
 from ..inputs.frame_kinds import SIMULATED
+from ..instruments.keywords import Instrument
 from .parameters import DarkSimulation
 
-__all__ = ["frame_header", "make_header"]
+__all__ = ["frame_header", "make_header", "match_cards"]
 
 _TEMPERATURE_K = {("SOXS", "NIR"): 40.1, ("SOXS", "VIS"): 153.1}
 # index of the keyword that an arm uses for a meaning, where it is not the first
@@ -31,16 +32,21 @@ def frame_header(simulation: DarkSimulation, index: int) -> fits.Header:
     -------
     astropy.io.fits.Header
     """
+    comment = f"Simulated by soxspipe, seed {simulation.seed}: not an observation"
+    if not simulation.table.follows_eso:
+        return make_header(_camera_cards(simulation, index), comment)
     table, detector = simulation.table, simulation.detector
     pair, is_soxs = (table.name, simulation.arm), table.name == "SOXS"
     first = simulation.start_of(0).isoformat(timespec="milliseconds")
     template = _template(simulation)
     site = ("ESO-LASILLA", "ESO-NTT") if is_soxs else ("ESO-PARANAL", "ESO-VLT-U3")
     cards: dict[str, Any] = {
-        "ORIGIN": site[0], "TELESCOP": site[1], "INSTRUME": table.instrume[0], "OBJECT": simulation.kind,
+        "ORIGIN": site[0], "TELESCOP": site[1], **match_cards(table), "OBJECT": simulation.kind,
     }  # fmt: skip
     for meaning, value in _meanings(simulation, index).items():
         keywords = table.keywords[meaning]
+        if not keywords:
+            continue
         cards[keywords[_KEYWORD_INDEX.get(pair, {}).get(meaning, 0)]] = value
         if not is_soxs and meaning in ("binx", "biny", "read_noise"):  # X-shooter has these twice
             cards[keywords[1]] = value
@@ -48,7 +54,7 @@ def frame_header(simulation: DarkSimulation, index: int) -> fits.Header:
     cards |= {f"{chip} PSZX": detector.pixel_size_um, f"{chip} PSZY": detector.pixel_size_um}
     cards |= {"ESO INS TEMP301 VAL": 11.7} if is_soxs else {}
     if detector.temperature_keyword:
-        cards[detector.temperature_keyword] = _TEMPERATURE_K[pair]
+        cards[detector.temperature_keyword] = _TEMPERATURE_K.get(pair, 263.15)
     if is_soxs and simulation.arm != "ACQ":
         cards["ESO INS VISE SWSIM" if simulation.is_ccd else "ESO INS NISE SWSIM"] = False
     cards |= {
@@ -56,7 +62,28 @@ def frame_header(simulation: DarkSimulation, index: int) -> fits.Header:
         "ESO TPL NEXP": simulation.frames, "ESO TPL EXPNO": index + 1, "ESO OBS ID": 200000001,
         "ESO OBS NAME": template, "ESO OBS START": first,
     }  # fmt: skip
-    return make_header(cards, f"Simulated by soxspipe, seed {simulation.seed}: not an observation")
+    return make_header(cards, comment)
+
+
+def match_cards(table: Instrument) -> dict[str, Any]:
+    """Return the cards by which a header is one of an instrument."""
+    return {keyword: values[0] for keyword, values in table.match.items()}
+
+
+def _camera_cards(simulation: DarkSimulation, index: int) -> dict[str, Any]:
+    """Return the cards of a camera without ESO keywords, in the words and units of its table."""
+    table, detector = simulation.table, simulation.detector
+    cards: dict[str, Any] = {}
+    for meaning, value in _meanings(simulation, index).items():
+        if table.keywords[meaning]:
+            words = (word for word, meant in table.words.get(meaning, {}).items() if meant == value)
+            cards[table.keywords[meaning][0]] = next(words, value)
+    if detector.adu_per_count != 1.0 and table.keywords["conad"]:
+        cards[table.keywords["conad"][0]] *= detector.adu_per_count
+    cards[table.keywords["exptime"][0]] *= table.units_in_a_second
+    if detector.temperature_keyword:
+        cards[detector.temperature_keyword] = -10.0 if table.celsius else 263.15
+    return cards | match_cards(table)
 
 
 def make_header(cards: dict[str, Any], comment: str) -> fits.Header:

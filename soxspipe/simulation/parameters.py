@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
@@ -12,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from ..checked_model import CheckedModel, settings_error
 from ..exceptions import SettingsError
 from ..instruments.detectors import Detector
-from ..instruments.keywords import Instrument, shipped_instruments
+from ..instruments.keywords import Instrument, load_instrument, shipped_instruments
 
 __all__ = ["KINDS", "DarkSimulation"]
 
@@ -34,6 +36,8 @@ _CCD = {
 _STRUCTURE = ("channel_e", "column_e", "row_noise_e", "glow_e")
 # electron/s/pixel where the instrument table has no specification: of the order of X-shooter's user manual
 _DARK_CURRENT = {"UVB": 6e-5, "VIS": 3e-4, "NIR": 6e-3}
+#: The same, and read noise in electron, of a camera whose table has neither.
+_CAMERA_DARK_CURRENT, _CAMERA_READ_NOISE_E = 0.01, 3.0
 #: Kinds of frames.
 KINDS = ("DARK", "BIAS")
 
@@ -53,6 +57,12 @@ def _pair(default: tuple[Any, Any] | None, numbers: str) -> Any:
     return Field(default, strict=False, json_schema_extra={"expected": f"a pair of {numbers}"})
 
 
+@functools.lru_cache(maxsize=8)
+def _table_of(path: Path) -> Instrument:
+    """Return the instrument of a table; a simulation looks at it many times."""
+    return load_instrument(path)
+
+
 class DarkSimulation(CheckedModel):
     """What to simulate; None stands for the realistic value of the arm.
 
@@ -64,6 +74,7 @@ class DarkSimulation(CheckedModel):
 
     instrument: str = "SOXS"  #: SOXS or XSHOOTER.
     arm: str = "NIR"  #: NIR, VIS or ACQ of SOXS; UVB, VIS or NIR of X-shooter.
+    instrument_table: Path | None = None  #: Instrument table of another camera; its name and first arm are defaults.
     kind: Literal["DARK", "BIAS"] = "DARK"  #: DARK, or BIAS (not NIR): no exposure at all, with any `exptime_s`.
     frames: Count = 10  #: Number of frames.
     exptime_s: Number = 300.0  #: Exposure time of one integration (DIT), second.
@@ -122,6 +133,9 @@ class DarkSimulation(CheckedModel):
     quantise: bool = True  #: False: float32 ADU, neither rounded nor clipped.
 
     def __init__(self, **values: Any) -> None:
+        if isinstance(values.get("instrument_table"), Path):
+            table = _table_of(values["instrument_table"])
+            values = {"instrument": table.name, "arm": next(iter(table.detectors))} | values
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -138,7 +152,8 @@ class DarkSimulation(CheckedModel):
 
     def _misfits(self) -> Iterator[str]:
         """Yield the parameters that do not fit the arm, once each parameter is valid by itself."""
-        arms = [(table.name, arm) for table in shipped_instruments() for arm in table.detectors]
+        own = [] if self.instrument_table is None else [self.table]
+        arms = [(table.name, arm) for table in own or shipped_instruments() for arm in table.detectors]
         if (self.instrument, self.arm) not in arms:
             known = ", ".join(" ".join(pair) for pair in arms)
             yield f"instrument and arm are {self.instrument!r} and {self.arm!r}, expected one of {known}"
@@ -158,6 +173,8 @@ class DarkSimulation(CheckedModel):
     @property
     def table(self) -> Instrument:
         """Table of the instrument."""
+        if self.instrument_table is not None:
+            return _table_of(self.instrument_table)
         return next(table for table in shipped_instruments() if table.name == self.instrument)
 
     @property
@@ -184,8 +201,10 @@ class DarkSimulation(CheckedModel):
         values = {
             **(_CCD if self.is_ccd else _INFRARED),
             **({} if self.structure else dict.fromkeys(_STRUCTURE, 0.0)),
-            "read_noise_e": detector.read_noise_e,
-            "dark_current_e_per_s": _DARK_CURRENT[self.arm] if dark_current is None else dark_current,
+            "read_noise_e": _CAMERA_READ_NOISE_E if detector.read_noise_e is None else detector.read_noise_e,
+            "dark_current_e_per_s": _DARK_CURRENT.get(self.arm, _CAMERA_DARK_CURRENT)
+            if dark_current is None
+            else dark_current,
             "conad_e_per_adu": detector.conad_e_per_adu,
             "exposure_s": 0.0 if self.kind == "BIAS" else self.exptime_s,
             "ceiling_adu": 65535.0 if saturation is None else saturation,
@@ -205,4 +224,4 @@ class DarkSimulation(CheckedModel):
     def name_of(self, index: int, colon: str = "-") -> str:
         """Return the archive's name for a frame, with another sign for its colons."""
         stamp = self.start_of(index).isoformat(timespec="milliseconds").replace(":", colon)
-        return f"{'SOXS' if self.instrument == 'SOXS' else 'XSHOO'}.{stamp}.fits"
+        return f"{'XSHOO' if self.instrument == 'XSHOOTER' else self.instrument}.{stamp}.fits"

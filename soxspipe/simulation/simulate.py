@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..products.atomic_files import AtomicFiles
 from .detector import SimulatedDetector
-from .headers import frame_header, make_header
+from .headers import frame_header, make_header, match_cards
 from .parameters import DarkSimulation
 
 __all__ = ["SimulatedDarks", "simulate_darks", "truth_hdus"]
@@ -83,8 +83,10 @@ def truth_hdus(detector: SimulatedDetector) -> fits.HDUList:
     A fault without FRAME is in all frames; Y or X -1 stands for a whole column or frame.
     """
     simulation, frames = detector.simulation, range(detector.simulation.frames)
-    cards: dict[str, Any] = {"INSTRUME": simulation.table.instrume[0], "ESO SIM ORIENT": "RAW"}
+    cards: dict[str, Any] = match_cards(simulation.table) | {"ESO SIM ORIENT": "RAW"}
     parameters = dict(simulation) | {"shape": detector.geometry.raw_shape}
+    if parameters.pop("instrument_table") is not None:
+        cards["ESO SIM INSTRUMENT TABLE"] = str(simulation.instrument_table)
     for name, value in parameters.items():
         value = getattr(detector.physics, name, value)
         is_plain = isinstance(value, str | bool | int | float)

@@ -22,6 +22,7 @@ from soxspipe.fits_files.pixel_reader import PixelReader
 from soxspipe.inputs.raw_frames import collect_frames
 from soxspipe.inputs.set_of_files import list_files, parse_sof
 from soxspipe.instruments import keywords
+from soxspipe.instruments.first_table import first_table
 from soxspipe.recipes import soxs_mdark
 from soxspipe.settings import Settings, default_settings_text
 from tests.raw_frames import CARDS, header_of, pack_lzw
@@ -104,6 +105,14 @@ def header(data: bytes, folder: Path) -> None:
         collect_frames([*_good(folder), path], soxs_mdark.kind, minimum_frames=2)
     with refusals():
         _pixels(path)
+    with refusals():
+        table = first_table(path)
+        assert all(question.isprintable() for question in table.questions)
+        (folder / "first.yaml").write_text(table.text, encoding="utf-8")
+        try:
+            keywords.load_instrument(folder / "first.yaml")
+        except SoxspipeError as error:
+            raise AssertionError(table.text) from error
 
 
 def packed(data: bytes, folder: Path) -> None:
@@ -198,7 +207,7 @@ def check(target: str, data: bytes, folder: Path) -> None:
 
 def seeds(target: str) -> list[bytes]:
     """Return the first inputs of a target."""
-    tables = [path.read_bytes() for path in sorted(Path(keywords.__file__).parent.glob("*.yaml"))]
+    tables = [path.read_bytes() for path in sorted(Path(keywords.__file__).parent.rglob("*.yaml"))]
     return {
         "sof": [
             b"darks.sof DARK_NIR\n'my.yaml' DARK # x\n\n\"$HOME/a b.fits\" MASTER_BIAS_VIS\r\n~/x.fits\n",
