@@ -167,6 +167,8 @@ class FrameClassifier:
             return InputFile(entry, images[0], arm, calibration)
         detector = instrument.detectors.get(arm)
         extension = None if detector is None else detector.extension
+        if self.kind.takes_prepared(header):
+            extension = "FLUX"
         image = frame_image(images, extension, entry.label, f"'extension' of {arm} in the instrument table")
         header = image.header
         _refuse_contradictions(header, instrument, entry.label)
@@ -203,7 +205,8 @@ class FrameClassifier:
         tag = entry.tag or (category if category in tags and self.kind.calibration(category) else self.kind.tag)
         calibration = self.kind.calibration(tag)
         tag_arm = None if tag == self.kind.tag else str(tag).rpartition("_")[2]
-        contradictions = self._contradiction(tag, calibration, category, instrument.find(header, "type"))
+        stated = None if self.kind.takes_prepared(header) else category
+        contradictions = self._contradiction(tag, calibration, stated, instrument.find(header, "type"))
         if tag_arm is not None and arm is not None and arm != tag_arm:
             contradictions.append((arm_keyword, arm, f"'{tag_arm}'", None))
         for meaning, binning in zip(("binx", "biny"), entry.binning or (), strict=False):

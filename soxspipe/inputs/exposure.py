@@ -92,7 +92,8 @@ def read_exposure_info(
         found = "missing" if value is None else format_value(value)
         lines.append(f"{label}: {keyword} is {found}, expected {expected}: leave this frame out, or repair its header")
 
-    for meaning, expected in (("category", "'CALIB'"), ("technique", "a value"), ("type", f"'{kind.dpr_type}'")):
+    declared = (("category", "'CALIB'"), ("technique", "a value"), ("type", f"'{kind.dpr_type}'"))
+    for meaning, expected in declared if kind.dpr_type else ():
         keyword, value = instrument.find(header, meaning)
         if value is None or (meaning == "category" and value != "CALIB"):
             reject(keyword, value, expected)

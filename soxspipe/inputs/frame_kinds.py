@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["MASTER_BIAS", "MASTER_DARK", "PRODUCT_CATEGORY", "STATIC_MAP", "FrameKind", "ProductKind"]
+__all__ = ["MASTER_BIAS", "MASTER_DARK", "PREPARED", "PRODUCT_CATEGORY", "STATIC_MAP", "FrameKind", "ProductKind"]
 
 #: Keyword of a product's category; raw frames do not have it.
 PRODUCT_CATEGORY = "ESO PRO CATG"
@@ -55,6 +55,7 @@ def has_type(value: Any, dpr_type: str) -> bool:
 MASTER_BIAS = ProductKind("MASTER_BIAS", "master bias", "BIAS", "mbias", same_read_mode=True)
 MASTER_DARK = ProductKind("MASTER_DARK", "master dark", "DARK", "mdark", same_read_mode=True)
 STATIC_MAP = ProductKind("BP_MAP_RP", "static bad-pixel map")
+PREPARED = ProductKind("PREPARED", "prepared frame")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class FrameKind:
     tag : str
         Tag in a set of files; the arm may follow, as in ``DARK_NIR``.
     dpr_type : str
-        Word that ``ESO DPR TYPE`` must have.
+        Word that ``ESO DPR TYPE`` must have; empty for frames of any type and category.
     noun : str
         Its name in messages.
     exposure : {'positive', 'zero'}
@@ -91,7 +92,11 @@ class FrameKind:
 
     def matches(self, dpr_type: Any) -> bool:
         """Return whether a value of ``ESO DPR TYPE`` is of this kind."""
-        return has_type(dpr_type, self.dpr_type)
+        return has_type(dpr_type, self.dpr_type) if self.dpr_type else dpr_type is not None
+
+    def takes_prepared(self, header: Mapping[str, Any]) -> bool:
+        """Return whether a header is that of a prepared frame, and the kind takes frames of any type."""
+        return not self.dpr_type and PREPARED.matches(header)
 
     def calibration(self, tag: str | None) -> ProductKind | None:
         """Return the kind of calibration for a tag or category; None if there is none."""
