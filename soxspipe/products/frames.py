@@ -37,7 +37,7 @@ class Frame(CCDData):
 
     @property
     def qc(self) -> QCTable:
-        """QC values of the header: name, value, unit, description; ``qc["RON RAW"]`` is one value with its unit."""
+        """Name, value, unit and description of each QC value of the header, by name with its unit."""
         values = []
         for keyword, value in self.header.items():
             if str(keyword).startswith(QC) and isinstance(value, bool | int | float):

@@ -188,6 +188,7 @@ def prepared_frame(frames: FrameSet, prepared: PreparedImages) -> Frame:
     error = frame_error(images, prepared.levels_e, read_noise_e)
     header = raw_cards(frames.frames[0].header)
     set_card(header, "BUNIT", "electron", "unit of the pixels")
+    set_card(header, "EXPTIME", frames.exptime_s, "[s] exposure time")
     set_card(header, "ESO PRO CATG", f"{PREPARED.category}_{frames.arm}", "category of this product")
     level = "signal" if prepared.pedestal != "nothing" else "pedestal + signal"
     set_level(header, frames, prepared.pedestal, level)
