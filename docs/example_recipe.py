@@ -20,7 +20,7 @@ class soxs_meandark(BaseRecipe):  # noqa: N801 - lower case like all recipes
     name = "soxs_meandark"
     product_word = "MEANDARK"
     category = "MEAN_DARK"
-    sections = ("soxs_mdark",)  # its minimum-frames
+    sections = ("mdark",)  # its minimum-frames
 
     def process(self, frames, settings):
         """Average the frames and rotate the result to product orientation."""

@@ -28,6 +28,7 @@ __all__ = [
     "MasterDarkSettings",
     "QualitySettings",
     "Settings",
+    "SubtractDarkSettings",
     "default_settings_text",
 ]
 
@@ -41,6 +42,14 @@ class MasterDarkSettings(StackParameters):
     minimum_frames: int = setting(3, "fewer frames than this are refused", "frames", ge=2, le=1000)
     common_mode: bool = setting(
         False, "remove the 1/f noise that the amplifiers of an infrared detector share", expected="on or off"
+    )
+
+
+class SubtractDarkSettings(CheckedModel):
+    """How a master dark is subtracted from a frame."""
+
+    scale: bool = setting(
+        False, "scale the master dark of a CCD to the exposure of the frame; never its pedestal", expected="on or off"
     )
 
 
@@ -148,12 +157,13 @@ class InstrumentSettings(CheckedModel):
 class ArmSettings(CheckedModel):
     """All settings of one arm, one attribute for each section of the file."""
 
-    soxs_mdark: MasterDarkSettings = MasterDarkSettings()
-    soxs_mbias: MasterBiasSettings = MasterBiasSettings()
+    mdark: MasterDarkSettings = MasterDarkSettings()
+    mbias: MasterBiasSettings = MasterBiasSettings()
     create_noise_map: NoiseMapParameters = NoiseMapParameters()
     dark_current: DarkRateParameters = DarkRateParameters()
     verify: VerifyParameters = VerifyParameters()
     pixel_changes: ChangeParameters = ChangeParameters()
+    subtract_dark: SubtractDarkSettings = SubtractDarkSettings()
     quality: QualitySettings = QualitySettings.defaults("")
     input: InputSettings = InputSettings()
     night: NightSettings = NightSettings()
@@ -164,6 +174,8 @@ class ArmSettings(CheckedModel):
 _SECTIONS: dict[str, tuple[str, Any]] = {
     name.replace("_", "-"): (name, section.annotation) for name, section in ArmSettings.model_fields.items()
 }
+#: Names of sections in older files.
+_OLD_SECTIONS = {"soxs-mdark": "mdark", "soxs-mbias": "mbias"}
 #: Sections that are needed before the arm is known.
 _WITHOUT_ARMS = ("input", "night", "instruments")
 
@@ -233,6 +245,15 @@ class Settings:
     def for_arm(self, arm: str) -> ArmSettings:
         """Return the settings of one arm; an arm without own values has the common ones."""
         return dict(self.arms).get(arm, self.common)
+
+    def with_values(self, section: str, **values: Any) -> Settings:
+        """Return a copy with other values of one section, for all arms; names and values are those of its model."""
+
+        def changed(settings: ArmSettings) -> ArmSettings:
+            model = getattr(settings, section)
+            return settings.model_copy(update={section: type(model).of(**{**dict(model), **values})})
+
+        return Settings(self.name, changed(self.common), tuple((arm, changed(one)) for arm, one in self.arms))
 
     @classmethod
     def load(
@@ -317,10 +338,13 @@ class Settings:
         arms, table_faults = _named_arms(mapping, folder)
         lines, given = [*faults, *table_faults], {"": dict[str, Any]()}
         for key, values in mapping.items():
-            if key not in _SECTIONS:
+            section_name = _OLD_SECTIONS.get(key, key)
+            if section_name not in _SECTIONS:
                 lines.append(f"{name}: unknown section {format_value(key)}: {nearest(key, _SECTIONS)}")
                 continue
-            attribute, model = _SECTIONS[key]
+            if section_name != key and section_name in mapping:
+                lines.append(f"{name}: {key} is the old name of {section_name}, which is given too: keep one")
+            attribute, model = _SECTIONS[section_name]
             own_arms = () if attribute in _WITHOUT_ARMS else arms
             parts = {"": values}
             if isinstance(values, Mapping):
@@ -369,6 +393,7 @@ class Settings:
         for key, section in of_arms.items():
             properties = section["properties"] | {arm: {"$ref": f"#/$defs/{key}"} for arm in arms}
             sections[key] = {**section, "properties": properties}
+        sections |= {old: {**sections[key], "alias-of": key} for old, key in _OLD_SECTIONS.items()}
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "Settings of soxspipe",

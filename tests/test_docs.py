@@ -56,7 +56,8 @@ def run_session(text):
 @pytest.mark.parametrize(
     "pages",
     [["utilities/clip_and_stack", "utilities/create_noise_map"], ["utilities/fit_dark_rate"],
-     ["night"], ["database"], ["cameras"], pytest.param(["tutorial"], marks=pytest.mark.slow)],
+     ["night"], ["database"], ["cameras"], ["python"], ["using_the_dark"],
+     pytest.param(["tutorial"], marks=pytest.mark.slow)],
     ids=lambda pages: pages[0],
 )  # fmt: skip
 def test_pages_show_the_output_of_their_examples(pages, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ import json
 import math
 import pickle
 import random
+import re
 import runpy
 from pathlib import Path
 
@@ -95,8 +96,8 @@ def test_default_values():
         "stacked_clipping_iterations": 5,
         "stacked_clipping_scale": "noise-model",
     }
-    assert arm.soxs_mdark == MasterDarkSettings(**clip, minimum_frames=3)
-    assert arm.soxs_mbias == MasterBiasSettings(**clip, minimum_frames=3)
+    assert arm.mdark == MasterDarkSettings(**clip, minimum_frames=3)
+    assert arm.mbias == MasterBiasSettings(**clip, minimum_frames=3)
     assert StackParameters() == StackParameters(**clip)
     assert arm.create_noise_map == NoiseMapParameters(
         hot_pixel_sigma=5.0, cold_pixel_sigma=5.0, noisy_pixel_sigma=5.5, noisy_minimum_frames=5, background_box=8
@@ -110,14 +111,12 @@ def test_default_values():
 
 
 def test_values_have_the_type_of_their_default():
-    section = Settings.from_mapping({"soxs-mdark": {"frame-clipping-sigma": 7}}).common.soxs_mdark
+    section = Settings.from_mapping({"mdark": {"frame-clipping-sigma": 7}}).common.mdark
     for name, value in section:
         assert type(value) is type(getattr(MasterDarkSettings(), name))
 
 
-@pytest.mark.parametrize(
-    "text", ["", "\n", "# nothing\n", "---\n", "soxs-mdark:\n", "quality: {}\nsoxs-mdark:\n  NIR:\n"]
-)
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "mdark:\n", "quality: {}\nmdark:\n  NIR:\n"])
 def test_empty_files_and_sections_are_all_defaults(text):
     assert Settings.from_text(text).common == ArmSettings()
 
@@ -125,26 +124,40 @@ def test_empty_files_and_sections_are_all_defaults(text):
 # ---- partial files, arms, aliases ----
 
 
+def test_old_names_of_sections_are_read():
+    text = "mdark: {minimum-frames: 7, NIR: {minimum-frames: 9}}\nmbias: {minimum-frames: 8}"
+    new, old = Settings.from_text(text), Settings.from_text(re.sub("^m", "soxs-m", text, flags=re.MULTILINE))
+    assert old == new
+    assert (new.common.mdark.minimum_frames, new.for_arm("NIR").mdark.minimum_frames) == (7, 9)
+
+
+def test_values_of_a_section_are_replaced_for_all_arms():
+    settings = Settings.from_text("mdark: {NIR: {minimum-frames: 9}}").with_values("subtract_dark", scale=True)
+    assert settings.common.subtract_dark.scale
+    assert settings.for_arm("NIR").subtract_dark.scale
+    assert settings.for_arm("NIR").mdark.minimum_frames == 9
+
+
 def test_a_partial_file_keeps_the_other_defaults():
     common = Settings.from_text("create-noise-map: {hot-pixel-sigma: 7}").common
     assert common.create_noise_map == NoiseMapParameters(hot_pixel_sigma=7.0)
-    assert common.soxs_mdark == MasterDarkSettings()
+    assert common.mdark == MasterDarkSettings()
 
 
 def test_values_of_an_arm_hold_for_that_arm_only():
     settings = Settings.from_text(
-        "soxs-mdark:\n  minimum-frames: 4\n  stacked-clipping-sigma: 6\n  NIR:\n    minimum-frames: 9\n"
+        "mdark:\n  minimum-frames: 4\n  stacked-clipping-sigma: 6\n  NIR:\n    minimum-frames: 9\n"
         "create-noise-map:\n  VIS: {background-box: 16}\n"
     )
-    assert [settings.for_arm(arm).soxs_mdark.minimum_frames for arm in ARMS] == [9, 4, 4, 4]
-    assert [settings.for_arm(arm).soxs_mdark.stacked_clipping_sigma for arm in ARMS] == [6.0] * 4
+    assert [settings.for_arm(arm).mdark.minimum_frames for arm in ARMS] == [9, 4, 4, 4]
+    assert [settings.for_arm(arm).mdark.stacked_clipping_sigma for arm in ARMS] == [6.0] * 4
     assert [settings.for_arm(arm).create_noise_map.background_box for arm in ARMS] == [8, 16, 8, 8]
     assert settings.for_arm("some new arm") == settings.common
 
 
 def test_an_arm_may_stand_before_the_values_of_all_arms():
-    settings = Settings.from_text("soxs-mdark:\n  NIR: {minimum-frames: 9}\n  stacked-clipping-sigma: 6\n")
-    assert settings.for_arm("NIR").soxs_mdark == MasterDarkSettings(minimum_frames=9, stacked_clipping_sigma=6.0)
+    settings = Settings.from_text("mdark:\n  NIR: {minimum-frames: 9}\n  stacked-clipping-sigma: 6\n")
+    assert settings.for_arm("NIR").mdark == MasterDarkSettings(minimum_frames=9, stacked_clipping_sigma=6.0)
 
 
 def test_quality_ranges_of_an_arm_add_to_the_common_ones():
@@ -163,12 +176,11 @@ def test_quality_ranges_of_an_arm_add_to_the_common_ones():
 
 
 def test_the_other_name_of_the_clipping_iterations():
-    assert Settings.from_text("soxs-mdark: {frame-clipping-iterations: 9}").common.soxs_mdark == MasterDarkSettings(
+    assert Settings.from_text("mdark: {frame-clipping-iterations: 9}").common.mdark == MasterDarkSettings(
         clipping_iteration_count=9
     )
-    assert the_refusal("soxs-mdark: {clipping-iteration-count: 5, frame-clipping-iterations: 5}") == (
-        "my.yaml: soxs-mdark: clipping-iteration-count and frame-clipping-iterations are the same setting: "
-        "keep one of them"
+    assert the_refusal("mdark: {clipping-iteration-count: 5, frame-clipping-iterations: 5}") == (
+        "my.yaml: mdark: clipping-iteration-count and frame-clipping-iterations are the same setting: keep one of them"
     )
 
 
@@ -178,17 +190,18 @@ def test_the_other_name_of_the_clipping_iterations():
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("mdark: {}", "my.yaml: unknown section 'mdark': did you mean 'soxs-mdark'?"),
+        ("soxs_mdark: {}", "my.yaml: unknown section 'soxs_mdark': did you mean 'mdark'?"),
+        ("mdark: {}\nsoxs-mdark: {}", "my.yaml: soxs-mdark is the old name of mdark, which is given too: keep one"),
         (
             "5: {}",
-            "my.yaml: unknown section 5: expected soxs-mdark, soxs-mbias, create-noise-map, dark-current, quality, "
-            "input, night, instruments",
+            "my.yaml: unknown section 5: expected mdark, mbias, create-noise-map, dark-current, subtract-dark, "
+            "quality, input, night, instruments",
         ),
         (
-            "soxs-mdark: {stacked_clipping_sigma: 3}",
-            "my.yaml: soxs-mdark: unknown key 'stacked_clipping_sigma': did you mean 'stacked-clipping-sigma'?",
+            "mdark: {stacked_clipping_sigma: 3}",
+            "my.yaml: mdark: unknown key 'stacked_clipping_sigma': did you mean 'stacked-clipping-sigma'?",
         ),
-        ("soxs-mdark: {nir: {}}", "my.yaml: soxs-mdark: unknown key 'nir': did you mean 'NIR'?"),
+        ("mdark: {nir: {}}", "my.yaml: mdark: unknown key 'nir': did you mean 'NIR'?"),
         (
             "create-noise-map: {NIR: {VIS: {}}}",
             "my.yaml: create-noise-map NIR: unknown key 'VIS': expected hot-pixel-sigma, cold-pixel-sigma, "
@@ -196,20 +209,20 @@ def test_the_other_name_of_the_clipping_iterations():
         ),
         ("quality: {PULSTD: [1, 2]}", "my.yaml: quality: unknown key 'PULSTD': did you mean 'PULL STD'?"),
         (
-            "soxs-mdark: {frame-clipping-sigma: -1}",
-            "my.yaml: soxs-mdark: frame-clipping-sigma is -1, expected a number from 0.001 to 1e+06 (sigma)",
+            "mdark: {frame-clipping-sigma: -1}",
+            "my.yaml: mdark: frame-clipping-sigma is -1, expected a number from 0.001 to 1e+06 (sigma)",
         ),
         (
-            "soxs-mdark: {NIR: {frame-clipping-sigma: '5'}}",
-            "my.yaml: soxs-mdark NIR: frame-clipping-sigma is '5', expected a number from 0.001 to 1e+06 (sigma)",
+            "mdark: {NIR: {frame-clipping-sigma: '5'}}",
+            "my.yaml: mdark NIR: frame-clipping-sigma is '5', expected a number from 0.001 to 1e+06 (sigma)",
         ),
         (
-            "soxs-mdark: {minimum-frames: 3.0}",
-            "my.yaml: soxs-mdark: minimum-frames is 3.0, expected a whole number from 2 to 1000 (frames)",
+            "mdark: {minimum-frames: 3.0}",
+            "my.yaml: mdark: minimum-frames is 3.0, expected a whole number from 2 to 1000 (frames)",
         ),
         (
-            "soxs-mdark: {stacked-clipping-scale: sigma}",
-            "my.yaml: soxs-mdark: stacked-clipping-scale is 'sigma', expected one of noise-model, std, mad",
+            "mdark: {stacked-clipping-scale: sigma}",
+            "my.yaml: mdark: stacked-clipping-scale is 'sigma', expected one of noise-model, std, mad",
         ),
         (
             "quality: {PULL STD: [1.1, 0.9]}",
@@ -217,16 +230,16 @@ def test_the_other_name_of_the_clipping_iterations():
         ),
         ("instruments: {table: ''}", "my.yaml: instruments: table is '', expected a path, or null"),
         ("instruments: {NIR: {}}", "my.yaml: instruments: unknown key 'NIR': expected table"),
-        ("soxs-mdark: [1, 2]", "my.yaml: soxs-mdark: found [1, 2], expected keys with values"),
-        ("soxs-mdark: {NIR: 3}", "my.yaml: soxs-mdark NIR: found 3, expected keys with values"),
+        ("mdark: [1, 2]", "my.yaml: mdark: found [1, 2], expected keys with values"),
+        ("mdark: {NIR: 3}", "my.yaml: mdark NIR: found 3, expected keys with values"),
         ("- a\n- b", "my.yaml: found ['a', 'b'], expected sections with keys and values"),
         ("just words", "my.yaml: found 'just words', expected sections with keys and values"),
         (
-            "soxs-mdark: {minimum-frames: 3}\nsoxs-mdark: {minimum-frames: 4}",
-            "my.yaml: line 2: 'soxs-mdark' is given twice: keep one",
+            "mdark: {minimum-frames: 3}\nmdark: {minimum-frames: 4}",
+            "my.yaml: line 2: 'mdark' is given twice: keep one",
         ),
         (
-            "soxs-mdark:\n  minimum-frames: 3\n  'minimum-frames': 4",
+            "mdark:\n  minimum-frames: 3\n  'minimum-frames': 4",
             "my.yaml: line 3: 'minimum-frames' is given twice: keep one",
         ),
     ],
@@ -257,14 +270,12 @@ def test_a_refusal_names_file_section_key_value_and_remedy(text, fault):
     ],
 )
 def test_values_that_are_no_positive_number_are_refused(value):
-    assert "expected a number from 0.001 to 1e+06 (sigma)" in the_refusal(
-        f"soxs-mdark: {{frame-clipping-sigma: {value}}}"
-    )
+    assert "expected a number from 0.001 to 1e+06 (sigma)" in the_refusal(f"mdark: {{frame-clipping-sigma: {value}}}")
 
 
 @pytest.mark.parametrize("value", ["true", "'5'", "5.0", "0", "101", ".nan", "null", "0x" + "f" * 4000])
 def test_values_that_are_no_count_are_refused(value):
-    fault = the_refusal(f"soxs-mdark: {{clipping-iteration-count: {value}}}")
+    fault = the_refusal(f"mdark: {{clipping-iteration-count: {value}}}")
     assert "expected a whole number from 1 to 100" in fault
     assert len(fault) < 200
 
@@ -280,7 +291,7 @@ def test_values_that_are_no_range_are_refused(value):
 
 def test_all_faults_are_reported_at_once():
     faults = refusals(
-        "soxs-mdark:\n  minimum-frames: 0\n  minimum-frames: 0\n  NIR: {minimum-frames: 0}\n"
+        "mdark:\n  minimum-frames: 0\n  minimum-frames: 0\n  NIR: {minimum-frames: 0}\n"
         "create-noise-map: {hot-pixel-sigma: x, bog: 1}\nfoo: 1\n"
     )
     assert len(faults) == 6
@@ -289,17 +300,17 @@ def test_all_faults_are_reported_at_once():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("soxs-mdark: &a {}\nquality: *a", "line 1: not usable YAML: anchors and aliases"),
-        ("soxs-mdark: &a\n  minimum-frames: 4", "anchors and aliases"),
+        ("mdark: &a {}\nquality: *a", "line 1: not usable YAML: anchors and aliases"),
+        ("mdark: &a\n  minimum-frames: 4", "anchors and aliases"),
         ("quality: *a", "anchors and aliases"),
-        ("soxs-mdark:\n  <<: {minimum-frames: 4}", "line 2: not usable YAML: merge keys"),
-        ("soxs-mdark: !!python/object/apply:os.system [echo]", "tags are not read"),
-        ("soxs-mdark: {minimum-frames: !!int '4'}", "tags are not read"),
-        ("soxs-mdark: !!binary aGk=", "tags are not read"),
-        ("soxs-mdark: {minimum-frames: ! 4}", "tags are not read"),
+        ("mdark:\n  <<: {minimum-frames: 4}", "line 2: not usable YAML: merge keys"),
+        ("mdark: !!python/object/apply:os.system [echo]", "tags are not read"),
+        ("mdark: {minimum-frames: !!int '4'}", "tags are not read"),
+        ("mdark: !!binary aGk=", "tags are not read"),
+        ("mdark: {minimum-frames: ! 4}", "tags are not read"),
         ("{[1]: 2}", "a key must be a word"),
-        ("soxs-mdark: {", "not usable YAML"),
-        ("soxs-mdark:\n\tminimum-frames: 3", "line 2: not usable YAML"),
+        ("mdark: {", "not usable YAML"),
+        ("mdark:\n\tminimum-frames: 3", "line 2: not usable YAML"),
         ("a: 1\n---\nb: 2", "not usable YAML"),
         ("a: 1\x00", "not usable YAML"),
         ("a: 2026-99-99", "not usable YAML"),
@@ -332,13 +343,13 @@ def test_any_text_gives_settings_or_a_refusal():
 
 @pytest.mark.parametrize(("text", "number"), [("1e-3", 1e-3), ("1e5", 1e5), ("2.5E+1", 25.0), (".5", 0.5), ("5.", 5.0)])
 def test_numbers_are_those_of_yaml_1_2(text, number):
-    section = Settings.from_text(f"soxs-mdark: {{frame-clipping-sigma: {text}}}").common.soxs_mdark
+    section = Settings.from_text(f"mdark: {{frame-clipping-sigma: {text}}}").common.mdark
     assert section.frame_clipping_sigma == number
 
 
 @pytest.mark.parametrize("text", ["010", "-010", "00", "0_7", "11:00", "1:30:00.5", "08"])
 def test_numbers_of_base_8_and_60_are_refused(text):
-    assert the_refusal(f"soxs-mdark:\n  minimum-frames: {text}") == (
+    assert the_refusal(f"mdark:\n  minimum-frames: {text}") == (
         f"my.yaml: line 2: not usable YAML: {text} may be read as a number of base 8 or 60: write a decimal number "
         "without leading zeros, or quotes around a text"
     )
@@ -374,17 +385,17 @@ def table(tmp_path):
 
 def test_arms_are_those_of_the_instrument_tables(table):
     path = table.with_name("my.yaml")
-    path.write_text("soxs-mdark: {CMOS: {minimum-frames: 9}}\ninstruments: {table: camera.yaml}\n")
+    path.write_text("mdark: {CMOS: {minimum-frames: 9}}\ninstruments: {table: camera.yaml}\n")
     settings = Settings.load(path)
-    assert settings.for_arm("CMOS").soxs_mdark.minimum_frames == 9
+    assert settings.for_arm("CMOS").mdark.minimum_frames == 9
     assert settings.for_arm("CMOS").quality == settings.common.quality
-    assert settings.for_arm("NIR").soxs_mdark.minimum_frames == 3
-    assert "unknown key 'CMOS'" in the_refusal("soxs-mdark: {CMOS: {minimum-frames: 9}}")
+    assert settings.for_arm("NIR").mdark.minimum_frames == 3
+    assert "unknown key 'CMOS'" in the_refusal("mdark: {CMOS: {minimum-frames: 9}}")
 
 
 def test_faults_of_the_instrument_table_come_with_those_of_the_settings(tmp_path):
     path = tmp_path / "my.yaml"
-    path.write_text("soxs-mdark: {CMOS: {minimum-frames: 9}, minimum-frames: 0}\ninstruments: {table: none.yaml}\n")
+    path.write_text("mdark: {CMOS: {minimum-frames: 9}, minimum-frames: 0}\ninstruments: {table: none.yaml}\n")
     with pytest.raises(SettingsError) as caught:
         Settings.load(path)
     assert caught.value.faults[0].startswith(f"{tmp_path}/none.yaml: not readable")
@@ -410,16 +421,16 @@ def test_the_schema_describes_every_setting():
             assert part["default"] == yaml.safe_load(row.default)
         if row.section not in ("input", "night", "instruments"):
             assert set(ARMS) <= set(section["properties"])
-    sigma = schema["properties"]["soxs-mdark"]["properties"]["frame-clipping-sigma"]
+    sigma = schema["properties"]["mdark"]["properties"]["frame-clipping-sigma"]
     assert (sigma["type"], sigma["minimum"], sigma["maximum"], sigma["unit"]) == ("number", 1e-3, 1e6, "sigma")
-    assert "frame-clipping-iterations" in schema["properties"]["soxs-mdark"]["properties"]
+    assert "frame-clipping-iterations" in schema["properties"]["mdark"]["properties"]
     assert schema["properties"]["input"]["properties"]["verify-checksums"]["enum"] == ["warn", "strict"]
     assert set(schema["properties"]["quality"]["patternProperties"]) == {"^RON RAW[1-9][0-9]{0,3}$"}
 
 
 def test_the_schema_has_the_arms_of_a_table(table):
     schema = Settings.json_schema(table)
-    assert schema["properties"]["soxs-mdark"]["properties"]["CMOS"] == {"$ref": "#/$defs/soxs-mdark"}
+    assert schema["properties"]["mdark"]["properties"]["CMOS"] == {"$ref": "#/$defs/mdark"}
     assert "CMOS" not in schema["properties"]["instruments"]["properties"]
 
 
@@ -428,17 +439,17 @@ def test_schema_and_loader_accept_the_same_files():
     validator.check_schema(Settings.json_schema())
     for text in (
         default_settings_text(),
-        "soxs-mdark: {NIR: {minimum-frames: 9}, frame-clipping-iterations: 3}",
-        "soxs-mdark:\nquality: {RON RAW3: [1, null]}",
+        "mdark: {NIR: {minimum-frames: 9}, frame-clipping-iterations: 3}",
+        "mdark:\nquality: {RON RAW3: [1, null]}",
         "instruments: {table: x.yaml}",
     ):
         assert isinstance(Settings.from_text(text), Settings)
         validator.validate(yaml.safe_load(text))
     for text in (
-        "mdark: {}",
-        "soxs-mdark: {minimum-frames: 1}",
-        "soxs-mdark: {NIR: {NIR: {}}}",
-        "soxs-mdark: {frame-clipping-sigma: '5'}",
+        "mdarks: {}",
+        "mdark: {minimum-frames: 1}",
+        "mdark: {NIR: {NIR: {}}}",
+        "mdark: {frame-clipping-sigma: '5'}",
         "quality: {PULL: [1, 2]}",
         "quality: {PULL STD: [1]}",
         "input: {NIR: {}}",
@@ -452,16 +463,16 @@ def test_schema_and_loader_accept_the_same_files():
 
 def test_a_settings_file(tmp_path):
     path = tmp_path / "my settings é.yaml"
-    path.write_text("soxs-mdark: {minimum-frames: 7}\n", encoding="utf-8-sig")
+    path.write_text("mdark: {minimum-frames: 7}\n", encoding="utf-8-sig")
     for source in (path, str(path)):
         settings = Settings.load(source)
         assert settings.name == str(path)
-        assert settings.common.soxs_mdark.minimum_frames == 7
+        assert settings.common.mdark.minimum_frames == 7
 
 
 def test_the_instrument_table_is_relative_to_the_file(tmp_path):
     path = tmp_path / "my.yaml"
-    path.write_text("instruments: {table: tables/new.yaml}\nsoxs-mdark: {NIR: {minimum-frames: 4}}\n")
+    path.write_text("instruments: {table: tables/new.yaml}\nmdark: {NIR: {minimum-frames: 4}}\n")
     settings = Settings.load(path)
     assert settings.instruments.table == tmp_path / "tables" / "new.yaml"
     assert settings.for_arm("NIR").instruments == settings.instruments
@@ -480,8 +491,8 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     ("content", "words"),
     [
         (b"\xff\xfe\x00", "byte 0 is not UTF-8"),
-        ("soxs-mdark: {}\n# é".encode("latin-1"), "byte 17 is not UTF-8"),
-        ("soxs-mdark: {}".encode("utf-16"), "is not UTF-8"),
+        ("mdark: {}\n# é".encode("latin-1"), "byte 12 is not UTF-8"),
+        ("mdark: {}".encode("utf-16"), "is not UTF-8"),
         (b"#" * (LARGEST_FILE_BYTES + 1), "no settings file is that large"),
     ],
 )
@@ -514,12 +525,12 @@ def test_other_sources_are_refused(source):
 
 
 def test_settings_are_returned_unchanged():
-    settings = Settings.from_mapping({"soxs-mdark": {"minimum-frames": 4}})
+    settings = Settings.from_mapping({"mdark": {"minimum-frames": 4}})
     assert Settings.load(settings) is settings
 
 
 def test_a_mapping_is_not_changed():
-    mapping = {"soxs-mdark": {"minimum-frames": 4, "NIR": {"minimum-frames": 5}}, "quality": {"PULL STD": [0, 1]}}
+    mapping = {"mdark": {"minimum-frames": 4, "NIR": {"minimum-frames": 5}}, "quality": {"PULL STD": [0, 1]}}
     before = copy.deepcopy(mapping)
     settings = Settings.load(mapping)
     assert mapping == before
@@ -529,12 +540,12 @@ def test_a_mapping_is_not_changed():
 
 def test_numbers_of_numpy_are_accepted():
     section = Settings.load(
-        {"soxs-mdark": {"frame-clipping-sigma": np.float32(8), "minimum-frames": np.int64(4)}}
-    ).common.soxs_mdark
+        {"mdark": {"frame-clipping-sigma": np.float32(8), "minimum-frames": np.int64(4)}}
+    ).common.mdark
     assert section == MasterDarkSettings(frame_clipping_sigma=8.0, minimum_frames=4)
     assert type(section.minimum_frames) is int
     with pytest.raises(SettingsError):
-        Settings.load({"soxs-mdark": {"minimum-frames": np.bool_(True)}})
+        Settings.load({"mdark": {"minimum-frames": np.bool_(True)}})
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, 0.0, -1, True, "5", None, 10**400, np.bool_(True)])
@@ -562,9 +573,9 @@ def test_quality_ranges_given_in_python_are_checked():
 
 
 def test_settings_are_immutable_and_can_be_pickled():
-    settings = Settings.load({"soxs-mdark": {"NIR": {"minimum-frames": 4}}})
+    settings = Settings.load({"mdark": {"NIR": {"minimum-frames": 4}}})
     with pytest.raises(ValidationError, match="frozen"):
-        settings.common.soxs_mdark.minimum_frames = 9
+        settings.common.mdark.minimum_frames = 9
     with pytest.raises(TypeError):
         settings.common.quality.ranges["PULL STD"] = (0.0, 1.0)
     assert pickle.loads(pickle.dumps(settings)) == settings
@@ -572,9 +583,9 @@ def test_settings_are_immutable_and_can_be_pickled():
 
 
 def test_sections_written_as_mappings_can_be_read():
-    common = Settings.from_text("soxs-mdark: {minimum-frames: 4}\nquality: {RON RAW: [1, 9]}").common
+    common = Settings.from_text("mdark: {minimum-frames: 4}\nquality: {RON RAW: [1, 9]}").common
     mapping = {key.replace("_", "-"): section.as_mapping() for key, section in common}
-    assert mapping["soxs-mdark"]["minimum-frames"] == 4
+    assert mapping["mdark"]["minimum-frames"] == 4
     assert Settings.load(mapping).common == common
 
 

@@ -54,7 +54,7 @@ def read_noise_of_rounded_frames(seed: int) -> list[ReadNoise]:
                     dark_current_e_per_s=0.0,
                 )
                 stack = _stack_of(SimulatedDetector(simulation))
-                measured = measure_noise(stack).mean_read_noise_e / CONAD
+                measured = measure_noise(stack, unit="electron").mean_read_noise_e / CONAD
                 ratios.append(measured / math.sqrt(noise**2 + 1 / 12))
             rows.append(ReadNoise(noise, frames, max(ratios, key=lambda ratio: abs(ratio - 1))))
     return rows
@@ -88,7 +88,7 @@ def dark_current_pulls(seed: int, runs: int) -> NDArray[np.float64]:
         stack = replace(_stack_of(detector), regions=regions, column_parity=simulation.detector.column_parity)
         for frame in stack.arrays:
             frame -= detector.pedestal_e[inside]
-        result = clip_and_stack(stack)
+        result = clip_and_stack(stack, unit="electron")
         noise_map = create_noise_map(result)
         context = DarkContext(exptime_s=simulation.exptime_s, pedestal_removed=True, step_e=stack.step_e)
         metrics = dark_quality(result, noise_map, context)

@@ -82,7 +82,7 @@ def pattern_pulls(pattern: Pattern, seed: int) -> PatternPulls:
         )
         for _ in range(pattern.frames)
     ]
-    stack = clip_and_stack(frames, shot_scale=1 / ndit)
+    stack = clip_and_stack(frames, shot_scale=1 / ndit, unit="electron")
     noise_map = create_noise_map(stack)
     good = noise_map.codes == 0
     pulls = (stack.master.data - truth) / stack.master.uncertainty.array

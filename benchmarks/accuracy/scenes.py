@@ -273,7 +273,9 @@ def _master_bias(
         frame = detector.frame(i)[inside].astype(np.float32) * conad
         frames.append(frame - np.float32(detector.level_e(i)))
     # a wide clip: biases have no cosmic rays, and telegraph pixels count as bad
-    master = clip_and_stack(frames, regions=regions, step_e=float(conad), stacked_clipping_sigma=10.0).master
+    master = clip_and_stack(
+        frames, regions=regions, step_e=float(conad), stacked_clipping_sigma=10.0, unit="electron"
+    ).master
     return np.asarray(master.data), np.asarray(master.uncertainty.array)
 
 

@@ -98,7 +98,7 @@ def vet(frames: Frames, scene: VettingScene, warmer_k: NDArray[np.float64] | Non
     side = len(frames[0])
     width = min(scene.amplifier, side)
     regions = tuple((slice(0, side), slice(x, x + width)) for x in range(0, side, width))
-    stack = clip_and_stack(frames, regions=regions)
+    stack = clip_and_stack(frames, regions=regions, unit="electron")
     assert stack.frame_figures is not None
     names = [f"frame {i}" for i in range(len(frames))]
     vetting = vet_frames(names, stack.frame_figures, stack.noise_model.offsets_e)

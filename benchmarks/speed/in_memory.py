@@ -42,7 +42,7 @@ def main() -> None:
             prepared.read(i, 0, ny, array)
         fields = {name: getattr(prepared, name) for name in ("step_e", "regions", "column_parity")}
     stack = ArrayStack(tuple(arrays), (None,) * len(arrays), **fields)
-    model = measure_noise(stack)
+    model = measure_noise(stack, unit="electron")
     ways: dict[str, Callable[[], object]] = {
         COMBINER: partial(_combiner, arrays),
         STACK_GIVEN: partial(clip_and_stack, stack, noise_model=model),

@@ -24,7 +24,7 @@ HEAD = (
 )
 EXAMPLE = """\
 #
-#   soxs-mdark:
+#   mdark:
 #     minimum-frames: 3
 #     NIR:
 #       minimum-frames: 5"""
@@ -45,6 +45,8 @@ class SettingRow(NamedTuple):
 def settings_rows() -> Iterator[SettingRow]:
     """Yield all settings that have a default, in the order of the settings file."""
     for section, schema in Settings.json_schema()["properties"].items():
+        if "alias-of" in schema:
+            continue
         properties = {key: part for key, part in schema["properties"].items() if "description" in part}
         for key, part in properties.items():
             if "default" in part and "alias-of" not in part:

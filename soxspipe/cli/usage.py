@@ -22,6 +22,7 @@ COMMANDS = {
     "mdark": "reduce",
     "mbias": "reduce",
     "dark-current": "reduce",
+    "subtract-dark": "subtract_dark",
     "watch": "watch",
     "prep": "prep",
     "qc": "qc",
@@ -40,6 +41,7 @@ RECIPES = {
     "mdark": ("soxspipe.recipes:soxs_mdark", "<inputFrames>"),
     "mbias": ("soxspipe.recipes:soxs_mbias", "<inputFrames>"),
     "dark-current": ("soxspipe.recipes:soxs_dark_current", "<master>"),
+    "subtract-dark": ("soxspipe.recipes:soxs_subtract_dark", "<frame>"),
 }
 
 #: Options that exclude each other.
@@ -177,6 +179,10 @@ class CommandHelp:
             return f"{self.command}: {required[len(free)].removesuffix('...')} is missing"
         if len(free) > len(self.arguments) and not any(name.endswith("...") for name in self.arguments):
             return f"{self.command}: '{escape(free[len(self.arguments)])}' is an argument too many"
+        _, *lines = self.usage.splitlines()
+        for name in re.findall(r"(--[\w-]+)=", lines[0]) if len(lines) == 1 else ():
+            if not any(word.partition("=")[0] == name for word in words):
+                return f"{self.command}: {name} is missing"
         return f"{self.command}: these arguments and options do not go together: expected the usage below"
 
 

@@ -176,6 +176,8 @@ class FrameClassifier:
             return InputFile(entry, images[0], arm, calibration)
         detector = instrument.detectors.get(arm)
         extension = None if detector is None else detector.extension
+        if self.kind.takes_prepared(header):
+            extension = "FLUX"
         image = frame_image(images, extension, entry.label, f"'extension' of {arm} in the instrument table")
         image = _in_adu(image, detector)
         header = image.header
@@ -213,7 +215,8 @@ class FrameClassifier:
         tag = entry.tag or (category if category in tags and self.kind.calibration(category) else self.kind.tag)
         calibration = self.kind.calibration(tag)
         tag_arm = None if tag == self.kind.tag else str(tag).rpartition("_")[2]
-        contradictions = self._contradiction(tag, calibration, category, header, instrument)
+        stated = None if self.kind.takes_prepared(header) else category
+        contradictions = self._contradiction(tag, calibration, stated, header, instrument)
         if tag_arm is not None and arm is not None and arm != tag_arm:
             contradictions.append((arm_keyword, arm, f"'{tag_arm}'", None))
         for meaning, binning in zip(("binx", "biny"), entry.binning or (), strict=False):

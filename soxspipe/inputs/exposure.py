@@ -93,7 +93,8 @@ def read_exposure_info(
         lines.append(f"{label}: {keyword} is {found}, expected {expected}: leave this frame out, or repair its header")
 
     type_words = instrument.words_for("type", kind.dpr_type)
-    for meaning, expected in (("category", "'CALIB'"), ("technique", "a value"), ("type", type_words)):
+    declared = (("category", "'CALIB'"), ("technique", "a value"), ("type", type_words))
+    for meaning, expected in declared if kind.dpr_type else ():
         keyword, value = instrument.find(header, meaning)
         if value is None or (meaning == "category" and value != "CALIB"):
             reject(keyword, value, expected)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = [
-    "BAD_PIXEL_MAP", "MASTER_BIAS", "MASTER_DARK", "PRODUCT_CATEGORY", "SIMULATED", "STATIC_MAP", "FrameKind",
-    "ProductKind",
+    "BAD_PIXEL_MAP", "MASTER_BIAS", "MASTER_DARK", "PREPARED", "PRODUCT_CATEGORY", "SIMULATED", "STATIC_MAP",
+    "FrameKind", "ProductKind",
 ]  # fmt: skip
 
 #: Keyword of a product's category; raw frames do not have it.
@@ -62,6 +62,7 @@ MASTER_DARK = ProductKind("MASTER_DARK", "master dark", "DARK", "mdark", same_re
 STATIC_MAP = ProductKind("BP_MAP_RP", "static bad-pixel map")
 #: The codes of a master dark as a file; no recipe takes it.
 BAD_PIXEL_MAP = ProductKind("BP_MAP_HP", "bad-pixel map")
+PREPARED = ProductKind("PREPARED", "prepared frame")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class FrameKind:
     tag : str
         Tag in a set of files; the arm may follow, as in ``DARK_NIR``.
     dpr_type : str
-        Word that ``ESO DPR TYPE`` must have.
+        Word that ``ESO DPR TYPE`` must have; empty for frames of any type and category.
     noun : str
         Its name in messages.
     exposure : {'positive', 'zero'}
@@ -98,7 +99,11 @@ class FrameKind:
 
     def matches(self, dpr_type: Any) -> bool:
         """Return whether a value of ``ESO DPR TYPE`` is of this kind."""
-        return has_type(dpr_type, self.dpr_type)
+        return has_type(dpr_type, self.dpr_type) if self.dpr_type else dpr_type is not None
+
+    def takes_prepared(self, header: Mapping[str, Any]) -> bool:
+        """Return whether a header is that of a prepared frame, and the kind takes frames of any type."""
+        return not self.dpr_type and PREPARED.matches(header)
 
     def calibration(self, tag: str | None) -> ProductKind | None:
         """Return the kind of calibration for a tag or category; None if there is none."""

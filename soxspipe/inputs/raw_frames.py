@@ -128,6 +128,20 @@ class FrameSet:
         return factor * (self.dit_s if self.unit.endswith("/s") else 1.0)
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether the frame is in electron, trimmed and turned already."""
+        return self.kind.takes_prepared(self.frames[0].header)
+
+    @property
+    def stated_read_noise(self) -> tuple[float | None, str]:
+        """Read noise of one integration, electron: of the header, else of the table; and words for its source."""
+        exposure = self.frames[0].exposure
+        stated = None if exposure is None else exposure.values["read_noise"][1]
+        if stated is None:
+            return self.detector.read_noise_e, "of the table"
+        return stated, "that the raw header states"
+
+    @property
     def tag(self) -> str:
         """Tag of the raw frames with their arm."""
         return f"{self.kind.tag}_{self.arm}"
@@ -234,7 +248,9 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
         values = {meaning: common_value(agreeing, meaning)[1] for meaning in first.values}
         binning = values["biny"] or 1, values["binx"] or 1
         try:
-            geometry = first.detector.geometry(first.shape, binning, first.label)
+            prepared = self.kind.takes_prepared(frames[0].header)
+            lay_over = first.detector.geometry_of_product if prepared else first.detector.geometry
+            geometry = lay_over(first.shape, binning, first.label)
         except FrameError as error:
             self.errors.take(error)
             return None

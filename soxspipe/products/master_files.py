@@ -13,7 +13,8 @@ from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet
 from ..instruments.detectors import Geometry
 from ..stacking import StackResult
-from .headers import ProductFile, image_hdu, set_card
+from .headers import ProductFile, image_hdu
+from .pixel_cards import set_geometry, set_level
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -83,21 +84,17 @@ def master_file(
     hdus = fits.HDUList([image_hdu(name, data, unit) for name, (data, unit) in planes.items()])
     hdus["ERRS"].header["COMMENT"] = "Errors of single pixels. Errors of sums: see ESO QC RON CORR."
     header = hdus[0].header
-    set_card(header, "ESO QC CONAD", frames.conad_e_per_adu, "[electron/ADU] conversion factor used")
-    if frames.detector.read_noise_e is not None:
-        set_card(header, "ESO QC RON HEADER", frames.detector.read_noise_e, "[electron] read noise of the table")
-    first = frames.frames[0].exposure
-    stated = None if first is None else first.values["read_noise"][1]
-    if stated is not None:
-        set_card(header, "ESO QC RON HEADER", stated, "[electron] read noise that the raw header states")
     level = frames.kind.noun if prepared.pedestal != "nothing" else f"pedestal + {frames.kind.noun}"
-    set_card(header, "ESO QC PEDESTAL", prepared.pedestal, "subtracted level")
-    set_card(header, "ESO QC LEVEL TYPE", level, "of FLUX")
-    set_card(header, "ESO QC EXPOSURE", frames.dit_s, "[s] exposure that FLUX belongs to (one DIT)")
+    if level == "pedestal + dark":
+        header["COMMENT"] = "FLUX holds the pedestal. Do not scale it with the exposure time, as"
+        header["COMMENT"] = "ccdproc.subtract_dark(..., scale=True) does."
+    set_level(header, frames, prepared.pedestal, level)
+    set_geometry(header, frames.geometry)
     return ProductFile(product.noun, ".fits", product.category, hdus)
 
 
-def bad_pixel_map(frame: CCDData) -> ProductFile:
+def bad_pixel_map(frame: CCDData, geometry: Geometry) -> ProductFile:
     """Return the FITS file of the pixel codes of a master."""
     hdus = fits.HDUList([image_hdu("BPMAP", frame.flags)])
+    set_geometry(hdus[0].header, geometry)
     return ProductFile(BAD_PIXEL_MAP.noun, "_BPMAP.fits", BAD_PIXEL_MAP.category, hdus)

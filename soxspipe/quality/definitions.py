@@ -50,7 +50,7 @@ class QCDefinition:
 
 
 _DARK, _BIAS, _RATE = ("soxs_mdark",), ("soxs_mbias",), ("soxs_dark_current",)
-_STACK = (*_DARK, *_BIAS)
+_STACK, _SUBTRACTED = (*_DARK, *_BIAS), ("soxs_subtract_dark",)
 
 # the specification of SOXS; soxs_mdark does not use it where the instrument table has no dark current limit
 _CURRENT_RANGES = {
@@ -150,13 +150,22 @@ _ALL = (
     QCDefinition("MASTERS", "", "number of master darks", _RATE),
     QCDefinition("EXPTIME MIN", "s", "shortest exposure (DIT)", _RATE),
     QCDefinition("EXPTIME MAX", "s", "longest exposure (DIT)", _RATE),
+    QCDefinition("SUB MEDIAN", "electron", "median of good pixels", _SUBTRACTED),
+    QCDefinition("SUB MEAN", "electron", "clipped mean of good pixels", _SUBTRACTED),
+    QCDefinition("SUB STDEV", "electron", "clipped standard deviation of good pixels", _SUBTRACTED),
+    QCDefinition("SUB PULL", "", "clipped width of values over ERRS, 1 for a dark", _SUBTRACTED),
+    QCDefinition("SHARED ERR", "electron", "median error that all frames of this dark share", _SUBTRACTED),
+    QCDefinition("SHARED LEVEL ERR", "electron", "error of the level of the dark in all frames", _SUBTRACTED),
+    QCDefinition("DARK SCALE", "", "factor of the master dark", _SUBTRACTED),
+    QCDefinition("FRAME SATPIX NUM", "", "saturated pixels of frame or dark", _SUBTRACTED),
+    QCDefinition("BADPIX NUM", "", "pixels with a code", _SUBTRACTED),
 )
 
 #: The figures that are shown after a run.
 SUMMARY = (
     "LEVEL", "DARK CURRENT", "BIAS LEVEL", "DARK RATE", "DARK RATE ERR", "RON RAW", "RON MASTER RATIO",
     "PULL STD", "HOTPIX NUM", "HOTCOL NUM", "COLDPIX NUM", "NOISYPIX NUM", "REJECT FRAC", "DETECTOR TEMP RANGE",
-    "LEVEL CHI2", "NONLIN NUM", "VET NUM",
+    "LEVEL CHI2", "NONLIN NUM", "VET NUM", "SUB MEDIAN", "SUB STDEV", "SHARED ERR", "BADPIX NUM",
 )  # fmt: skip
 #: All QC values by name, in the order of the documentation.
 DEFINITIONS: Mapping[str, QCDefinition] = {definition.name: definition for definition in _ALL}

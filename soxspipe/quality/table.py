@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .definitions import DEFINITIONS, Range
 
 if TYPE_CHECKING:
-    from astropy.table import QTable
+    from .qc_table import QCTable
 
 __all__ = ["QCValue", "QualityTable", "Range", "measured"]
 
@@ -143,16 +143,18 @@ class QualityTable:
         keys = ("name", "value", "unit", "range", "passed", "description")
         return [{key: getattr(qc, key) for key in keys} | {"range": list(qc.range)} for qc in self._values]
 
-    def to_qtable(self) -> QTable:
+    def to_qtable(self) -> QCTable:
         """Return the table as an astropy QTable; values that were not measured are masked."""
-        from astropy.table import MaskedColumn, QTable
+        from astropy.table import MaskedColumn
+
+        from .qc_table import QCTable
 
         def column(key: str, undefined: float | bool) -> MaskedColumn:
             values = [getattr(qc, key) for qc in self._values]
             filled = [undefined if value is None else type(undefined)(value) for value in values]
             return MaskedColumn(filled, mask=[value is None for value in values])
 
-        return QTable(
+        return QCTable(
             {
                 "name": [qc.name for qc in self._values],
                 "value": column("value", math.nan),

@@ -6,14 +6,16 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from ..exceptions import InputError
 from ..inputs.frame_kinds import FrameKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
@@ -26,11 +28,12 @@ from ..run_log import collect_log, get_logger
 from ..settings import ArmSettings, Settings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
 from ..stacking.vet_frames import FrameVetting, judge_conditions, vet_frames
+from ..text import format_value
 from ..version import __version__
+from .recipe_product import RecipeProduct
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
-    from astropy.table import QTable
 
 __all__ = ["BaseRecipe", "Inputs", "Recipe", "RecipeOutput", "RecipeProduct", "StackedFrames"]
 
@@ -88,36 +91,6 @@ class StackedFrames:
     stack: StackResult
     noise_map: NoiseMap
     vetting: FrameVetting | None
-
-
-@dataclass(frozen=True)
-class RecipeProduct:
-    """A finished reduction.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The main product on disk.
-    files : mapping of str to pathlib.Path
-        All files of the reduction by role.
-    frame : CCDData
-        Data, StdDevUncertainty, mask, flags (pixel codes) and header.
-    qc : QTable
-        QC values: name, value, unit, range, passed, description.
-    warnings : tuple of str
-        Assumptions that were made, QC values out of range.
-    """
-
-    path: Path
-    files: Mapping[str, Path]
-    frame: CCDData
-    qc: QTable
-    warnings: tuple[str, ...]
-    _table: QualityTable = field(repr=False)
-
-    def qc_records(self) -> list[dict[str, Any]]:
-        """Return the QC values as dictionaries that JSON can hold."""
-        return self._table.records()
 
 
 class Inputs(Protocol):
@@ -178,6 +151,7 @@ class Recipe(ABC, Generic[InputsT]):
         progress: Progress | None = None,
         compress: bool = False,
     ) -> None:
+        _check_arguments(input_frames, output_dir, workers)
         self.input_frames = input_frames
         self.settings = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
         self.output_dir = Path(output_dir)
@@ -300,6 +274,16 @@ class Recipe(ABC, Generic[InputsT]):
                 product.add_text("log", ".log", run_log.text())
                 product.commit()
         return RecipeProduct(product.path, product.paths, output.frame, output.qc.to_qtable(), warnings, output.qc)
+
+
+def _check_arguments(input_frames: object, output_dir: object, workers: object) -> None:
+    """Refuse arguments of a wrong type. Raises InputError."""
+    if isinstance(input_frames, bytes) or not isinstance(input_frames, str | os.PathLike | Iterable):
+        raise InputError(f"input_frames is {format_value(input_frames)}, expected a path or a list of paths")
+    if not isinstance(output_dir, str | os.PathLike):
+        raise InputError(f"output_dir is {format_value(output_dir)}, expected the path of a folder")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, Integral) or workers < 1):
+        raise InputError(f"workers is {format_value(workers)}, expected a whole number from 1, or None")
 
 
 class BaseRecipe(Recipe[FrameSet]):

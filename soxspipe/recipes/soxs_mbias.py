@@ -64,7 +64,7 @@ class soxs_mbias(BaseRecipe):
     name = "soxs_mbias"
     product_word = "MBIAS"
     category = MASTER_BIAS.category
-    sections = ("soxs_mbias", "create_noise_map")
+    sections = ("mbias", "create_noise_map")
     imports = ("ccdproc",)
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:

@@ -57,7 +57,7 @@ class soxs_mdark(BaseRecipe):
     name = "soxs_mdark"
     product_word = "MDARK"
     category = MASTER_DARK.category
-    sections = ("soxs_mdark", "create_noise_map")
+    sections = ("mdark", "create_noise_map")
     imports = ("ccdproc",)
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
@@ -66,11 +66,12 @@ class soxs_mdark(BaseRecipe):
         stacked = self.stack_frames(frames, settings)
         frames, stack, noise_map = stacked.frames, stacked.stack, stacked.noise_map
         frame = master_frame(stack, noise_map.codes, frames.geometry)
-        files = [master_file(frame, stack, frames, stacked.prepared, MASTER_DARK), bad_pixel_map(frame)]
+        master = master_file(frame, stack, frames, stacked.prepared, MASTER_DARK)
         qc_values = dark_quality(stack, noise_map, _context(stacked, limits))
         qc_values += calibration_quality(frames, settings.night)
         known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
         quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e))
+        files = [master, bad_pixel_map(frame, frames.geometry)]
         return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting)
 
 

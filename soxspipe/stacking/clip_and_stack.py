@@ -172,6 +172,8 @@ def clip_and_stack(
         samples as in `astropy.stats.sigma_clip`.
     vet_frames : {'warn', 'exclude', 'off'}, default 'warn'
         With 'off' the figures of single frames are not measured. No frame is left out here.
+    unit : str or astropy.units.Unit
+        Unit of arrays that have none: ``"electron"``. Without it they are refused.
     step_e, regions, shot_scale, column_parity, common_error
         Of frames in memory; see `FrameStack`.
 
@@ -184,7 +186,8 @@ def clip_and_stack(
     TooFewFramesError
         With fewer than two frames.
     InputError
-        When frames differ in shape or unit, two of them hold the same pixels, or a keyword is unknown or out of range.
+        When frames differ in shape or are not in electron, two of them hold the same pixels, or a keyword is unknown
+        or out of range.
     FrameError
         When a frame is constant, saturated or does not scatter as the others do, or an amplifier of it holds no data.
     TooFewPixelsError

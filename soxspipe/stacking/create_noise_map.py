@@ -19,7 +19,7 @@ from ..run_log import get_logger
 from .background import BLOCK_ROWS, Background, column_levels, measure_background
 from .bad_columns import find_bad_columns
 from .clip_and_stack import StackResult
-from .frame_stack import check_regions
+from .frame_stack import check_regions, require_electron
 from .parameters import NoiseMapParameters, with_keywords
 from .robust import clipped_moments
 
@@ -118,6 +118,7 @@ class _Images:
         if isinstance(stack, StackResult):
             master, given = stack.master, {name: getattr(stack, name) for name in IMAGE_KEYWORDS if name != "error"}
         else:
+            require_electron(stack, keywords.pop("unit", None), "the image")
             master, given = stack, {name: keywords.pop(name) for name in IMAGE_KEYWORDS if name in keywords}
         n_frames, step_e = given.pop("n_frames", None) or 0, given.pop("step_e", None) or 0.0
         images = {name: np.ravel(image) for name, image in given.items() if image is not None}
@@ -179,6 +180,8 @@ def create_noise_map(
         Fewest frames in which noisy pixels are searched.
     background_box : int, default 8
         Side of the blocks of `measure_background`, pixels; used when the background is measured.
+    unit : str or astropy.units.Unit
+        Unit of an array, which has none: ``"electron"``. Without it an array is refused.
     error : ndarray, shape (ny, nx), electron
         One-sigma error of the image; default: its uncertainty.
     background_limited_error : ndarray, shape (ny, nx), electron
@@ -204,7 +207,7 @@ def create_noise_map(
     Raises
     ------
     InputError
-        When there is no error, or a keyword is unknown or out of range.
+        When there is no error, the image is not in electron, or a keyword is unknown or out of range.
 
     Notes
     -----

@@ -14,7 +14,16 @@ from ..exceptions import InputError
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
-__all__ = ["ArrayStack", "FrameStack", "Regions", "as_stack", "check_regions", "region_image", "sample_starts"]
+__all__ = [
+    "ArrayStack",
+    "FrameStack",
+    "Regions",
+    "as_stack",
+    "check_regions",
+    "region_image",
+    "require_electron",
+    "sample_starts",
+]
 
 #: Rows and columns of each read-out amplifier; together they cover the frame.
 Regions = tuple[tuple[slice, slice], ...]
@@ -118,13 +127,15 @@ class ArrayStack:
         object.__setattr__(self, "regions", check_regions(self.regions, self.shape))
 
     @classmethod
-    def of(cls, frames: Sequence[CCDData | NDArray[Any]], **keywords: Any) -> ArrayStack:
+    def of(cls, frames: Sequence[CCDData | NDArray[Any]], unit: Any = None, **keywords: Any) -> ArrayStack:
         """Return the stack of some frames.
 
         Parameters
         ----------
         frames : sequence of (CCDData or ndarray), shape (ny, nx), electron
-            The frames; a CCDData is in electron or without a unit.
+            The frames.
+        unit : str or astropy.units.Unit, optional
+            Unit of arrays that have none: ``"electron"``.
         **keywords
             Parameters of the class.
 
@@ -135,14 +146,12 @@ class ArrayStack:
         Raises
         ------
         InputError
-            When a frame has another unit.
+            When a frame has another unit, or none.
         """
         arrays, masks = [], []
         for frame in frames:
-            unit = getattr(frame, "unit", None)
-            if unit is not None and unit.to_string() not in ("electron", ""):
-                raise InputError(f"a frame is in '{unit}', expected electron: multiply by the conversion factor first")
-            arrays.append(np.asarray(frame if unit is None else frame.data))
+            require_electron(frame, unit, "a frame")
+            arrays.append(np.asarray(frame if getattr(frame, "unit", None) is None else frame.data))
             mask = getattr(frame, "mask", None)
             masks.append(None if mask is None or mask is np.ma.nomask else np.asarray(mask, dtype=bool))
         return cls(tuple(arrays), tuple(masks), **keywords)
@@ -171,14 +180,25 @@ def as_stack(frames: FrameStack | Sequence[CCDData | NDArray[Any]], keywords: di
     InputError
         When they are given for frames that describe themselves.
     """
+    unit = keywords.pop("unit", None)
     given = {name: keywords.pop(name) for name in FRAME_KEYWORDS if name in keywords}
     if isinstance(frames, (Sequence, np.ndarray)):
-        return ArrayStack.of(frames, **given)
+        return ArrayStack.of(frames, unit, **given)
     if isinstance(frames, ArrayStack):
         return replace(frames, **given)
     if given:
         raise InputError(f"the frames have their own {', '.join(given)}: leave the keyword out")
     return frames
+
+
+def require_electron(image: Any, unit: Any, noun: str) -> None:
+    """Raise InputError unless an image is in electron, by its own unit, or by a given one where it has none."""
+    own = getattr(image, "unit", None)
+    if own is None and unit is None:
+        raise InputError(f"{noun} has no unit, expected electron: give a CCDData, or unit='electron' if it is so")
+    stated = str(unit if own is None else own)
+    if stated != "electron":
+        raise InputError(f"{noun} is in '{stated}', expected electron: multiply by the conversion factor first")
 
 
 def check_regions(regions: Regions | None, shape: tuple[int, int]) -> Regions:

@@ -122,7 +122,8 @@ def measure_noise(
     parameters : StackParameters, optional
         Of these ``frame_clipping_sigma`` and ``clipping_iteration_count`` count: the clip of the frames' scatter.
     **keywords
-        Values of ``parameters``; and of frames in memory ``regions``, ``shot_scale`` and ``step_e``, see `FrameStack`.
+        Values of ``parameters``; and of frames in memory ``unit``, which arrays without one need, ``regions``,
+        ``shot_scale`` and ``step_e``, see `FrameStack`.
 
     Returns
     -------

@@ -24,7 +24,7 @@ def stack_and_map():
     frames[4, 100, 100:140] += 2000.0  # forty rejected samples
     frames[1::2, 30, 40] += 150.0  # a telegraph pixel
     # a wide clip loses no good sample
-    stack = clip_and_stack(list(frames.astype(np.float32)), stacked_clipping_sigma=8.0)
+    stack = clip_and_stack(list(frames.astype(np.float32)), stacked_clipping_sigma=8.0, unit="electron")
     noise_map = create_noise_map(
         stack.master,
         count=stack.count,
@@ -154,7 +154,7 @@ def test_structure():
     frames = [100 + 0.02 * x - 0.01 * y + fixed + rng.normal(0, 10, SHAPE) for _ in range(4)]
     context = DarkContext(exptime_s=1.0, pedestal_removed=True)
     for pattern in (0.0, corner):
-        stack = clip_and_stack([(frame + pattern).astype(np.float32) for frame in frames])
+        stack = clip_and_stack([(frame + pattern).astype(np.float32) for frame in frames], unit="electron")
         noise_map = all_good(create_noise_map(stack.master, background=stack.background))
         qc = {one.name: one.value for one in dark_quality(stack, noise_map, context)}
         assert qc["CONTAM"] == pytest.approx(4.0 if pattern is corner else 0.0, abs=0.3)
@@ -168,7 +168,9 @@ def test_structure():
 def test_axes_are_those_of_the_product():
     x = np.mgrid[:64, :64][1]
     rng = np.random.default_rng(13)
-    stack = clip_and_stack([(100 + 0.5 * x + rng.normal(0, 10, x.shape)).astype(np.float32) for _ in range(3)])
+    stack = clip_and_stack(
+        [(100 + 0.5 * x + rng.normal(0, 10, x.shape)).astype(np.float32) for _ in range(3)], unit="electron"
+    )
     noise_map = all_good(create_noise_map(stack.master, background=stack.background))
     context = DarkContext(exptime_s=1.0, pedestal_removed=True, orient=lambda image: np.rot90(image, 1))
     qc = {one.name: one.value for one in dark_quality(stack, noise_map, context)}
@@ -179,7 +181,7 @@ def test_axes_are_those_of_the_product():
 
 def test_a_level_with_its_pedestal_is_no_dark_current():
     rng = np.random.default_rng(14)
-    stack = clip_and_stack([rng.normal(500, 5, (64, 64)).astype(np.float32) for _ in range(3)])
+    stack = clip_and_stack([rng.normal(500, 5, (64, 64)).astype(np.float32) for _ in range(3)], unit="electron")
     noise_map = create_noise_map(stack.master, background=stack.background)
     for removed in (True, False):
         qc = dark_quality(stack, noise_map, DarkContext(exptime_s=10.0, pedestal_removed=removed))
@@ -191,7 +193,7 @@ def test_a_level_with_its_pedestal_is_no_dark_current():
 
 def test_a_level_from_a_bias_is_uncertain_by_its_drift():
     rng = np.random.default_rng(15)
-    stack = clip_and_stack([rng.normal(0, 5, (64, 64)).astype(np.float32) for _ in range(5)])
+    stack = clip_and_stack([rng.normal(0, 5, (64, 64)).astype(np.float32) for _ in range(5)], unit="electron")
     noise_map = create_noise_map(stack.master, background=stack.background)
     pedestals = np.array([1000.0, 1002.0, 999.0, 1001.0, 998.0])  # their variance is 2.5
     bias = {"bias_error": np.full((64, 64), 1.0, np.float32), "pedestals_e": pedestals}

@@ -9,7 +9,7 @@ def test_names_are_plain_and_words_are_there():
         assert name == definition.name == " ".join(name.split())
         assert name.replace("{i}", "").isupper()
         assert definition.words
-        assert set(definition.recipes) <= {"soxs_mdark", "soxs_mbias", "soxs_dark_current"}
+        assert set(definition.recipes) <= {"soxs_mdark", "soxs_mbias", "soxs_dark_current", "soxs_subtract_dark"}
         assert definition.recipes
 
 

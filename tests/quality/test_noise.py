@@ -21,7 +21,7 @@ def stack_of(signal_e=3.0, noise_e=7.3, n_frames=5, pattern_e=0.0, row_e=0.0, se
     for _ in range(n_frames):
         frame = rng.poisson(np.broadcast_to(signal_e, SHAPE)) + noise_e * rng.standard_normal(SHAPE) + pattern_e + 1000
         frames.append((frame + row_e * rng.standard_normal((SHAPE[0], 1))).astype(np.float32))
-    return clip_and_stack(frames, **keywords)
+    return clip_and_stack(frames, **keywords, unit="electron")
 
 
 def table_of(stack):
@@ -115,7 +115,7 @@ def test_false_codes_of_a_spread():
 
 def test_a_frame_too_small_for_boxes():
     rng = np.random.default_rng(7)
-    stack = clip_and_stack([rng.normal(0, 5, (8, 60)).astype(np.float32) for _ in range(3)])
+    stack = clip_and_stack([rng.normal(0, 5, (8, 60)).astype(np.float32) for _ in range(3)], unit="electron")
     table = QualityTable(noise_values(stack, create_noise_map(stack), 1.0))
     assert table["RON CORR"].value is None
     assert table["PULL STD"].value == pytest.approx(1, abs=0.15)

@@ -172,9 +172,7 @@ def test_parameters_are_those_of_the_header(here):
         hdus[0].header["ESO PRO REC1 PARAM1 VALUE"] = "-1"
     with pytest.raises(SettingsError) as refusal:
         rerun(here, "raw", "more")
-    assert [line.partition("PARAM: ")[2][:34] for line in refusal.value.faults] == [
-        "soxs-mdark: frame-clipping-sigma i"
-    ]
+    assert [line.partition("PARAM: ")[2][:29] for line in refusal.value.faults] == ["mdark: frame-clipping-sigma i"]
 
 
 def test_parameters_that_the_recipe_does_not_declare_are_ignored(here, caplog):

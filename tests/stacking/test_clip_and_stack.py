@@ -41,7 +41,7 @@ def test_pixels_worked_out_by_hand():
     frames = np.zeros((3, 32, 32), np.float32)
     frames[:, :4, 5] = np.array([[0, 4, 2], [0, 800, 4], [6, 2, 4], [100, 103, 106]]).T
     frames = list(frames)
-    result = clip_and_stack(frames, noise_model=model_of((32, 32), 3))
+    result = clip_and_stack(frames, noise_model=model_of((32, 32), 3), unit="electron")
     np.testing.assert_allclose(result.master.data[:4, 5], [2, 2, 4, 103])
     np.testing.assert_array_equal(result.count[:4, 5], [3, 2, 3, 3])
     # standard deviations with ddof 1 of (0, 4, 2), (0, 4), (6, 2, 4), (100, 103, 106)
@@ -56,7 +56,7 @@ def test_pixels_worked_out_by_hand():
 
 def test_errors_are_right_and_hot_pixels_keep_their_value():
     frames, truth, hot = noisy_frames()
-    result = clip_and_stack(frames)
+    result = clip_and_stack(frames, unit="electron")
     pull = (result.master.data - truth) / result.master.uncertainty.array
     assert abs(np.mean(pull)) < 0.03
     assert np.std(pull[~hot]) == pytest.approx(1, abs=0.01)
@@ -71,10 +71,10 @@ def test_errors_are_right_and_hot_pixels_keep_their_value():
 @pytest.mark.parametrize("scale", ["noise-model", "std", pytest.param("mad", marks=pytest.mark.slow)])
 def test_the_result_does_not_depend_on_band_height_or_workers(scale, monkeypatch):
     frames, _, _ = noisy_frames()
-    whole = clip_and_stack(frames, scale=scale, band_rows=256)
+    whole = clip_and_stack(frames, scale=scale, band_rows=256, unit="electron")
     for band_rows, workers, clipped_at_once in ((1, 1, 2**11), (7, 2, 5), (100, 3, 100), (None, 2, 3)):
         monkeypatch.setattr("soxspipe.stacking.band_combiner.CLIP_SAMPLES", clipped_at_once * len(frames))
-        banded = clip_and_stack(frames, scale=scale, band_rows=band_rows, workers=workers)
+        banded = clip_and_stack(frames, scale=scale, band_rows=band_rows, workers=workers, unit="electron")
         for name in ("noise", "outlier_free_noise", "count", "ambiguous"):
             np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name))
         np.testing.assert_array_equal(banded.master.data, whole.master.data)
@@ -92,8 +92,7 @@ def test_scatter_scales_are_those_of_astropy(scale):
     frames = rng.standard_t(3, (10, 64, 64)).astype(np.float32)
     result = clip_and_stack(
         list(frames), noise_model=model_of((64, 64), 10), scale=scale, stacked_clipping_sigma=2.5,
-        frame_clipping_sigma=1e6,
-    )  # fmt: skip
+        frame_clipping_sigma=1e6, unit="electron")  # fmt: skip
     stdfunc = "mad_std" if scale == "mad" else "std"
     kept = sigma_clip(frames, sigma=2.5, maxiters=5, cenfunc="median", stdfunc=stdfunc, axis=0)
     np.testing.assert_array_equal(result.count, (~kept.mask).sum(axis=0))
@@ -107,7 +106,7 @@ def test_the_frame_clip_does_not_remove_a_persistent_pixel():
     for i, frame in enumerate(frames):
         frame[10, 10] += 5000 + 20 * i  # hot in all frames: every frame flags it
         frame[20, 20] += 5000 if i == 2 else 0  # a cosmic ray
-    result = clip_and_stack(frames, scale="std", stacked_clipping_sigma=5.0)
+    result = clip_and_stack(frames, scale="std", stacked_clipping_sigma=5.0, unit="electron")
     # five sigma of the scatter of four samples rejects nothing; the frame's flag makes the cosmic ray stand out
     assert result.count[10, 10] == 4
     assert result.master.data[10, 10] == pytest.approx(truth[10, 10] + 5030, abs=30)
@@ -135,7 +134,7 @@ def test_missing_samples_are_left_out_and_counted():
 def test_an_error_that_all_frames_share_does_not_average_out():
     frames, _, _ = noisy_frames()
     shared = np.full(frames[0].shape, 3.0, np.float32)
-    alone, both = clip_and_stack(frames), clip_and_stack(frames, common_error=shared)
+    alone, both = clip_and_stack(frames, unit="electron"), clip_and_stack(frames, common_error=shared, unit="electron")
     good = alone.background.total_e + 10 > alone.master.data
     np.testing.assert_allclose(
         both.master.uncertainty.array[good], np.hypot(alone.master.uncertainty.array[good], 3), rtol=1e-5
@@ -157,28 +156,37 @@ def test_pixels_saturated_in_most_frames_are_marked():
 def test_wrong_input_is_refused():
     frames, _, _ = noisy_frames(n_frames=3)
     with pytest.raises(TooFewFramesError):
-        clip_and_stack(frames[:1])
+        clip_and_stack(frames[:1], unit="electron")
     with pytest.raises(InputError, match="one shape"):
-        clip_and_stack([frames[0], frames[1][:100]])
+        clip_and_stack([frames[0], frames[1][:100]], unit="electron")
     with pytest.raises(InputError, match="is in 'adu', expected electron"):
         clip_and_stack([CCDData(frame, unit="adu") for frame in frames])
+    with pytest.raises(InputError, match="is in 'adu', expected electron"):
+        clip_and_stack(frames, unit="adu")
+    with pytest.raises(InputError, match="has no unit, expected electron: give a CCDData, or unit='electron'"):
+        clip_and_stack(frames)
     with pytest.raises(InputError, match="stacked_clipping_scale is 'iqr', expected one of noise-model, std, mad"):
-        clip_and_stack(frames, scale="iqr")
+        clip_and_stack(frames, scale="iqr", unit="electron")
     with pytest.raises(InputError, match="stacked_clipping_sigma is -1"):
-        clip_and_stack(frames, stacked_clipping_sigma=-1)
+        clip_and_stack(frames, stacked_clipping_sigma=-1, unit="electron")
     with pytest.raises(InputError, match="unknown key 'sigma'"):
-        clip_and_stack(frames, sigma=5.0)
+        clip_and_stack(frames, sigma=5.0, unit="electron")
     with pytest.raises(TypeError, match="expected StackParameters or keyword arguments, found float"):
-        clip_and_stack(frames, 5.0)
+        clip_and_stack(frames, 5.0, unit="electron")
 
 
 def test_keywords_and_parameters_are_the_same():
     frames, _, _ = noisy_frames(shape=(64, 64))
     parameters = StackParameters(stacked_clipping_sigma=3.0, stacked_clipping_iterations=2)
-    by_parameters = clip_and_stack(frames, parameters)
-    by_keywords = clip_and_stack(frames, stacked_clipping_sigma=3, stacked_clipping_iterations=np.int64(2))
-    assert by_parameters.n_rejected == by_keywords.n_rejected > clip_and_stack(frames).n_rejected
-    assert clip_and_stack(frames, parameters, stacked_clipping_sigma=5.0).n_rejected < by_parameters.n_rejected
+    by_parameters = clip_and_stack(frames, parameters, unit="electron")
+    by_keywords = clip_and_stack(
+        frames, stacked_clipping_sigma=3, stacked_clipping_iterations=np.int64(2), unit="electron"
+    )
+    assert by_parameters.n_rejected == by_keywords.n_rejected > clip_and_stack(frames, unit="electron").n_rejected
+    assert (
+        clip_and_stack(frames, parameters, stacked_clipping_sigma=5.0, unit="electron").n_rejected
+        < by_parameters.n_rejected
+    )
     assert parameters.stacked_clipping_sigma == 3.0
 
 
@@ -187,8 +195,8 @@ def test_a_stack_describes_itself():
     common_error = np.full((64, 64), 3.0, np.float32)
     halves = ((slice(0, 64), slice(0, 20)), (slice(0, 64), slice(20, 64)))
     described = {"regions": halves, "shot_scale": 0.5, "column_parity": True, "common_error": common_error}
-    stack = ArrayStack.of(frames, **described)
-    for result in (clip_and_stack(stack), clip_and_stack(frames, **described)):
+    stack = ArrayStack.of(frames, unit="electron", **described)
+    for result in (clip_and_stack(stack), clip_and_stack(frames, **described, unit="electron")):
         assert result.noise_model.regions == halves
         assert result.noise_model.shot_scale == 0.5
         assert result.common_error is common_error
@@ -205,7 +213,7 @@ def test_arrays_are_not_changed():
     frames, _, _ = noisy_frames(n_frames=3, shape=(64, 64))  # read-only
     common_error = np.ones((64, 64), np.float32)
     common_error.setflags(write=False)
-    stack = clip_and_stack(frames, common_error=common_error)
+    stack = clip_and_stack(frames, common_error=common_error, unit="electron")
     for image in (stack.master.data, stack.master.uncertainty.array, stack.count, stack.noise):
         image.setflags(write=False)
     create_noise_map(stack)
@@ -226,7 +234,7 @@ def test_averages_for_the_combiner_take_plain_and_masked_arrays(n_frames, kind):
 
 def test_an_exception_of_a_frame_is_raised_and_no_thread_is_left():
     frames, _, _ = noisy_frames(n_frames=3, shape=(256, 256))
-    stack = ArrayStack.of(frames)
+    stack = ArrayStack.of(frames, unit="electron")
 
     def read(frame, start, stop, out):
         if start >= 100:
@@ -248,7 +256,7 @@ def test_charge_beside_a_cosmic_ray_is_left_out():
     frames[0, y, x] += 2000
     for dy, dx in ((0, 1), (1, 0), (1, 1), (-1, 0)):
         frames[0, y + dy, x + dx] += 18  # below the clip at five sigmas
-    result = clip_and_stack(list(frames))
+    result = clip_and_stack(list(frames), unit="electron")
     beside = np.concatenate([result.master.data[y + dy, x + dx] for dy, dx in ((0, 1), (1, 0), (1, 1), (-1, 0))])
     assert abs(beside.mean() - 1000) < 1.2  # 6 without
     lost = np.bincount(result.neighbours[:, 0], minlength=3)
@@ -265,7 +273,7 @@ def test_the_halo_of_a_large_cluster_is_left_out():
     frames[2][distance <= 6] += 500
     frames[2][(distance > 6) & (distance < 13)] += 4  # one sigma
     halo = (distance > 7.5) & (distance < 13)
-    result = clip_and_stack(list(frames), band_rows=16)
+    result = clip_and_stack(list(frames), band_rows=16, unit="electron")
     assert (result.count[halo] == 4).all()
     assert abs(result.master.data[halo].mean() - 1000) < 0.5
     assert (result.count[distance > 17] == 5).mean() > 0.999
@@ -278,6 +286,6 @@ def test_cosmic_rays_of_many_frames_are_no_second_level():
     telegraph = np.zeros((128, 128), bool)
     telegraph[64, ::9] = True
     frames[:15, telegraph] += 300
-    noisy = create_noise_map(clip_and_stack(list(frames))).codes & 1024 > 0
+    noisy = create_noise_map(clip_and_stack(list(frames), unit="electron")).codes & 1024 > 0
     assert noisy[telegraph].all()
     assert np.count_nonzero(noisy & ~telegraph) <= 2

@@ -31,7 +31,7 @@ def stack_of(n_frames=5, excess=None, glow=True, telegraph=None, seed=1, rows=2.
         if telegraph is not None:
             frame += np.where(rng.random(SHAPE) < 0.4, telegraph, 0)
         frames.append(frame.astype(np.float32))
-    return clip_and_stack(frames, regions=AMPLIFIERS, column_parity=True)
+    return clip_and_stack(frames, regions=AMPLIFIERS, column_parity=True, unit="electron")
 
 
 def test_background_follows_channels_parity_and_glow():
@@ -119,11 +119,13 @@ def test_plain_arrays():
     rng = np.random.default_rng(5)
     image = rng.normal(100, 2, (128, 128))
     image[40, 50] += 30
-    result = create_noise_map(image, error=np.full(image.shape, 2.0, np.float32))
+    result = create_noise_map(image, unit="electron", error=np.full(image.shape, 2.0, np.float32))
     assert result.codes[40, 50] == PixelCode.HOT.value
     assert result.count(PixelCode.HOT.value) == 1
     with pytest.raises(InputError, match="no error plane"):
-        create_noise_map(image)
+        create_noise_map(image, unit="electron")
+    with pytest.raises(InputError, match="the image has no unit, expected electron"):
+        create_noise_map(image, error=np.ones_like(image))
 
 
 def test_a_stack_and_its_images_give_the_same_map():
@@ -134,7 +136,7 @@ def test_a_stack_and_its_images_give_the_same_map():
     np.testing.assert_array_equal(alone.codes, whole.codes)
     assert (alone.residual_width, alone.noisy_tested) == (whole.residual_width, True)
     error = np.asarray(stack.master.uncertainty.array)
-    plain = create_noise_map(stack.master.data, error=error, **images)
+    plain = create_noise_map(stack.master.data, unit="electron", error=error, **images)
     np.testing.assert_array_equal(plain.codes, whole.codes)
 
 
@@ -155,7 +157,7 @@ def test_limits_and_keywords_are_the_same():
 def test_further_codes_add_to_those_of_the_map():
     image = np.random.default_rng(3).normal(0, 1, (64, 64)).astype(np.float32)
     image[5, 6] = 50
-    plain = create_noise_map(image, error=np.ones_like(image))
+    plain = create_noise_map(image, unit="electron", error=np.ones_like(image))
     nowhere, there = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
     there[5, 6:8] = True
     more = plain.with_codes({1 << 30: there, 65536: nowhere})
@@ -174,7 +176,7 @@ def test_a_large_defect_makes_no_false_codes_around_it(place, size, excess):
     inside = np.zeros(SHAPE, bool)
     inside[place[0] : place[0] + size, place[1] : place[1] + size] = True
     image[inside] += excess
-    codes = create_noise_map(image, error=np.full(SHAPE, 2.5, np.float32)).codes
+    codes = create_noise_map(image, unit="electron", error=np.full(SHAPE, 2.5, np.float32)).codes
     assert (codes[inside] & PixelCode.HOT.value > 0).mean() > 0.8
     assert np.count_nonzero(codes[~inside]) <= 2
 
@@ -208,7 +210,7 @@ def test_bad_lines_at_the_edge_of_an_amplifier_do_not_move_it(bad, excess, turne
         image, inside = np.ascontiguousarray(image.T), inside.T
         regions = tuple((columns, rows) for rows, columns in AMPLIFIERS)
     error = np.full(SHAPE, 2.5, np.float32)
-    codes = create_noise_map(image, error=error, regions=regions, column_parity=not turned).codes
+    codes = create_noise_map(image, unit="electron", error=error, regions=regions, column_parity=not turned).codes
     assert np.count_nonzero(codes[~inside]) <= 6
     assert (codes[inside] & (PixelCode.HOT.value | PixelCode.COLD.value) > 0).mean() > (
         0.9 if abs(excess) > 20 else 0.5
@@ -222,7 +224,7 @@ def test_a_defect_at_the_border_is_found_whole(corner):
     inside = np.zeros(SHAPE, bool)
     inside[y : y + 60, x : x + 60] = True
     image[inside] -= 60
-    codes = create_noise_map(image, error=np.full(SHAPE, 4.0, np.float32)).codes
+    codes = create_noise_map(image, unit="electron", error=np.full(SHAPE, 4.0, np.float32)).codes
     assert (codes[inside] != 0).mean() >= 0.99
     assert np.count_nonzero(codes[~inside]) < 10
 
@@ -235,7 +237,7 @@ def test_a_dead_half_amplifier_is_found_whole(half):
     inside[half, 192:256] = True
     image[inside] -= 60
     error = np.full(SHAPE, 4.0, np.float32)
-    codes = create_noise_map(image, error=error, regions=AMPLIFIERS, column_parity=True).codes
+    codes = create_noise_map(image, unit="electron", error=error, regions=AMPLIFIERS, column_parity=True).codes
     assert (codes[inside] != 0).mean() >= 0.99
     assert np.count_nonzero(codes[~inside]) < 10
 
@@ -246,7 +248,7 @@ def test_a_column_pattern_hides_no_hot_pixel_and_codes_no_column(pattern):
     image = rng.normal(0, 1, SHAPE) + rng.normal(0, pattern, SHAPE[1])
     hot = rng.random(SHAPE) < 0.004
     image[hot] += rng.uniform(6, 8, hot.sum())
-    result = create_noise_map(image, error=np.ones(SHAPE, np.float32))
+    result = create_noise_map(image, unit="electron", error=np.ones(SHAPE, np.float32))
     assert (result.codes[hot] & PixelCode.HOT.value > 0).mean() >= 0.85
     assert result.bad_columns == 0
     assert np.count_nonzero(result.codes[~hot]) <= 3
@@ -260,7 +262,7 @@ def test_columns_that_stand_out_are_coded(rows, level):
     image[rows, columns] += level
     inside = np.zeros(SHAPE, bool)
     inside[rows, columns] = True
-    result = create_noise_map(image, error=np.ones(SHAPE, np.float32))
+    result = create_noise_map(image, unit="electron", error=np.ones(SHAPE, np.float32))
     coded = result.codes & PixelCode.COLUMN.value > 0
     assert result.bad_columns == 5
     assert coded[inside].mean() >= 0.95
@@ -271,13 +273,15 @@ def test_the_cold_tail_is_that_of_the_noise():
     image = np.random.default_rng(5).normal(0, 1, SHAPE)
     image[10, ::50] = -7.0  # as noise of wide tails has
     image[20, ::50] = -40.0  # defects
-    assert create_noise_map(image, error=np.ones(SHAPE, np.float32)).cold_tail == len(range(0, 512, 50))
+    assert create_noise_map(image, unit="electron", error=np.ones(SHAPE, np.float32)).cold_tail == len(
+        range(0, 512, 50)
+    )
 
 
 def test_noise_below_the_rounding_makes_no_codes():
     rng = np.random.default_rng(705)
     frames = [np.rint(rng.normal(1000.1, 0.3, SHAPE)).astype(np.float32) * 10 for _ in range(5)]
-    result = create_noise_map(clip_and_stack(frames, step_e=10.0))
+    result = create_noise_map(clip_and_stack(frames, step_e=10.0, unit="electron"))
     assert not result.noisy_tested
     assert np.count_nonzero(result.codes) <= 26  # a hundred per million
 
@@ -289,8 +293,8 @@ def test_constant_pixels_are_dead(step_e):
     raw[:, 40, 50:60] = 501
     frames = list((2 * raw + rng.normal(0, 4, (10, 1, 1)) * (step_e == 0)).astype(np.float32))
     if step_e == 0:  # the level drifts, and no pixel is constant
-        assert create_noise_map(clip_and_stack(frames)).count(PixelCode.COLD) == 0
+        assert create_noise_map(clip_and_stack(frames, unit="electron")).count(PixelCode.COLD) == 0
     frames = list((2 * raw).astype(np.float32))
-    codes = create_noise_map(clip_and_stack(frames, step_e=step_e)).codes
+    codes = create_noise_map(clip_and_stack(frames, step_e=step_e, unit="electron")).codes
     assert (codes[40, 50:60] & PixelCode.COLD.value).all()
     assert np.count_nonzero(codes) <= 12

@@ -24,7 +24,7 @@ def pulls(signal_e, *, noise_e=4.0, n_frames=5, pattern_e=0.0, ndit=1, seed=1):
         )
         for _ in range(n_frames)
     ]
-    stack = clip_and_stack(frames, shot_scale=1 / ndit)
+    stack = clip_and_stack(frames, shot_scale=1 / ndit, unit="electron")
     good = create_noise_map(stack).codes == 0
     residual = stack.master.data - signal_e - pattern_e - 1000
     return np.where(good, residual / stack.master.uncertainty.array, np.nan)

@@ -22,7 +22,7 @@ def noise_frames(n, seed=1, shape=(SIDE, SIDE), read_noise=7.0):
 
 
 def figures_of(frames, **options):
-    return clip_and_stack(frames, **options).frame_figures
+    return clip_and_stack(frames, **options, unit="electron").frame_figures
 
 
 def test_box_means_are_those_of_the_frames():

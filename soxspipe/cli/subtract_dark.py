@@ -1,0 +1,59 @@
+"""The command that subtracts a master dark from frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..exceptions import CommandLineError
+from ..execution.job import ReductionJob
+from ..text import escape
+from .database_writer import DatabaseWriter
+from .reduce import run_and_report
+from .terminal import Terminal
+from .usage import RECIPES, path_argument, workers_argument
+
+__all__ = ["run"]
+
+
+def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
+    """Subtract a master dark from each frame, one job a frame, and return the exit code."""
+    from ..settings import Settings
+
+    output = "." if options["--output"] is None else path_argument(options["--output"], "--output")
+    given = [options["--dark"], options["--bias"], options["--map"]]
+    products = [path_argument(path, "input") for path in given if path is not None]
+    settings = None
+    if options["--settings"] is not None:
+        settings = Settings.load(path_argument(options["--settings"], "--settings"))
+    if options["--scale"]:
+        settings = Settings.load(settings).with_values("subtract_dark", scale=True)
+    recipe, argument = RECIPES[command]
+    jobs = [
+        ReductionJob(recipe, [frame, *products], settings, output, options["--overwrite"], resume=options["--resume"])
+        for frame in _frames([path_argument(path, "input") for path in options[argument]])
+    ]
+    return run_and_report(
+        command,
+        jobs,
+        workers_argument(options["--workers"]),
+        terminal,
+        as_json=options["--json"],
+        scheduler=options["--scheduler"],
+        strict=options["--strict"],
+        database=DatabaseWriter(options, output),
+    )
+
+
+def _frames(paths: Sequence[str]) -> Iterator[str]:
+    """Yield the frames of the command line and of its set-of-files files."""
+    for path in paths:
+        if path.lower().endswith(".sof"):
+            from ..inputs.set_of_files import parse_sof
+
+            yield from (str(entry.path) for entry in parse_sof(path))
+        elif os.path.isdir(path):
+            raise CommandLineError(f"{escape(path)}: is a folder, expected frames: give its files, or a .sof file")
+        else:
+            yield path

@@ -1,0 +1,126 @@
+"""Products and prepared frames as `~astropy.nddata.CCDData`, with their codes and QC values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+from numpy.typing import NDArray
+
+from ..exceptions import FrameError, SoxspipeError
+from ..fits_files.images import FitsImage, read_image_hdus
+from ..fits_files.pixel_reader import PixelReader
+from ..quality.definitions import definition_of
+from ..quality.qc_table import QCTable
+from ..quality.table import QCValue, QualityTable
+from ..text import escape
+from .headers import image_hdu
+
+__all__ = ["Frame", "read", "read_planes"]
+
+QC = "ESO QC "
+
+
+class Frame(CCDData):
+    """A product or prepared frame: a CCDData whose QC values are those of its header.
+
+    Data, StdDevUncertainty, mask (any pixel code), flags (the codes) and header are those of
+    `~astropy.nddata.CCDData`. ``qc`` comes from the header, so that it survives whatever keeps the header: copies,
+    slices and the functions of ccdproc.
+    """
+
+    @property
+    def qc(self) -> QCTable:
+        """Name, value, unit and description of each QC value of the header, by name with its unit."""
+        values = []
+        for keyword, value in self.header.items():
+            if str(keyword).startswith(QC) and isinstance(value, bool | int | float):
+                name = str(keyword).removeprefix(QC)
+                try:
+                    definition = definition_of(name)
+                except ValueError:
+                    continue
+                values.append(QCValue(name, value, definition.unit, definition.words))
+        return QualityTable(values).to_qtable()
+
+    def to_hdu(self, *args: Any, **keywords: Any) -> fits.HDUList:
+        """Return the planes FLUX, QUAL and ERRS, which `read` reads; without flags those of CCDData."""
+        if self.flags is None or self.uncertainty is None or args or keywords.get("as_image_hdu"):
+            return super().to_hdu(*args, **keywords)
+        unit = str(self.unit)
+        flux, errors = image_hdu("FLUX", self.data, unit), image_hdu("ERRS", self.uncertainty.array, unit)
+        hdus = fits.HDUList([flux, image_hdu("QUAL", self.flags), errors])
+        own = set(hdus[0].header)
+        hdus[0].header.extend((card for card in self.header.cards if card.keyword not in own), end=True)
+        return hdus
+
+
+def read(path: str | os.PathLike[str]) -> Frame:
+    """Read a product: a master dark, master bias, map of dark rates or dark-subtracted frame, plain or compressed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A FITS file with the planes FLUX, QUAL and ERRS; also as a whole or in tiles compressed. Or a frame that
+        `~soxspipe.prepare_frame` returned and its ``write`` wrote.
+
+    Returns
+    -------
+    Frame
+        Data, StdDevUncertainty, mask, flags, header and ``qc``.
+
+    Raises
+    ------
+    FrameError
+        When the file cannot be read, or lacks a plane.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise SoxspipeError(f"read: found a {type(path).__name__}, expected the path of a product")
+    images = read_planes(Path(path), ("FLUX", "ERRS", "QUAL"))
+    with PixelReader(list(images.values())) as reader:
+        data, error, codes = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images.values()))
+    return frame_of(data, error, codes, _plain_header(images["FLUX"].header))
+
+
+def frame_of(data: Any, error: Any, codes: NDArray[np.integer], header: fits.Header) -> Frame:
+    """Return a frame of its planes; BUNIT of its header is their unit."""
+    flags = np.asarray(codes, np.int32)
+    unit = units.Unit(str(header.get("BUNIT", "electron")))
+    return Frame(
+        np.asarray(data, np.float32),
+        unit=unit,
+        uncertainty=StdDevUncertainty(np.asarray(error, np.float32)),
+        mask=flags != 0,
+        flags=flags,
+        meta=header,
+    )
+
+
+def read_planes(path: Path, names: tuple[str, ...]) -> Mapping[str, FitsImage]:
+    """Return the planes of a product by EXTNAME. Raises FrameError where one is missing, or of another size."""
+    planes = {image.extname: image for image in reversed(read_image_hdus(path))}
+    for name in names:
+        if name not in planes:
+            found = ", ".join(escape(extname) for extname in sorted(planes) if extname) or "none"
+            raise FrameError(
+                f"{escape(path)}: has no plane {name}, found {found}: give a product of soxspipe, or read it with "
+                "astropy.nddata.CCDData.read"
+            )
+        if planes[name].shape != planes[names[0]].shape:
+            found, expected = (f"{nx} x {ny}" for ny, nx in (planes[name].shape, planes[names[0]].shape))
+            raise FrameError(f"{escape(path)}: {name} is {found} pixels, expected {expected} as {names[0]}: remake it")
+    return {name: planes[name] for name in names}
+
+
+def _plain_header(header: fits.Header) -> fits.Header:
+    """Return a header without the cards that describe the file: they no longer hold for the frame in memory."""
+    plain = header.copy(strip=True)
+    for keyword in ("CHECKSUM", "DATASUM", "EXTNAME", "BSCALE", "BZERO"):
+        plain.remove(keyword, ignore_missing=True, remove_all=True)
+    return plain
