@@ -2,6 +2,10 @@ import signal
 
 import pytest
 
+from tests.browser import browser
+
+__all__ = ["browser"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def signals_of_python():
