@@ -48,7 +48,9 @@ class Browser:
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         own = self.driver.current_url.partition("#")[0]
-        return [url for url in sent if not url.startswith(("data:", "blob:", "about:")) and url.partition("#")[0] != own]
+        return [
+            url for url in sent if not url.startswith(("data:", "blob:", "about:")) and url.partition("#")[0] != own
+        ]
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,9 @@ class FakeRecipe:
     #: Arguments of each recipe that this process made.
     calls: ClassVar[list] = []
 
-    def __init__(self, input_frames, settings=None, output_dir=".", *, overwrite=False, workers=None, progress=None):
+    def __init__(
+        self, input_frames, settings=None, output_dir=".", *, overwrite=False, workers=None, progress=None, report=True
+    ):
         self.calls.append(
             {
                 "frames": input_frames,

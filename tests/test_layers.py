@@ -34,6 +34,7 @@ RANKS = {
     "soxspipe.inputs": 3,
     "soxspipe.simulation": 4,
     "soxspipe.products": 4,
+    "soxspipe.report": 4,
     "soxspipe.night": 4,
     "soxspipe.recipes": 5,
     "soxspipe.execution": 6,
@@ -43,8 +44,8 @@ RANKS = {
 #: Rooms: their modules have the rank of the room.
 ROOMS = (
     "soxspipe.stacking", "soxspipe.quality", "soxspipe.instruments", "soxspipe.fits_files", "soxspipe.inputs",
-    "soxspipe.simulation", "soxspipe.products", "soxspipe.night", "soxspipe.recipes",
-    "soxspipe.execution", "soxspipe.cli",
+    "soxspipe.simulation", "soxspipe.products", "soxspipe.report", "soxspipe.night",
+    "soxspipe.recipes", "soxspipe.execution", "soxspipe.cli",
 )  # fmt: skip
 
 COMMAND_LINE = {"soxspipe.cli.command_line", "soxspipe.cli.terminal", "soxspipe.__main__"}
@@ -59,12 +60,26 @@ ONLY_IN = {
     "distributed": {"soxspipe.execution.dask_cluster"},
     "rich": {"soxspipe.cli.terminal", "soxspipe.cli.board", "soxspipe.cli.summary"},
     "yaml": {"soxspipe.yaml_files"},
+    "jinja2": {"soxspipe.report.page"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.yaml_files"}
 
 #: What no import of a soxspipe module may bring along.
-HEAVY = {"ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "rich", "dask", "pandas", "numba"}
+HEAVY = {
+    "ccdproc",
+    "matplotlib",
+    "astropy.nddata",
+    "fundamentals",
+    "docopt",
+    "rich",
+    "dask",
+    "pandas",
+    "numba",
+    "jinja2",
+    "PIL",
+    "astropy.visualization",
+}
 
 
 def name_of(path):

@@ -49,6 +49,8 @@ class ReductionJob:
     token : str
         Name of the job in the log of its product, so that another try finds the product of an earlier one. Empty where
         the job is tried once.
+    report : bool
+        Whether the product gets a report.
     """
 
     recipe: str
@@ -59,6 +61,7 @@ class ReductionJob:
     workers: int = 1
     resume: bool = False
     token: str = ""
+    report: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ def reduce(job: ReductionJob, progress: Progress | None = None) -> JobResult:
                 overwrite=job.overwrite,
                 workers=job.workers,
                 progress=progress,
+                report=job.report,
             )
             recipe.token = job.token
             result = _produce(recipe, job)

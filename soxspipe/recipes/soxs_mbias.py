@@ -43,6 +43,8 @@ class soxs_mbias(BaseRecipe):
         (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
+    report : bool
+        Whether the product gets a report, one HTML file.
 
     Examples
     --------
@@ -83,4 +85,4 @@ class soxs_mbias(BaseRecipe):
             settings.quality.ranges,
         )
         files = [master_file(frame, stack, frames, prepared, MASTER_BIAS)]
-        return RecipeOutput(frame, quality, files, prepared.warnings, stacked.vetting)
+        return RecipeOutput(frame, quality, files, prepared.warnings, stacked.vetting, stacked.details)

@@ -41,6 +41,8 @@ class soxs_mdark(BaseRecipe):
         (``ulimit -v``). The pixels do not depend on their number.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
+    report : bool
+        Whether the product gets a report, one HTML file.
 
     Examples
     --------
@@ -69,7 +71,7 @@ class soxs_mdark(BaseRecipe):
         qc_values += calibration_quality(frames, settings.night)
         known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
         quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e))
-        return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting)
+        return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting, stacked.details)
 
 
 def _context(stacked: StackedFrames, limits: NoiseMapParameters) -> DarkContext:
