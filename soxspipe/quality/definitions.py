@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..text import nearest
 
-__all__ = ["DEFINITIONS", "HOT_LEVELS", "SUMMARY", "QCDefinition", "Range", "definition_of"]
+__all__ = ["ANY_ADVICE", "DEFINITIONS", "HOT_LEVELS", "SUMMARY", "QCDefinition", "Range", "definition_of"]
 
 #: Low and high end of a range; None where it is open.
 Range = tuple[float | None, float | None]
@@ -51,7 +51,7 @@ class QCDefinition:
     @property
     def advice(self) -> str:
         """What to do if the value is out of its range, in plain words."""
-        return _ADVICE.get(self.name, _ANY_ADVICE)
+        return _ADVICE.get(self.name, ANY_ADVICE)
 
 
 _DARK, _BIAS, _RATE = ("soxs_mdark",), ("soxs_mbias",), ("soxs_dark_current",)
@@ -191,7 +191,7 @@ _ADVICE = {
     "CHI2 MEDIAN": "Too high: the masters were taken under different conditions, or their errors are too small. Too "
     "low: their errors are too large. Check PULL STD of each master, and use masters of one night.",
 }
-_ANY_ADVICE = (
+ANY_ADVICE = (
     "Compare it with earlier products of this detector. If only this set differs, look at its frames. If all differ, "
     "adapt the range in the settings."
 )

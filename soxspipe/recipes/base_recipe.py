@@ -416,6 +416,6 @@ def _add_report(product: Product) -> str:
     except Exception as error:  # a page is no reason to lose the pixels
         log.debug("the report failed", exc_info=True)
         reason = escape(f"{type(error).__name__}: {error}")
-        return f"{product.path}: has no report ({reason}): make it with 'soxspipe report {product.path.name}'"
+        return f"{product.path}: has no report ({reason}): run 'soxspipe report' on this file"
     product.add_text("report", ".html", page)
     return ""

@@ -102,16 +102,16 @@ def describe_bad_pixels(image: NDArray[Any], codes: NDArray[np.integer[Any]], un
         total=bad.size,
         share=bad.size / codes.size,
         legend=[entry for entry in reversed(legend) if entry.number],
-        map=image_panel(palette_png(_largest(index), PALETTE), shape),
+        map=image_panel(palette_png(_largest(index, bad), PALETTE), shape),
         clusters=_clusters(image, index, bad[values != PixelCode.COLUMN.value], unit),
-        columns=_columns(image, index, codes, unit),
+        columns=_columns(image, index, bad[values & PixelCode.COLUMN.value != 0], unit),
     )
 
 
-def _largest(index: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _largest(index: NDArray[np.uint8], bad: NDArray[np.intp]) -> NDArray[np.uint8]:
     """Return the largest number of each block, so that a single bad pixel shows in the map."""
     size = max(1, math.ceil(max(index.shape) / LONGEST_SIDE))
-    y, x = np.nonzero(index)
+    y, x = np.divmod(bad, index.shape[1])
     order = np.argsort(index[y, x], kind="stable")
     result = np.zeros([-(-side // size) for side in index.shape], np.uint8)
     result[y[order] // size, x[order] // size] = index[y[order], x[order]]
@@ -139,9 +139,9 @@ def _clusters(image: NDArray[Any], index: NDArray[np.uint8], bad: NDArray[np.int
     return found
 
 
-def _columns(image: NDArray[Any], index: NDArray[np.uint8], codes: NDArray[Any], unit: str) -> list[CloseUp]:
+def _columns(image: NDArray[Any], index: NDArray[np.uint8], places: NDArray[np.intp], unit: str) -> list[CloseUp]:
     """Return close-ups of the columns with most pixels of the code of bad columns, turned by 90 degrees."""
-    number = np.count_nonzero(codes & PixelCode.COLUMN.value, axis=0)
+    number = np.bincount(places % index.shape[1], minlength=index.shape[1])
     found = []
     for column in np.argsort(-number, kind="stable")[:COLUMNS]:
         if not number[column]:

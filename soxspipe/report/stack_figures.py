@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..stacking.robust import clipped_moments
 from .figure import Figure, brief
 from .plots import COLOUR, draw_histogram, draw_model, finish_counts, histogram, plot
-from .read_product import ProductData
+from .read_product import ProductData, sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,14 +47,15 @@ def level_histogram(
     from scipy.special import ndtr
 
     unit, values, others = product.unit("FLUX"), image[good], image[~good]
-    mean, std = clipped_moments(values)
+    others = others[np.isfinite(others)]
+    mean, std = clipped_moments(sample(values))
     pattern = product.value("FPN")
     width = math.hypot(error, pattern) if pattern is not None else std
     step = float(product.header.get("ESO QC CONAD", 0.0)) / max(product.n_frames, 1)
     low, high = mean - REACH * width, mean + REACH * width
     edges, counts = histogram(values, low, high, step)
-    all_counts = counts + histogram(others[np.isfinite(others)], low, high, step)[1]
-    outside = int(np.count_nonzero(np.isfinite(image))) - int(all_counts.sum())
+    all_counts = counts + histogram(others, low, high, step)[1]
+    outside = values.size + others.size - int(all_counts.sum())
 
     def draw(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")

@@ -1,7 +1,10 @@
 import pytest
 
-from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark
+from soxspipe.recipes import base_recipe, soxs_dark_current, soxs_mbias, soxs_mdark
 from soxspipe.simulation import DarkSimulation, simulate_darks
+
+#: Before tests of other packages are without reports.
+ADD_REPORT = base_recipe._add_report
 
 
 def reduced(folder, recipe=soxs_mdark, settings=None, **simulation):
@@ -9,8 +12,16 @@ def reduced(folder, recipe=soxs_mdark, settings=None, **simulation):
     return recipe(str(frames.sof), settings=settings, output_dir=folder / "reduced").produce_product()
 
 
+@pytest.fixture(autouse=True, scope="package")
+def with_reports(without_reports):
+    """Make products with their reports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_recipe, "_add_report", ADD_REPORT)
+        yield
+
+
 @pytest.fixture(scope="package")
-def products(tmp_path_factory):
+def products(with_reports, tmp_path_factory):
     """Return products of all recipes with their reports, by name."""
     folder = tmp_path_factory.mktemp("products")
     made = {
