@@ -56,7 +56,7 @@ def run_session(text):
 @pytest.mark.parametrize(
     "pages",
     [["utilities/clip_and_stack", "utilities/create_noise_map"], ["utilities/fit_dark_rate"],
-     ["night"], pytest.param(["tutorial"], marks=pytest.mark.slow)],
+     ["night"], ["report"], pytest.param(["tutorial"], marks=pytest.mark.slow)],
     ids=lambda pages: pages[0],
 )  # fmt: skip
 def test_pages_show_the_output_of_their_examples(pages, tmp_path, monkeypatch):

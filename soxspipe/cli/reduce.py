@@ -40,7 +40,15 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
         settings = Settings.load(path_argument(options["--settings"], "--settings"))
     jobs = [
-        ReductionJob(recipe, frames, settings, output, options["--overwrite"], resume=options["--resume"])
+        ReductionJob(
+            recipe,
+            frames,
+            settings,
+            output,
+            options["--overwrite"],
+            resume=options["--resume"],
+            report=not options["--no-report"],
+        )
         for frames in inputs
     ]
     return run_and_report(
@@ -97,7 +105,7 @@ def run_and_report(
                 if not as_json:
                     try:
                         with terminal.without_table():
-                            write_result(result.product)
+                            write_result("\n".join(_result_lines(label, result)))
                     except OSError as error:
                         codes[-1] = terminal.show_exception(error)
     if any(result.product for _, result in shown):
@@ -109,6 +117,12 @@ def run_and_report(
     return codes[0] if len(codes) == 1 else int(any(codes))
 
 
+def _result_lines(label: str, result: JobResult) -> list[str]:
+    """Return what standard output has of a product: its path; of a demo its report too, which is there to be read."""
+    roles = ("report",) if label == "demo" else ()
+    return [str(result.product), *(result.files[role] for role in roles if role in result.files)]
+
+
 def _rerun(command: str, options: dict[str, Any], output: str, workers: int, terminal: Terminal) -> int:
     """Make a product again from its header, and write what differs."""
     from ..recipes.rerun import rerun
@@ -117,7 +131,14 @@ def _rerun(command: str, options: dict[str, Any], output: str, workers: int, ter
     product, progress = path_argument(options["--rerun"], "--rerun"), terminal.progress(command)
     recipe = RECIPES[command][0].partition(":")[2]
     again = rerun(
-        product, raw, output, recipe=recipe, overwrite=options["--overwrite"], workers=workers, progress=progress
+        product,
+        raw,
+        output,
+        recipe=recipe,
+        overwrite=options["--overwrite"],
+        workers=workers,
+        progress=progress,
+        report=not options["--no-report"],
     )
     record = finished(again.product).record()
     if options["--json"]:

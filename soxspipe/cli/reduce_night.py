@@ -31,7 +31,12 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if plan.left_out:
         terminal.inform(f"{len(plan.left_out)} files left out: their reasons are in {escape(output / 'plan.csv')}")
     jobs, needs = jobs_of_sets(
-        plan.reducible, settings, output, overwrite=options["--overwrite"], resume=options["--resume"]
+        plan.reducible,
+        settings,
+        output,
+        overwrite=options["--overwrite"],
+        resume=options["--resume"],
+        report=not options["--no-report"],
     )
     one_failed = int(any(one.is_failure for one in plan.sets))
     if not jobs:
@@ -58,11 +63,25 @@ def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
 
 
 def jobs_of_sets(
-    sets: Sequence[PlannedSet], settings: Settings, output: Path, *, overwrite: bool = False, resume: bool = False
+    sets: Sequence[PlannedSet],
+    settings: Settings,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    report: bool = True,
 ) -> tuple[list[ReductionJob], list[list[int]]]:
     """Return a job for each set, and for each job the numbers of the jobs whose products it needs."""
     jobs = [
-        ReductionJob(one.recipe.name, [str(output / one.sof_name)], settings, str(output), overwrite, resume=resume)
+        ReductionJob(
+            one.recipe.name,
+            [str(output / one.sof_name)],
+            settings,
+            str(output),
+            overwrite,
+            resume=resume,
+            report=report,
+        )
         for one in sets
     ]
     numbers = {one.name: number for number, one in enumerate(sets)}

@@ -36,7 +36,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     sof = _simulate(directory, {}, options["--overwrite"], terminal)
     recipe, _ = RECIPES["mdark"]
     job = ReductionJob(recipe, [sof], None, os.path.join(directory, "reduced"), options["--overwrite"])
-    return run_and_report("mdark", [job], workers_argument(None), terminal)
+    return run_and_report("demo", [job], workers_argument(None), terminal)
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ COMMANDS = {
     "mbias": "reduce",
     "dark-current": "reduce",
     "watch": "watch",
+    "report": "report",
     "prep": "prep",
     "simulate": "simulate",
     "demo": "simulate",

@@ -41,7 +41,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
             if sets:
                 tried.update(map(_frames, sets))  # a set that failed is tried again when its frames change
                 show_notes(sets, terminal)
-                jobs, needs = jobs_of_sets(sets, settings, output)
+                jobs, needs = jobs_of_sets(sets, settings, output, report=not options["--no-report"])
                 run_and_report(command, jobs, workers, terminal, needs=needs)
             elif changed.wait(settings.night.rescan_seconds):
                 time.sleep(SETTLE_S)

@@ -63,6 +63,7 @@ def rerun(
     overwrite: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    report: bool = True,
 ) -> Rerun:
     """Reduce again the frames that the header of a product names, with its calibrations and parameters.
 
@@ -83,6 +84,8 @@ def rerun(
         Threads for the pixels; see `~soxspipe.recipes.base_recipe.Recipe`.
     progress : callable, optional
         Called as ``progress(done, total)`` while pixels are processed.
+    report : bool
+        Whether the new product gets a report.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def rerun(
     frames = [entry for entry in entries if entry.tag != INSTRUMENT_TABLE]
     settings = _settings_of(header, made_by, path, tables)
     new = made_by(
-        frames, settings, output_dir, overwrite=overwrite, workers=workers, progress=progress
+        frames, settings, output_dir, overwrite=overwrite, workers=workers, progress=progress, report=report
     ).produce_product()
     planes, keywords = compare_products(images, read_image_hdus(new.path))
     lines = tuple(f"{escape(name)}: {difference or 'the same pixels'}" for name, difference in planes.items())
