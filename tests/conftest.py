@@ -2,6 +2,20 @@ import signal
 
 import pytest
 
+from soxspipe.recipes import base_recipe
+from tests.browser import browser
+
+__all__ = ["browser"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_reports():
+    """Make products without reports, except in tests of reports: a report takes longer than a small reduction."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(base_recipe, "_add_report", lambda product: "")
+    yield patch
+    patch.undo()
+
 
 @pytest.fixture(autouse=True, scope="session")
 def signals_of_python():

@@ -57,6 +57,7 @@ class FakeRecipe:
         workers=None,
         progress=None,
         compress=False,
+        report=True,
     ):
         self.calls.append(
             {

@@ -35,6 +35,7 @@ RANKS = {
     "soxspipe.inputs": 3,
     "soxspipe.simulation": 4,
     "soxspipe.products": 4,
+    "soxspipe.report": 4,
     "soxspipe.night": 4,
     "soxspipe.database": 4,
     "soxspipe.recipes": 5,
@@ -45,9 +46,8 @@ RANKS = {
 #: Rooms: their modules have the rank of the room.
 ROOMS = (
     "soxspipe.stacking", "soxspipe.quality", "soxspipe.comparison", "soxspipe.instruments", "soxspipe.fits_files",
-    "soxspipe.inputs", "soxspipe.simulation", "soxspipe.products", "soxspipe.night", "soxspipe.database",
-    "soxspipe.recipes",
-    "soxspipe.execution", "soxspipe.cli",
+    "soxspipe.inputs", "soxspipe.simulation", "soxspipe.products", "soxspipe.report", "soxspipe.night",
+    "soxspipe.database", "soxspipe.recipes", "soxspipe.execution", "soxspipe.cli",
 )  # fmt: skip
 
 COMMAND_LINE = {"soxspipe.cli.command_line", "soxspipe.cli.terminal", "soxspipe.__main__"}
@@ -67,6 +67,7 @@ ONLY_IN = {
         "soxspipe.database.quality_database",
         "soxspipe.database.schema",
     },
+    "jinja2": {"soxspipe.report.page"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.yaml_files"}
@@ -74,7 +75,7 @@ NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "
 #: What no import of a soxspipe module may bring along.
 HEAVY = {
     "ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "rich", "dask", "pandas", "numba",
-    "sqlalchemy",
+    "sqlalchemy", "jinja2", "PIL", "astropy.visualization",
 }  # fmt: skip
 #: What defines a class of a heavy package: it is imported inside functions only.
 MAY_BE_HEAVY = {"soxspipe.products.frames"}

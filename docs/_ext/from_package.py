@@ -2,6 +2,7 @@
 
 ``.. settings-table:: [section ...]``  the settings of all sections, or of the named ones
 ``.. qc-table:: recipe``               the QC values of a recipe
+``.. qc-advice::``                     what to do if a QC value is out of its range
 ``.. pixel-codes::``                   the pixel codes
 ``.. detector-table::``                the detectors of the instrument tables
 ``.. usage-text:: [command]``          the output of ``soxspipe --help``, or of ``soxspipe <command> --help``
@@ -25,7 +26,7 @@ from soxspipe.instruments.detectors import Detector
 from soxspipe.instruments.keywords import shipped_instruments
 from soxspipe.instruments.tables import ArmWords, Defaults, InstrumentTable, KeywordTable, TypeWords, Units
 from soxspipe.pixel_codes import PixelCode
-from soxspipe.quality.definitions import DEFINITIONS, QCDefinition
+from soxspipe.quality.definitions import ANY_ADVICE, DEFINITIONS, QCDefinition
 
 CHANGES = Path(__file__).parents[2] / "CHANGES.md"
 #: Formulas and exceptions of QC values: lines with their names, each followed by an indented text.
@@ -112,6 +113,19 @@ class QCTable(Directive):
         if not lines:
             raise self.error(f"no QC value of a recipe '{recipe}'")
         return [table(["Name", "Unit", "Definition", "Default range"], lines, [22, 12, 46, 20], {0})]
+
+
+class QCAdvice(Directive):
+    """What to do if a QC value is out of its range."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table: values with the same advice share a row, those without their own come last."""
+        names: dict[str, list[str]] = {}
+        for one in DEFINITIONS.values():
+            if one.advice != ANY_ADVICE:
+                names.setdefault(one.advice, []).append(one.name)
+        lines = [[", ".join(of), advice] for advice, of in names.items()]
+        return [table(["Value", "What to do"], [*lines, ["any other", ANY_ADVICE]], [24, 76], set())]
 
 
 class PixelCodes(Directive):
@@ -260,6 +274,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-skip-member", skip_of_pydantic)
     app.add_directive("settings-table", SettingsTable)
     app.add_directive("qc-table", QCTable)
+    app.add_directive("qc-advice", QCAdvice)
     app.add_directive("pixel-codes", PixelCodes)
     app.add_directive("detector-table", DetectorTable)
     app.add_directive("instrument-entries", InstrumentEntries)

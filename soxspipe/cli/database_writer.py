@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class DatabaseWriter:
         When ``--database`` names no database; nothing was reduced yet.
     """
 
-    def __init__(self, options: dict[str, Any], output: str | os.PathLike[str]) -> None:
+    def __init__(self, options: Mapping[str, Any], output: str | os.PathLike[str]) -> None:
         from ..database.quality_database import DATABASE_NAME, QualityDatabase
 
         given = options.get("--database")

@@ -11,17 +11,18 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from ..instruments.keywords import load_instrument, table_path
+from ..instruments.keywords import load_instrument
 from ..night.find_frames import find_frames
 from ..night.known_headers import HEADERS_NAME, headers_text, load_headers
 from ..night.plan import Plan, PlannedSet, SetRecipe, make_plan
 from ..products.atomic_files import AtomicFiles
 from ..settings import Settings
 from ..text import escape
+from .run_options import output_option, settings_option
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument
 
-__all__ = ["output_option", "plan_folders", "plan_text", "run", "settings_option"]
+__all__ = ["plan_folders", "plan_text", "run"]
 
 PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
 #: Files of one reason that are named; the others are in the plan's files.
@@ -30,27 +31,13 @@ NAMED = 3
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Plan the reduction of folders, write the plan and its sets of files, and return the exit code."""
-    output = output_option(options)
+    output = Path(output_option(options))
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
-    plan = plan_folders(folders, settings_option(options), output, terminal)
+    plan = plan_folders(folders, settings_option(options) or Settings.load(None), output, terminal)
     write_result(plan_text(plan, as_json=options["--json"]))
     if not options["--json"]:
         terminal.inform(f"written to {escape(output)}: {PLAN_JSON}, {PLAN_CSV}, one .sof for each set to reduce")
     return 0
-
-
-def output_option(options: dict[str, Any]) -> Path:
-    """Return the output folder that the options name."""
-    return Path("." if options["--output"] is None else path_argument(options["--output"], "--output"))
-
-
-def settings_option(options: dict[str, Any]) -> Settings:
-    """Return the settings that the options name, with the instrument table that they name."""
-    source, instrument = options["--settings"], options.get("--instrument")
-    return Settings.load(
-        None if source is None else path_argument(source, "--settings"),
-        instrument_table=None if instrument is None else table_path(path_argument(instrument, "--instrument")),
-    )
 
 
 def plan_folders(

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..execution.job import JobResult, ReductionJob, finished
@@ -15,14 +14,14 @@ from ..execution.run_jobs import run_jobs
 from ..inputs.reductions import split_reductions
 from ..run_log import get_logger
 from .board import Board, outcome
-from .database_writer import DatabaseWriter
+from .run_options import RunOptions, output_option, settings_option
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
 
 if TYPE_CHECKING:
     from ..products.products_sof import ProductsSof
 
-__all__ = ["products_sof_option", "run", "run_and_report"]
+__all__ = ["run", "run_and_report"]
 
 _log = get_logger(__name__)
 
@@ -32,65 +31,23 @@ OUT_OF_RANGE = 3
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Run the recipe of a command on each of its inputs, or make a product again, and return the exit code."""
-    output = "." if options["--output"] is None else path_argument(options["--output"], "--output")
-    workers = workers_argument(options["--workers"])
     if options.get("--rerun") is not None:  # dark-current has none
-        return _rerun(command, options, output, workers, terminal)
+        return _rerun(command, options, terminal)
     recipe, argument = RECIPES[command]
     paths = [path_argument(path, "input") for path in options[argument]]
     inputs = split_reductions(paths, share_products=argument == "<inputFrames>")
-    settings = None
-    if options["--settings"] is not None or options["--instrument"] is not None:
-        from .prep import settings_option
-
-        settings = settings_option(options)
-    jobs = [
-        ReductionJob(
-            recipe,
-            frames,
-            settings,
-            output,
-            options["--overwrite"],
-            compress=options["--compress"],
-            resume=options["--resume"],
-        )
-        for frames in inputs
-    ]
-    return run_and_report(
-        command,
-        jobs,
-        workers,
-        terminal,
-        as_json=options["--json"],
-        scheduler=options["--scheduler"],
-        strict=options["--strict"],
-        database=DatabaseWriter(options, output),
-        products_sof=products_sof_option(options, paths),
-    )
+    run_options = RunOptions.of(options, settings_option(options), paths)
+    jobs = [run_options.job(recipe, frames) for frames in inputs]
+    return run_and_report(command, jobs, run_options, terminal)
 
 
-def products_sof_option(options: dict[str, Any], inputs: Sequence[str | os.PathLike[str]]) -> ProductsSof | None:
-    """Return the list of products that the options ask for. It is refused before the run if it cannot be written."""
-    if options["--products-sof"] is None:
-        return None
-    from ..products.products_sof import ProductsSof
-
-    path = Path(path_argument(options["--products-sof"], "--products-sof"))
-    return ProductsSof(path, overwrite=options["--overwrite"] or options["--resume"], inputs=inputs)
-
-
-def run_and_report(  # noqa: PLR0913 - options of the commands
+def run_and_report(
     label: str,
     jobs: Sequence[ReductionJob],
-    workers: int,
+    options: RunOptions,
     terminal: Terminal,
     *,
-    as_json: bool = False,
     needs: Sequence[Collection[int]] = (),
-    scheduler: str | None = None,
-    strict: bool = False,
-    database: DatabaseWriter,
-    products_sof: ProductsSof | None = None,
 ) -> int:
     """Run jobs, show how they go, write their results and errors, and return the exit code."""
     records: list[Any] = []
@@ -99,13 +56,15 @@ def run_and_report(  # noqa: PLR0913 - options of the commands
     names = [os.path.basename(job.input_frames[0]) for job in jobs]
     progress = terminal.progress(label) if len(jobs) == 1 else None
     executor = None
-    if scheduler is not None:
+    if options.scheduler is not None:
         from ..execution.dask_cluster import DaskCluster
 
-        executor = DaskCluster(scheduler)
+        executor = DaskCluster(options.scheduler)
     with Board(names, terminal) if len(jobs) > 1 else contextlib.nullcontext() as board:
         watch = None if board is None else board.show
-        with contextlib.closing(run_jobs(jobs, workers, progress, executor, needs=needs, watch=watch)) as results:
+        with contextlib.closing(
+            run_jobs(jobs, options.workers, progress, executor, needs=needs, watch=watch)
+        ) as results:
             for result in results:
                 record = result.record()
                 if result.errors:
@@ -121,19 +80,19 @@ def run_and_report(  # noqa: PLR0913 - options of the commands
                     from .fundamentals_adapter import elapsed_words
 
                     _log.info("%s: reduced in %s", result.product, elapsed_words(0, result.elapsed_s))
-                if not as_json:
+                if not options.as_json:
                     try:
                         with terminal.without_table():
-                            write_result(result.product)
+                            write_result("\n".join(_result_lines(label, result)))
                     except OSError as error:
                         codes[-1] = terminal.show_exception(error)
-                database.add(result.product)
+                options.database.add(result.product)
     if any(result.product for _, result in shown):
         terminal.show_figures(shown)
-    _write_list(products_sof, [result for _, result in shown])
-    if as_json:
+    _write_list(options.products_sof, [result for _, result in shown])
+    if options.as_json:
         write_result(json.dumps(records if len(codes) > 1 else records[0], indent=2, allow_nan=False))
-    if strict and not any(codes):
+    if options.strict and not any(codes):
         return OUT_OF_RANGE if any(value["passed"] is False for _, result in shown for value in result.qc) else 0
     return codes[0] if len(codes) == 1 else int(any(codes))
 
@@ -144,22 +103,28 @@ def _write_list(products_sof: ProductsSof | None, results: Sequence[JobResult]) 
         products_sof.write([path for result in results for path in result.files.values() if path.endswith(".fits")])
 
 
-def _rerun(command: str, options: dict[str, Any], output: str, workers: int, terminal: Terminal) -> int:
+def _result_lines(label: str, result: JobResult) -> list[str]:
+    """Return what standard output has of a product: its path; of a demo its report too, which is there to be read."""
+    roles = ("report",) if label == "demo" else ()
+    return [str(result.product), *(result.files[role] for role in roles if role in result.files)]
+
+
+def _rerun(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Make a product again from its header, and write what differs."""
     from ..recipes.rerun import rerun
 
     raw = None if options["--raw"] is None else path_argument(options["--raw"], "--raw")
     product, progress = path_argument(options["--rerun"], "--rerun"), terminal.progress(command)
-    recipe = RECIPES[command][0].partition(":")[2]
     again = rerun(
         product,
         raw,
-        output,
-        recipe=recipe,
-        overwrite=options["--overwrite"],
-        workers=workers,
+        output_option(options),
+        recipe=RECIPES[command][0].partition(":")[2],
+        workers=workers_argument(options["--workers"]),
         progress=progress,
+        overwrite=options["--overwrite"],
         compress=options["--compress"],
+        report=not options["--no-report"],
     )
     record = finished(again.product).record()
     if options["--json"]:

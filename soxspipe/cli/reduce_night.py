@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,21 @@ from ..execution.job import ReductionJob
 from ..night.plan import PlannedSet
 from ..settings import Settings
 from ..text import escape
-from .database_writer import DatabaseWriter
-from .prep import output_option, plan_folders, plan_text, settings_option
-from .reduce import products_sof_option, run_and_report
+from .prep import plan_folders, plan_text
+from .reduce import run_and_report
+from .run_options import RunOptions, output_option, settings_option
 from .terminal import Terminal, write_result
-from .usage import path_argument, workers_argument
+from .usage import path_argument
 
 __all__ = ["jobs_of_sets", "run", "show_notes"]
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Reduce all sets of raw frames below folders, and return the exit code."""
-    output = output_option(options)
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
-    settings, workers = settings_option(options), workers_argument(options["--workers"])
-    database = DatabaseWriter(options, output)
+    settings = settings_option(options) or Settings.load(None)
+    output = Path(output_option(options))
+    run_options = RunOptions.of(options, settings, folders)
     plan = plan_folders(folders, settings, output, terminal, write=not options["--dry-run"])
     if options["--dry-run"]:
         write_result(plan_text(plan, as_json=options["--json"]))
@@ -32,32 +33,12 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     show_notes(plan.sets, terminal)
     if plan.left_out:
         terminal.inform(f"{len(plan.left_out)} files left out: their reasons are in {escape(output / 'plan.csv')}")
-    jobs, needs = jobs_of_sets(
-        plan.reducible,
-        settings,
-        output,
-        overwrite=options["--overwrite"],
-        resume=options["--resume"],
-        compress=options["--compress"],
-    )
-    products_sof = products_sof_option(options, [output / one.sof_name for one in plan.reducible])
+    jobs, needs = jobs_of_sets(plan.reducible, run_options)
     one_failed = int(any(one.is_failure for one in plan.sets))
     if not jobs:
         terminal.inform("no set to reduce")
         return one_failed
-    code = run_and_report(
-        "reduce",
-        jobs,
-        workers,
-        terminal,
-        as_json=options["--json"],
-        needs=needs,
-        scheduler=options["--scheduler"],
-        strict=options["--strict"],
-        database=database,
-        products_sof=products_sof,
-    )
-    return one_failed or code
+    return one_failed or run_and_report(command, jobs, run_options, terminal, needs=needs)
 
 
 def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
@@ -67,28 +48,9 @@ def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
             terminal.inform(f"{one.name}: {escape(line)}")
 
 
-def jobs_of_sets(
-    sets: Sequence[PlannedSet],
-    settings: Settings,
-    output: Path,
-    *,
-    overwrite: bool = False,
-    resume: bool = False,
-    compress: bool = False,
-) -> tuple[list[ReductionJob], list[list[int]]]:
+def jobs_of_sets(sets: Sequence[PlannedSet], options: RunOptions) -> tuple[list[ReductionJob], list[list[int]]]:
     """Return a job for each set, and for each job the numbers of the jobs whose products it needs."""
-    jobs = [
-        ReductionJob(
-            one.recipe.name,
-            [str(output / one.sof_name)],
-            settings,
-            str(output),
-            overwrite,
-            compress=compress,
-            resume=resume,
-        )
-        for one in sets
-    ]
+    jobs = [options.job(one.recipe.name, [os.path.join(options.template.output_dir, one.sof_name)]) for one in sets]
     numbers = {one.name: number for number, one in enumerate(sets)}
     needs = [
         [numbers[two.candidate.product] for two in one.attached if two.candidate.product in numbers] for one in sets

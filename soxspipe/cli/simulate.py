@@ -6,13 +6,12 @@ import contextlib
 import os
 from typing import Any
 
-from ..execution.job import ReductionJob
 from ..instruments.keywords import shipped_instruments, table_path
 from ..run_log import get_logger
-from .database_writer import DatabaseWriter
 from .reduce import run_and_report
+from .run_options import RunOptions
 from .terminal import Terminal, write_result
-from .usage import RECIPES, path_argument, workers_argument
+from .usage import RECIPES, path_argument
 
 __all__ = ["run"]
 
@@ -36,11 +35,8 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         _simulate(directory, _parameters(options), options["--overwrite"], terminal)
         return 0
     sof = _simulate(directory, {}, options["--overwrite"], terminal)
-    recipe, _ = RECIPES["mdark"]
-    output = os.path.join(directory, "reduced")
-    job = ReductionJob(recipe, [sof], None, output, options["--overwrite"])
-    database = DatabaseWriter(options, output)
-    return run_and_report("mdark", [job], workers_argument(None), terminal, database=database)
+    run_options = RunOptions.of(options, None, output=os.path.join(directory, "reduced"))
+    return run_and_report("demo", [run_options.job(RECIPES["mdark"][0], [sof])], run_options, terminal)
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:

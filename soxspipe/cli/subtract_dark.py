@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..exceptions import CommandLineError
-from ..execution.job import ReductionJob
 from ..text import escape
-from .database_writer import DatabaseWriter
 from .reduce import run_and_report
+from .run_options import RunOptions, settings_option
 from .terminal import Terminal
-from .usage import RECIPES, path_argument, workers_argument
+from .usage import RECIPES, path_argument
 
 __all__ = ["run"]
 
@@ -21,29 +20,16 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Subtract a master dark from each frame, one job a frame, and return the exit code."""
     from ..settings import Settings
 
-    output = "." if options["--output"] is None else path_argument(options["--output"], "--output")
     given = [options["--dark"], options["--bias"], options["--map"]]
     products = [path_argument(path, "input") for path in given if path is not None]
-    settings = None
-    if options["--settings"] is not None:
-        settings = Settings.load(path_argument(options["--settings"], "--settings"))
+    settings = settings_option(options)
     if options["--scale"]:
         settings = Settings.load(settings).with_values("subtract_dark", scale=True)
     recipe, argument = RECIPES[command]
-    jobs = [
-        ReductionJob(recipe, [frame, *products], settings, output, options["--overwrite"], resume=options["--resume"])
-        for frame in _frames([path_argument(path, "input") for path in options[argument]])
-    ]
-    return run_and_report(
-        command,
-        jobs,
-        workers_argument(options["--workers"]),
-        terminal,
-        as_json=options["--json"],
-        scheduler=options["--scheduler"],
-        strict=options["--strict"],
-        database=DatabaseWriter(options, output),
-    )
+    run_options = RunOptions.of(options, settings)
+    frames = _frames([path_argument(path, "input") for path in options[argument]])
+    jobs = [run_options.job(recipe, [frame, *products]) for frame in frames]
+    return run_and_report(command, jobs, run_options, terminal)
 
 
 def _frames(paths: Sequence[str]) -> Iterator[str]:

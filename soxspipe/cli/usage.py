@@ -24,6 +24,7 @@ COMMANDS = {
     "dark-current": "reduce",
     "subtract-dark": "subtract_dark",
     "watch": "watch",
+    "report": "report",
     "prep": "prep",
     "qc": "qc",
     "pixel": "pixel",

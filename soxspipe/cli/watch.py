@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from ..night.arrival import complete_sets, folder_changes
 from ..night.find_frames import require_folders
 from ..night.plan import PlannedSet
-from .database_writer import DatabaseWriter
-from .prep import output_option, plan_folders, settings_option
+from ..settings import Settings
+from .prep import plan_folders
 from .reduce import run_and_report
 from .reduce_night import jobs_of_sets, show_notes
+from .run_options import RunOptions, output_option, settings_option
 from .terminal import Terminal
-from .usage import path_argument, workers_argument
+from .usage import path_argument
 
 __all__ = ["run"]
 
@@ -24,11 +26,11 @@ SETTLE_S = 1.0
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Reduce each set of raw frames below folders when it is complete, until the program is stopped."""
-    output = output_option(options)
+    output = Path(output_option(options))
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
-    settings, workers = settings_option(options), workers_argument(options["--workers"])
+    settings = settings_option(options) or Settings.load(None)
     require_folders(folders)
-    DatabaseWriter(options, output)  # so that a wrong --database is refused now
+    RunOptions.of(options, settings)  # so that a wrong option is refused now
     tried: set[tuple[str, ...]] = set()
 
     def is_new(one: PlannedSet) -> bool:
@@ -43,9 +45,10 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
             if sets:
                 tried.update(map(_frames, sets))  # a set that failed is tried again when its frames change
                 show_notes(sets, terminal)
-                jobs, needs = jobs_of_sets(sets, settings, output)
-                # a new writer, in case the database is there again
-                run_and_report(command, jobs, workers, terminal, needs=needs, database=DatabaseWriter(options, output))
+                # new options, in case the database is there again
+                run_options = RunOptions.of(options, settings)
+                jobs, needs = jobs_of_sets(sets, run_options)
+                run_and_report(command, jobs, run_options, terminal, needs=needs)
             elif changed.wait(settings.night.rescan_seconds):
                 time.sleep(SETTLE_S)
 

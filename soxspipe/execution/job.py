@@ -51,6 +51,8 @@ class ReductionJob:
     token : str
         Name of the job in the log of its product, so that another try finds the product of an earlier one. Empty where
         the job is tried once.
+    report : bool
+        Whether the product gets a report.
     """
 
     recipe: str
@@ -62,6 +64,7 @@ class ReductionJob:
     compress: bool = False
     resume: bool = False
     token: str = ""
+    report: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def reduce(job: ReductionJob, progress: Progress | None = None) -> JobResult:
                 workers=job.workers,
                 progress=progress,
                 compress=job.compress,
+                report=job.report,
             )
             recipe.token = job.token
             result = _produce(recipe, job)

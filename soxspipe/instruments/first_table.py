@@ -119,7 +119,7 @@ def first_table(path: str | os.PathLike[str]) -> FirstTable:
     program = f", a header of {header.program}" if header.program else ""
     writer.line(f"# Instrument table, written by soxspipe from {escape(os.path.basename(path))}{program}.")
     writer.line(
-        "# Answer the questions below, and remove them. The page 'Your own camera' of the documentation has all entries."
+        "# Answer the questions below, and remove them. The page 'Your own camera' of the docs has all entries."
     )
     writer.line("")
     camera = next((name for name in NAMES_OF_CAMERAS if header.text(name)), None)

@@ -19,12 +19,12 @@ from .find_inputs import RECIPE
 from .fits_output import FitsBytes, complete_headers
 from .headers import ProductFile, set_card
 
-__all__ = ["Product", "equal_product", "files_of"]
+__all__ = ["ENDINGS", "Product", "equal_product", "files_of"]
 
 log = get_logger(__name__)
 
 #: Endings of the names of a product's files and their roles, the main file first.
-ENDINGS = {".fits": "product", "_BPMAP.fits": "bad-pixel map", "_qc.json": "qc", ".log": "log"}
+ENDINGS = {".fits": "product", "_BPMAP.fits": "bad-pixel map", "_qc.json": "qc", ".html": "report", ".log": "log"}
 
 
 class Product(AtomicFiles):
@@ -55,6 +55,11 @@ class Product(AtomicFiles):
         super().__init__(folder, [f"{stem}{ending}" for ending in ENDINGS], overwrite=overwrite, inputs=inputs)
         self.stem, self.path = stem, folder / self.names[0]
         self.paths: dict[str, Path] = {}
+
+    @property
+    def written(self) -> Path:
+        """The main file before the product is complete, in the folder of the files that were added."""
+        return self._hidden / self.path.name
 
     def add(self, role: str, ending: str, content: Iterable[bytes]) -> None:
         """Write a file; see `AtomicFiles.write`."""

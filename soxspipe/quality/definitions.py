@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..text import nearest
 
-__all__ = ["DEFINITIONS", "HOT_LEVELS", "SUMMARY", "QCDefinition", "Range", "definition_of"]
+__all__ = ["ANY_ADVICE", "DEFINITIONS", "HOT_LEVELS", "SUMMARY", "QCDefinition", "Range", "definition_of"]
 
 #: Low and high end of a range; None where it is open.
 Range = tuple[float | None, float | None]
@@ -47,6 +47,11 @@ class QCDefinition:
     recipes: tuple[str, ...]
     range: Range = (None, None)
     arm_ranges: Mapping[str, tuple[Range, str]] = field(default_factory=dict)
+
+    @property
+    def advice(self) -> str:
+        """What to do if the value is out of its range, in plain words."""
+        return _ADVICE.get(self.name, ANY_ADVICE)
 
 
 _DARK, _BIAS, _RATE = ("soxs_mdark",), ("soxs_mbias",), ("soxs_dark_current",)
@@ -159,6 +164,45 @@ _ALL = (
     QCDefinition("DARK SCALE", "", "factor of the master dark", _SUBTRACTED),
     QCDefinition("FRAME SATPIX NUM", "", "saturated pixels of frame or dark", _SUBTRACTED),
     QCDefinition("BADPIX NUM", "", "pixels with a code", _SUBTRACTED),
+)
+
+_PULL_ADVICE = (
+    "ERRS is wrong by about this factor. Look for a frame that differs from the others and leave it out. If none does, "
+    "scale the errors by this factor before you use them."
+)
+_AGE_ADVICE = "The calibration is old. Reduce again with one that is nearer in time."
+#: What to do if a value is out of its range, for each value that has one by default or by the data.
+_ADVICE = {
+    "DARK CURRENT": "More charge than specified: look for light, glow or persistence in the image of the master, and "
+    "check the detector temperature. Take the darks again with all light off and all covers closed.",
+    "RON RAW": "Too high: look for interference, or for one noisy amplifier. Too low: the gain in the header is wrong, "
+    "or the frames are copies. Take the set again; if the value stays, ask the instrument team.",
+    "RON MASTER RATIO": _PULL_ADVICE,
+    "PULL STD": _PULL_ADVICE,
+    "RON SPREAD": "The noise differs between pixels, so some pixels are hot or cold by their noise alone. Raise "
+    "hot-pixel-sigma, or count fewer of the faint hot pixels as real.",
+    "BIAS QUALITY": _AGE_ADVICE,
+    "MAP QUALITY": _AGE_ADVICE,
+    "HOTPIX FRAC": "More hot pixels than usual: check the detector temperature and look for light in the master. "
+    "Compare the map with that of an earlier set before you use it.",
+    "REJECT FRAC": "Many samples were rejected. Look at the outliers by frame: if one frame has most of them, leave it "
+    "out. If all have many, the exposure is too long for this number of frames.",
+    "INVALID FRAC": "Samples hold no data: a frame is damaged or incomplete. Fetch it again, or leave it out.",
+    "LEVEL SCATTER": "The level moves from frame to frame. Look at the levels against time: leave out frames at the "
+    "start if the detector was settling, else take the set again.",
+    "DETECTOR TEMP RANGE": "Dark current depends on the temperature. Keep the frames of one temperature, or take the "
+    "set again when it is stable.",
+    "TIME SPAN": "The frames are of different epochs, and hot pixels change. Reduce each epoch alone.",
+    "DARK LIMIT": "The dark current is above its specification. Look at the rate map for light and glow, and check the "
+    "temperature of the masters.",
+    "LEVEL CHI2": "The levels do not follow a line: a pedestal drifted, or a master has light in it. Leave out the "
+    "master that is furthest from the line, and fit again.",
+    "CHI2 MEDIAN": "Too high: the masters were taken under different conditions, or their errors are too small. Too "
+    "low: their errors are too large. Check PULL STD of each master, and use masters of one night.",
+}
+ANY_ADVICE = (
+    "Compare it with earlier products of this detector. If only this set differs, look at its frames. If all differ, "
+    "adapt the range in the settings."
 )
 
 #: The figures that are shown after a run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from ..stacking.frame_stack import sample_starts
 from ..stacking.robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments
 from .table import QCValue, measured
 
-__all__ = ["NoiseSpread", "false_codes", "noise_values"]
+__all__ = ["NoiseSpread", "false_codes", "noise_values", "pull_histogram"]
 
 #: Pixels of the sample, and the side of the boxes whose means show correlated noise.
 SAMPLE_PIXELS, BOX = 2**19, 10
@@ -22,6 +23,8 @@ SAMPLE_PIXELS, BOX = 2**19, 10
 CENTRAL, QUANTILE_ERROR = (0.1587, 0.8413), 0.96
 #: Nodes of the sum over the noise of the pixels.
 SPREAD_NODES = np.linspace(-5, 5, 201)
+#: Edges of the histogram of the pulls.
+PULL_EDGES = np.linspace(-6, 6, 97)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def noise_values(
     """
     n, model = stack.n_frames, stack.noise_model
     rows, error = _sample(stack)
-    half = stack.half_difference[rows] * np.float32(math.sqrt((n + 1) // 2 * (n // 2)) / n)
+    half = _half_noise(stack, rows)
     complete = np.isfinite(half)
     half[noise_map.codes[rows] != 0] = np.nan
     master, pull = (clipped_moments(values)[1] / math.sqrt(CLIP_VARIANCE) for values in (half, half / error))
@@ -83,6 +86,40 @@ def noise_values(
         measured("HOTPIX SIGMA", sigma),
         *(measured("RON RAW{i}", float(value), number=i) for i, value in enumerate(amplifiers, 1)),
     ]
+
+
+def pull_histogram(stack: StackResult, noise_map: NoiseMap) -> dict[str, Any]:
+    """Return the histogram of the pulls of the halves: ``z`` of `noise_values` in the sampled good pixels.
+
+    Parameters
+    ----------
+    stack : StackResult
+        The stacked frames.
+    noise_map : NoiseMap
+        All pixel codes.
+
+    Returns
+    -------
+    dict
+        As JSON holds it: ``low`` and ``high`` end, ``counts`` of bins of equal width, and the pulls ``outside``.
+    """
+    rows, error = _sample(stack)
+    with np.errstate(divide="ignore", invalid="ignore"):  # pixels without data
+        pull = (_half_noise(stack, rows) / error)[noise_map.codes[rows] == 0]
+    known = pull[np.isfinite(pull)]
+    counts = np.histogram(known, PULL_EDGES)[0]
+    return {
+        "low": float(PULL_EDGES[0]),
+        "high": float(PULL_EDGES[-1]),
+        "counts": counts.tolist(),
+        "outside": known.size - int(counts.sum()),
+    }
+
+
+def _half_noise(stack: StackResult, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return the difference of the halves, scaled to the noise of the master; NaN in pixels without all samples."""
+    n = stack.n_frames
+    return stack.half_difference[rows] * np.float32(math.sqrt((n + 1) // 2 * (n // 2)) / n)
 
 
 def _sample(stack: StackResult) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -7,7 +7,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from numbers import Integral
 from pathlib import Path
@@ -19,16 +19,19 @@ from ..exceptions import InputError
 from ..inputs.frame_kinds import FrameKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
+from ..inputs.start_time import utc_text
 from ..parallel import default_workers
 from ..products.headers import ProductFile, add_qc, leave_out_eso_claim, product_header, product_stem, set_card
 from ..products.product_files import Product, equal_product
 from ..products.provenance import Provenance
+from ..quality.frames import frame_records
+from ..quality.noise import pull_histogram
 from ..quality.table import QualityTable
 from ..run_log import collect_log, get_logger
 from ..settings import ArmSettings, Settings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
 from ..stacking.vet_frames import FrameVetting, judge_conditions, vet_frames
-from ..text import format_value
+from ..text import escape, format_value
 from ..version import __version__
 from .recipe_product import RecipeProduct
 
@@ -59,6 +62,8 @@ class RecipeOutput:
         Warnings about the pixels, one line each.
     vetting : FrameVetting, optional
         Verdicts of its raw frames.
+    details : mapping of str to object
+        More figures for ``_qc.json``, from which the report draws.
     """
 
     frame: CCDData
@@ -66,6 +71,7 @@ class RecipeOutput:
     files: Sequence[ProductFile]
     warnings: tuple[str, ...] = ()
     vetting: FrameVetting | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class StackedFrames:
         All pixel codes: of the stack, of saturated samples and of the static map.
     vetting : FrameVetting or None
         Verdicts of all frames of the set; None where they were not vetted.
+    details : mapping of str to object
+        Figures of every frame of the set, and histograms, for ``_qc.json``.
     """
 
     frames: FrameSet
@@ -91,6 +99,7 @@ class StackedFrames:
     stack: StackResult
     noise_map: NoiseMap
     vetting: FrameVetting | None
+    details: Mapping[str, Any]
 
 
 class Inputs(Protocol):
@@ -127,6 +136,8 @@ class Recipe(ABC, Generic[InputsT]):
         Called as ``progress(done, total)`` while pixels are processed.
     compress : bool
         Whether the FITS files hold compressed images; see :doc:`/files`.
+    report : bool
+        Whether the product gets a report, one HTML file.
     """
 
     #: Name of the recipe, as ``ESO PRO REC1 ID`` has it.
@@ -150,6 +161,7 @@ class Recipe(ABC, Generic[InputsT]):
         workers: int | None = None,
         progress: Progress | None = None,
         compress: bool = False,
+        report: bool = True,
     ) -> None:
         _check_arguments(input_frames, output_dir, workers)
         self.input_frames = input_frames
@@ -159,6 +171,7 @@ class Recipe(ABC, Generic[InputsT]):
         self.workers = default_workers() if workers is None else workers
         self.progress = progress
         self.compress = compress
+        self.report = report
         #: Name of the job that runs the recipe, for the log of the product; see ``ReductionJob``.
         self.token = ""
 
@@ -267,9 +280,10 @@ class Recipe(ABC, Generic[InputsT]):
                     "qc": output.qc.records(),
                     "warnings": list(warnings),
                 }
-                if vetting is not None:
-                    records["frames"] = [verdict.record() for verdict in vetting.frames]
-                product.add_json("qc", "_qc.json", records)
+                product.add_json("qc", "_qc.json", records | dict(output.details))
+                if self.report and (problem := _add_report(product)):
+                    log.warning("%s", problem)
+                    warnings = (*warnings, problem)
                 log.info("written to %s in %.1f s", product.path, time.monotonic() - started)
                 product.add_text("log", ".log", run_log.text())
                 product.commit()
@@ -327,6 +341,7 @@ class BaseRecipe(Recipe[FrameSet]):
         StackedFrames
         """
         parameters, limits = getattr(settings, self.sections[0]), settings.create_noise_map
+        starts = [(frame.name, utc_text(frame.mjd)) for frame in frames.frames]
         prepared, stack = self._clip_and_stack(frames, settings)
         vetting = _vet(frames, stack, settings)
         culprit = None if vetting is None else vetting.culprit
@@ -341,7 +356,12 @@ class BaseRecipe(Recipe[FrameSet]):
         # free the memory of images that are no longer needed, before the codes are copied
         stack = stack.without("outlier_free_noise", "background_limited_error")
         noise_map = noise_map.with_codes(stack.codes | prepared.codes)
-        return StackedFrames(frames, prepared, stack.without("ambiguous", "saturated", "dead"), noise_map, vetting)
+        details = {
+            "frames": frame_records(starts, stack, vetting, prepared.pedestals_e),
+            "histograms": {"pulls": pull_histogram(stack, noise_map)},
+        }
+        stack = stack.without("ambiguous", "saturated", "dead")
+        return StackedFrames(frames, prepared, stack, noise_map, vetting, details)
 
     def _clip_and_stack(self, frames: FrameSet, settings: ArmSettings) -> tuple[PreparedFrames, StackResult]:
         parameters = getattr(settings, self.sections[0])
@@ -376,3 +396,17 @@ def _vet(frames: FrameSet, stack: StackResult, settings: ArmSettings) -> FrameVe
     for verdict in vetting.frames:
         log.info("%s", verdict.line)
     return vetting
+
+
+def _add_report(product: Product) -> str:
+    """Add the report to the files of a product, and return a warning where it cannot be made; else an empty text."""
+    try:
+        from ..report import make_report
+
+        page = make_report(product.written)
+    except Exception as error:  # a page is no reason to lose the pixels
+        log.debug("the report failed", exc_info=True)
+        reason = escape(f"{type(error).__name__}: {error}")
+        return f"{product.path}: has no report ({reason}): run 'soxspipe report' on this file"
+    product.add_text("report", ".html", page)
+    return ""

@@ -21,7 +21,7 @@ from ..run_log import get_logger
 from ..settings import ArmSettings, Settings
 from ..text import escape, format_value
 from ..yaml_files import parse_yaml
-from .base_recipe import BaseRecipe, Progress, RecipeProduct
+from .base_recipe import BaseRecipe, RecipeProduct
 from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark
 
@@ -61,10 +61,7 @@ def rerun(
     output_dir: str | os.PathLike[str] = ".",
     *,
     recipe: str | None = None,
-    overwrite: bool = False,
-    workers: int | None = None,
-    progress: Progress | None = None,
-    compress: bool = False,
+    **options: Any,
 ) -> Rerun:
     """Reduce again the frames that the header of a product names, with its calibrations and parameters.
 
@@ -79,14 +76,8 @@ def rerun(
         Folder of the new product; not that of the old one.
     recipe : str, optional
         Name of the recipe that must have made the product; default: the recipe that the header names.
-    overwrite : bool
-        Whether an existing file may be replaced.
-    workers : int, optional
-        Threads for the pixels; see `~soxspipe.recipes.base_recipe.Recipe`.
-    progress : callable, optional
-        Called as ``progress(done, total)`` while pixels are processed.
-    compress : bool
-        Whether the FITS files of the new product hold compressed images.
+    **options
+        Options of `~soxspipe.recipes.base_recipe.Recipe`: overwrite, workers, progress, compress, report.
 
     Returns
     -------
@@ -108,7 +99,6 @@ def rerun(
     tables = [entry.path for entry in entries if entry.tag == INSTRUMENT_TABLE]
     frames = [entry for entry in entries if entry.tag != INSTRUMENT_TABLE]
     settings = settings_of(header, made_by, path, tables)
-    options: dict[str, Any] = {"overwrite": overwrite, "workers": workers, "progress": progress, "compress": compress}
     new = made_by(frames, settings, output_dir, **options).produce_product()
     planes, keywords = compare_products(images, read_image_hdus(new.path))
     lines = tuple(f"{escape(name)}: {difference or 'the same pixels'}" for name, difference in planes.items())

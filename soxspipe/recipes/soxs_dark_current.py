@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
@@ -17,6 +17,7 @@ from ..quality.table import QualityTable
 from ..run_log import get_logger
 from ..settings import ArmSettings
 from ..stacking import DarkRate, fit_dark_rate, fit_levels
+from ..stacking.fit_levels import LevelFit
 from .base_recipe import Recipe, RecipeOutput
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class soxs_dark_current(Recipe[MasterSet]):
         Called as ``progress(done, total)`` while pixels are processed.
     compress : bool
         Whether the FITS files hold compressed images; see :doc:`/files`.
+    report : bool
+        Whether the product gets a report, one HTML file.
 
     Examples
     --------
@@ -89,7 +92,24 @@ class soxs_dark_current(Recipe[MasterSet]):
         codes = _pixel_codes(fit)
         metrics = dark_rate_quality(fit, level, codes, limit_e_per_s=masters.dark_current_limit_e_per_s)
         quality = QualityTable(metrics, settings.quality.ranges)
-        return RecipeOutput(_rate_frame(fit, codes), quality, [_rate_file(fit, codes, masters, self.category)])
+        files = [_rate_file(fit, codes, masters, self.category)]
+        return RecipeOutput(_rate_frame(fit, codes), quality, files, details={"masters": _records(masters, level)})
+
+
+def _records(masters: MasterSet, level: LevelFit) -> list[dict[str, Any]]:
+    """Return exposure and level of each master dark, and the distance of the level from the line."""
+    return [
+        {
+            "name": master.name,
+            "exposure_s": master.exposure_s,
+            "level_e": value,
+            "level_error_e": error,
+            "residual_e": value - level.offset_e - level.rate_e_per_s * master.exposure_s,
+        }
+        for master, value, error in zip(
+            masters.masters, level.level_e.tolist(), level.level_error_e.tolist(), strict=True
+        )
+    ]
 
 
 def _pixel_codes(fit: DarkRate) -> NDArray[np.int32]:

@@ -45,6 +45,8 @@ class soxs_mbias(BaseRecipe):
         Called as ``progress(done, total)`` while pixels are processed.
     compress : bool
         Whether the FITS files hold compressed images; see :doc:`/files`.
+    report : bool
+        Whether the product gets a report, one HTML file.
 
     Examples
     --------
@@ -85,4 +87,4 @@ class soxs_mbias(BaseRecipe):
             settings.quality.ranges,
         )
         files = [master_file(frame, stack, frames, prepared, MASTER_BIAS)]
-        return RecipeOutput(frame, quality, files, prepared.warnings, stacked.vetting)
+        return RecipeOutput(frame, quality, files, prepared.warnings, stacked.vetting, stacked.details)

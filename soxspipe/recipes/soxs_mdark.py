@@ -43,6 +43,8 @@ class soxs_mdark(BaseRecipe):
         Called as ``progress(done, total)`` while pixels are processed.
     compress : bool
         Whether the FITS files hold compressed images; see :doc:`/files`.
+    report : bool
+        Whether the product gets a report, one HTML file.
 
     Examples
     --------
@@ -72,7 +74,7 @@ class soxs_mdark(BaseRecipe):
         known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
         quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e))
         files = [master, bad_pixel_map(frame, frames.geometry)]
-        return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting)
+        return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting, stacked.details)
 
 
 def _context(stacked: StackedFrames, limits: NoiseMapParameters) -> DarkContext:

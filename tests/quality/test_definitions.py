@@ -1,6 +1,6 @@
 import pytest
 
-from soxspipe.quality.definitions import DEFINITIONS, definition_of
+from soxspipe.quality.definitions import ANY_ADVICE, DEFINITIONS, definition_of
 from soxspipe.quality.table import measured
 
 
@@ -18,6 +18,15 @@ def test_default_ranges_are_ranges():
         for low, high in (definition.range, *(limits for limits, _ in definition.arm_ranges.values())):
             assert low is None or high is None or low <= high
         assert all(reason for _, reason in definition.arm_ranges.values())
+
+
+def test_a_value_with_a_default_range_has_advice_of_its_own():
+    for definition in DEFINITIONS.values():
+        ranges = (definition.range, *(limits for limits, _ in definition.arm_ranges.values()))
+        if any(limits != (None, None) for limits in ranges):
+            assert definition.advice != ANY_ADVICE, definition.name
+        assert definition.advice[0].isupper()
+        assert definition.advice[-1] == "."
 
 
 def test_numbered_values_share_a_definition():

@@ -1,0 +1,165 @@
+"""Plots of a report, as SVG whose colours are those of the page."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["COLOUR", "plot"]
+
+#: Colours that stand for those of the page, which depend on its theme: text and axes, grid, and three series.
+COLOUR = {"ink": "#010203", "grid": "#010204", "first": "#010205", "second": "#010206", "third": "#010207"}
+#: Size of a plot, inch: text is readable at the width of a phone.
+SIZE = (4.6, 2.9)
+FONT_SIZE = 10.0
+#: Place of the axes in a plot: left, bottom, width and height.
+PLACE = (0.17, 0.17, 0.8, 0.79)
+
+
+def plot(
+    key: str,
+    draw: Callable[[Axes], object],
+    labels: tuple[str, str],
+    *,
+    log: bool = False,
+    legend: bool = False,
+    whole: bool = False,
+) -> str:
+    """Return a plot as an SVG element without size, to be set into a page.
+
+    Parameters
+    ----------
+    key : str
+        Name of the plot, unique in its page.
+    draw : callable
+        Draws on axes, with the colours `COLOUR`.
+    labels : tuple of str
+        Labels of the axes.
+    log : bool
+        Whether the second axis is logarithmic.
+    legend : bool
+        Whether to show the labels of what is drawn.
+    whole : bool
+        Whether the first axis has whole numbers only.
+
+    Returns
+    -------
+    str
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+    figure = Figure(figsize=SIZE)
+    axes = figure.add_axes(PLACE)
+    axes.patch.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_color(COLOUR["ink"])
+        spine.set_visible(side in ("left", "bottom"))
+    axes.tick_params(colors=COLOUR["ink"], labelsize=FONT_SIZE - 1)
+    axes.grid(color=COLOUR["grid"], linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    if log:  # a formatter that needs no mathematical text, and no minor ticks: both take long
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        axes.yaxis.set_minor_locator(NullLocator())
+    draw(axes)
+    axes.set_xlabel(labels[0], color=COLOUR["ink"], fontsize=FONT_SIZE)
+    axes.set_ylabel(labels[1], color=COLOUR["ink"], fontsize=FONT_SIZE)
+    if legend:
+        axes.legend(
+            loc="upper center" if log else "best",
+            ncols=2,
+            fontsize=FONT_SIZE - 1.5,
+            labelcolor=COLOUR["ink"],
+            framealpha=0.0,
+        )
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return _for_page(buffer.getvalue(), key)
+
+
+def _short(value: float) -> str:
+    """Return a count in few letters: 20k, 1M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _for_page(svg: str, key: str) -> str:
+    """Return an SVG document as an element for a page: names unique and always the same, colours of the page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(
+        r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true" focusable="false">', svg
+    )
+    names: dict[str, str] = {}
+    for name in re.findall(r'\bid="([^"]+)"', svg):
+        names.setdefault(name, f"{key}-{len(names)}")
+    svg = re.sub(r'\bid="([^"]+)"', lambda match: f'id="{names[match[1]]}"', svg)
+    svg = re.sub(r'xlink:href="#([^"]+)"', lambda match: f'href="#{names[match[1]]}"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{names[match[1]]})", svg)
+    for name, colour in COLOUR.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return re.sub(r"\n\s*", "\n", svg).strip()
+
+
+def histogram(
+    values: NDArray[Any], low: float, high: float, step: float = 0.0, bins: int = 120
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return edges and counts of a histogram.
+
+    Parameters
+    ----------
+    values : ndarray
+        Finite values.
+    low, high : float
+        Its ends; values outside are left out.
+    step : float
+        Quantisation step of the values: the width of a bin is a multiple of it, else some bins would have more steps
+        than others.
+    bins : int
+        Number of bins, about.
+
+    Returns
+    -------
+    edges : ndarray, shape (bins + 1,)
+    counts : ndarray of int, shape (bins,)
+    """
+    width = (high - low) / bins
+    if step > 0:
+        width = math.ceil(width / step) * step
+    number = max(1, math.ceil((high - low) / width))
+    with np.errstate(over="ignore", invalid="ignore"):
+        place = np.floor((values - np.float32(low)) * np.float32(1 / width))
+        inside = (place >= 0) & (place < number)
+    counts = np.bincount(place[inside].astype(np.intp), minlength=number)
+    return np.asarray(low + width * np.arange(number + 1), np.float64), counts
+
+
+def draw_histogram(axes: Axes, edges: NDArray[Any], counts: Sequence[int] | NDArray[Any], label: str = "") -> None:
+    """Draw a histogram as steps."""
+    axes.stairs(np.asarray(counts, float), edges, color=COLOUR["first"], fill=True, alpha=0.3)
+    axes.stairs(np.asarray(counts, float), edges, color=COLOUR["first"], linewidth=1.2, label=label)
+
+
+def draw_model(axes: Axes, edges: NDArray[Any], expected: NDArray[Any], label: str, second: bool = False) -> None:
+    """Draw expected counts in the bins of a histogram as a line."""
+    colour, style = (COLOUR["third"], "--") if second else (COLOUR["second"], "-")
+    axes.plot(0.5 * (edges[1:] + edges[:-1]), expected, style, color=colour, linewidth=1.6, label=label)
+
+
+def finish_counts(axes: Axes, counts: Sequence[int] | NDArray[Any]) -> None:
+    """Show counts from below one, so that a single pixel shows; with room for a legend above the largest."""
+    axes.set_ylim(0.5, 100.0 * max(1, int(np.max(counts))))

@@ -1,0 +1,229 @@
+"""Figures of the report of a stack: histograms with the noise model, amplifiers, pulls, profiles."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..stacking.robust import clipped_moments
+from .figure import Figure, brief
+from .plots import COLOUR, draw_histogram, draw_model, finish_counts, histogram, plot
+from .read_product import ProductData, sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["amplifier_figure", "level_histogram", "noise_histogram", "profile_figures", "pull_figure"]
+
+#: Half of the range of a histogram of levels, in standard deviations; highest noise in that of the noise.
+REACH, NOISE_REACH = 8.0, 3.0
+#: Points of a profile: more are not seen.
+PROFILE_POINTS = 512
+
+
+def level_histogram(
+    product: ProductData, image: NDArray[np.floating[Any]], good: NDArray[np.bool_], error: float
+) -> Figure:
+    """Return the histogram of a product, with what the errors and the fixed pattern make of a single level.
+
+    Parameters
+    ----------
+    product : ProductData
+        The product.
+    image : ndarray, shape (ny, nx)
+        Its FLUX.
+    good : ndarray of bool, shape (ny, nx)
+        Pixels without a code.
+    error : float
+        Median of their errors.
+
+    Returns
+    -------
+    Figure
+    """
+    from scipy.special import ndtr
+
+    unit, values, others = product.unit("FLUX"), image[good], image[~good]
+    others = others[np.isfinite(others)]
+    mean, std = clipped_moments(sample(values))
+    pattern = product.value("FPN")
+    width = math.hypot(error, pattern) if pattern is not None else std
+    step = float(product.header.get("ESO QC CONAD", 0.0)) / max(product.n_frames, 1)
+    low, high = mean - REACH * width, mean + REACH * width
+    edges, counts = histogram(values, low, high, step)
+    all_counts = counts + histogram(others, low, high, step)[1]
+    outside = values.size + others.size - int(all_counts.sum())
+
+    def draw(axes: Axes) -> None:
+        draw_histogram(axes, edges, counts, "good pixels")
+        axes.stairs(all_counts, edges, color=COLOUR["ink"], linewidth=0.8, label="all pixels")
+        for sigma, label, second in ((error, "errors alone", True), (width, "errors and fixed pattern", False)):
+            expected = values.size * np.diff(ndtr((edges - mean) / sigma))
+            draw_model(axes, edges, expected, label, second)
+        finish_counts(axes, all_counts)
+
+    return Figure(
+        "Pixel values",
+        plot("level-histogram", draw, (f"value [{unit}]", "pixels"), log=True, legend=True),
+        f"Histogram of the pixel values: good pixels have the mean {brief(mean, unit)} and the standard deviation "
+        f"{brief(std, unit)}; the median error is {brief(error, unit)}.",
+        "Dashed: a detector without any pattern, by the errors alone. Solid line: with the fixed pattern added. Good "
+        "pixels should follow the solid line; the tail of all pixels to the right is that of hot pixels. "
+        f"{brief(outside)} pixels lie outside of this plot.",
+    )
+
+
+def noise_histogram(product: ProductData, noise: NDArray[np.floating[Any]], good: NDArray[np.bool_]) -> Figure | None:
+    """Return the histogram of the noise image, with the chi distribution that the read noise gives it.
+
+    Parameters
+    ----------
+    product : ProductData
+        The product.
+    noise : ndarray, shape (ny, nx)
+        Temporal standard deviation of each pixel.
+    good : ndarray of bool, shape (ny, nx)
+        Pixels without a code.
+
+    Returns
+    -------
+    Figure or None
+        None where the read noise was not measured.
+    """
+    from scipy.special import gammainc
+
+    read_noise, dof = product.value("RON RAW"), product.n_frames - 1
+    if not read_noise or dof < 1:
+        return None
+    values = noise[good]
+    values = values[np.isfinite(values)]
+    edges, counts = histogram(values, 0.0, NOISE_REACH * read_noise)
+    amplifiers = [value for _, value in _amplifiers(product)] or [read_noise]
+    below = np.mean([gammainc(0.5 * dof, 0.5 * dof * np.square(edges / one)) for one in amplifiers], axis=0)
+    outside = values.size - int(counts.sum())
+
+    def draw(axes: Axes) -> None:
+        draw_histogram(axes, edges, counts, "good pixels")
+        draw_model(axes, edges, values.size * np.diff(below), "noise model")
+        finish_counts(axes, counts)
+
+    return Figure(
+        "Noise of single pixels",
+        plot(
+            "noise-histogram", draw, ("standard deviation over the frames [electron]", "pixels"), log=True, legend=True
+        ),
+        f"Histogram of the noise image of {product.n_frames} frames; the read noise is {brief(read_noise)} electron.",
+        f"The line is what {product.n_frames} samples of the measured read noise give. A tail to the right of it is "
+        f"that of pixels with more noise or more signal. {brief(outside)} pixels lie outside of this plot.",
+    )
+
+
+def pull_figure(product: ProductData) -> Figure | None:
+    """Return the histogram of the pulls of the halves; None where the product has none."""
+    from scipy.special import ndtr
+
+    pulls = product.document.get("histograms", {}).get("pulls")
+    if not pulls or not sum(pulls["counts"]):
+        return None
+    edges = np.linspace(pulls["low"], pulls["high"], len(pulls["counts"]) + 1)
+    total, width = sum(pulls["counts"]) + pulls["outside"], product.value("PULL STD")
+
+    def draw(axes: Axes) -> None:
+        draw_histogram(axes, edges, pulls["counts"], "good pixels")
+        draw_model(axes, edges, total * np.diff(ndtr(edges)), "right errors")
+        finish_counts(axes, pulls["counts"])
+
+    return Figure(
+        "Pulls of the halves",
+        plot("pulls", draw, ("difference of the halves / error", "pixels"), log=True, legend=True),
+        f"Histogram of the pulls of {brief(total)} pixels; their standard deviation is {brief(width)}.",
+        f"The mean of the odd frames minus that of the even frames, over its error. If the errors are right, the "
+        f"standard deviation is 1: here it is {brief(width)}. Wider than the line: the errors are too small.",
+    )
+
+
+def _amplifiers(product: ProductData) -> list[tuple[int, float]]:
+    """Return number and read noise of each amplifier."""
+    return [
+        (int(one["name"].removeprefix("RON RAW")), one["value"])
+        for one in product.qc
+        if one["name"].startswith("RON RAW") and one["name"] != "RON RAW" and one["value"] is not None
+    ]
+
+
+def amplifier_figure(product: ProductData) -> Figure | None:
+    """Return the read noise by amplifier; None with one amplifier."""
+    amplifiers = _amplifiers(product)
+    if not amplifiers:
+        return None
+    numbers, values = zip(*amplifiers, strict=True)
+    mean, stated = product.value("RON RAW"), product.header.get("ESO QC RON HEADER")
+    noisiest = max(amplifiers, key=lambda one: one[1])
+
+    def draw(axes: Axes) -> None:
+        axes.plot(numbers, values, "o", color=COLOUR["first"], markersize=5, label="amplifier")
+        axes.axhline(mean, color=COLOUR["second"], linewidth=1.4, label="all")
+        if stated:
+            axes.axhline(
+                stated, color=COLOUR["third"], linestyle="--", linewidth=1.4, label="stated by header or table"
+            )
+
+    return Figure(
+        "Read noise by amplifier",
+        plot("amplifiers", draw, ("amplifier", "read noise [electron]"), legend=True, whole=True),
+        f"Read noise of {len(values)} amplifiers, from {brief(min(values))} to {brief(max(values))} electron; "
+        f"the noisiest is amplifier {noisiest[0]}.",
+        f"Amplifiers are numbered along the raw frame. The noisiest is {noisiest[0]} with {brief(noisiest[1])} "
+        "electron. One far above the others is noisy, or its cable picks up interference.",
+    )
+
+
+def profile_figures(product: ProductData, image: NDArray[np.floating[Any]], good: NDArray[np.bool_]) -> list[Figure]:
+    """Return the mean profiles along X and Y of the good pixels.
+
+    Parameters
+    ----------
+    product : ProductData
+        The product.
+    image : ndarray, shape (ny, nx)
+        Its FLUX.
+    good : ndarray of bool, shape (ny, nx)
+        Pixels without a code.
+
+    Returns
+    -------
+    list of Figure
+    """
+    masked, unit = np.where(good, image, 0), product.unit("FLUX")
+    figures = []
+    for axis, (along, lines, letter) in enumerate((("columns", "column", "X"), ("rows", "row", "Y"))):
+        count = np.count_nonzero(good, axis=axis)
+        with np.errstate(invalid="ignore"):  # a line without good pixels
+            profile = masked.sum(axis=axis, dtype=np.float64) / count
+        size = max(1, math.ceil(profile.size / PROFILE_POINTS))
+        places = np.arange(0, profile.size, size)
+        with np.errstate(invalid="ignore"):
+            points = np.add.reduceat(np.nan_to_num(profile), places) / np.add.reduceat(np.isfinite(profile), places)
+        finite = profile[np.isfinite(profile)]
+        low, high = np.quantile(finite, (0.002, 0.998)) if finite.size else (0.0, 1.0)
+        slope = product.value(f"STRUCT {letter}")
+
+        def draw(axes: Axes, places: Any = places, points: Any = points, low: Any = low, high: Any = high) -> None:
+            axes.plot(places + 1, points, color=COLOUR["first"], linewidth=1.0)
+            margin = 0.1 * (high - low) or 1.0
+            axes.set_ylim(low - margin, high + margin)
+
+        figures.append(
+            Figure(
+                f"Profile along {letter}",
+                plot(f"profile-{letter}", draw, (f"{letter} [pixel]", f"mean of {along} [{unit}]")),
+                f"Mean of the good pixels of each {lines}: from {brief(float(low))} to {brief(float(high))} {unit}.",
+                f"Mean of the good pixels of each {lines}."
+                + (f" Slope: {brief(slope)} {unit} per pixel." if slope is not None else "")
+                + " A rise towards an edge is glow; single spikes are bad lines.",
+            )
+        )
+    return figures
