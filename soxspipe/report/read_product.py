@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
@@ -70,10 +71,11 @@ class ProductData:
         return next((one["value"] for one in self.qc if one["name"] == name), None)
 
     def plane(self, name: str) -> NDArray[Any]:
-        """Read the pixels of a plane."""
+        """Read the pixels of a plane; integers have 32 bits, whatever the file has, so that any code fits."""
         image = self.images[name]
         with PixelReader([image]) as reader:
-            return reader.read_rows(0, 0, image.shape[0])
+            pixels = reader.read_rows(0, 0, image.shape[0])
+        return pixels if pixels.dtype.kind == "f" else pixels.astype(np.int32)
 
     def unit(self, name: str) -> str:
         """Return the unit of a plane; empty for pure numbers."""
