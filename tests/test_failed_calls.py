@@ -60,7 +60,8 @@ for number in map(int, sys.argv[2:]):
         try:
             for _ in range({AT} - number):
                 count_one()
-            sys.argv[1:] = ["mdark", "raw/darks.sof", "--output=out", "--overwrite", "--workers=1", "-q"]
+            sys.argv[1:] = ["mdark", "raw/darks.sof", "--output=out", "--overwrite", "--no-database", "--workers=1",
+                            "-q"]
             code = entry.run()
         finally:
             os._exit(code)
@@ -80,7 +81,8 @@ def made(tmp_path_factory):
     """Three small darks, and an older product of them that differs from the new one in its log alone."""
     folder = tmp_path_factory.mktemp("made")
     assert command_line.main(["simulate", str(folder / "raw"), "--shape=64x64", "--frames=3", "-q"]) == 0
-    assert command_line.main(["mdark", str(folder / "raw/darks.sof"), f"--output={folder / 'reduced'}", "-q"]) == 0
+    options = [f"--output={folder / 'reduced'}", "--no-database", "-q"]
+    assert command_line.main(["mdark", str(folder / "raw/darks.sof"), *options]) == 0
     (folder / "dummy").touch()
     return folder
 

@@ -168,7 +168,10 @@ class QualityDatabase:
         with self._transaction(write=False) as connection:
             found = connection.execute(of_products).all()
             measured = connection.execute(of_their_values).all()
-        by_product = {number: tuple(map(_value, rows)) for number, rows in groupby(measured, lambda row: row[0])}
+        by_product = {
+            number: tuple(StoredValue(*row[2:]) for row in rows)  # after product_id and position
+            for number, rows in groupby(measured, lambda row: row[0])
+        }
         return [_record(row, by_product.get(row.id, ())) for row in found]
 
     def values(self, filters: Filters | None = None) -> list[tuple[ProductRecord, StoredValue]]:
@@ -256,14 +259,14 @@ def _tables() -> _Tables:
     import sqlalchemy
 
     def table(name: str, *columns: str) -> TableClause:
-        return sqlalchemy.table(name, *(sqlalchemy.column(column) for column in columns))
+        types = {"passed": sqlalchemy.Boolean()}  # SQLite has 0 and 1
+        return sqlalchemy.table(name, *(sqlalchemy.column(column, types.get(column)) for column in columns))
 
-    names = [field.name for field in fields(ProductRecord) if field.name != "values"]
-    of_value = [field.name for field in fields(StoredValue) if field.name != "passed"]
-    passed = sqlalchemy.column("passed", sqlalchemy.Boolean())
+    of_product = (field.name for field in fields(ProductRecord) if field.name != "values")
+    of_value = (field.name for field in fields(StoredValue))
     return _Tables(
-        table("products", *names),
-        sqlalchemy.table("quality_values", *map(sqlalchemy.column, ["product_id", "position", *of_value]), passed),
+        table("products", *of_product),
+        table("quality_values", "product_id", "position", *of_value),
         table("pixel_changes", "product_id", "previous_id", *PixelChange._fields),
     )
 
@@ -294,10 +297,6 @@ def _add_record(connection: Connection, record: ProductRecord) -> None:
 def _record(row: Any, values: tuple[StoredValue, ...]) -> ProductRecord:
     failed = tuple(row.failed.split(", ")) if row.failed else ()
     return replace(ProductRecord(**row._mapping), failed=failed, values=values)
-
-
-def _value(row: Any) -> StoredValue:
-    return StoredValue(**{field.name: getattr(row, field.name) for field in fields(StoredValue)})
 
 
 def _conditions(filters: Filters) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
