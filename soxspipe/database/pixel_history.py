@@ -60,7 +60,7 @@ def read_history(
     database : QualityDatabase
         Lists the products.
     of : ProductRecord
-        The product whose pixel it is; see `~soxspipe.database.records.read_record`.
+        The product whose pixel it is; see `~soxspipe.database.read_record`.
     x, y : int
         FITS pixel coordinates.
     filters : Filters, optional

@@ -192,7 +192,7 @@ class QualityDatabase:
                 connection.execute(changed.insert(), [pair | change._asdict() for change in changes])
 
     def pixel_changes(self, product: ProductRecord) -> dict[int, list[PixelChange]]:
-        """Return the pixels that changed before a product, by the `id` of the earlier product."""
+        """Return the pixels that changed before a product, by the ``id`` of the earlier product."""
         import sqlalchemy
 
         changed = _tables().changes

@@ -69,7 +69,7 @@ class ProductRecord:
     file_name : str
         Name of the file when it was written (PIPEFILE).
     datamd5 : str
-        MD5 of all data of the product; with `file_name` the identity of the product.
+        MD5 of all data of the product; with ``file_name`` the identity of the product.
     recipe, category, instrument, arm : str
         ``soxs_mdark`` and the like, ESO PRO CATG, INSTRUME, arm.
     detector : str or None

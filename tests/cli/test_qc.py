@@ -154,7 +154,7 @@ def test_a_list_without_rows_says_so_and_stays_valid(three, capsys):
         assert "no product fits" in err
 
 
-@pytest.mark.parametrize("option", ["--format=tabel", "--from=soon", "--verdict=good", "--import=none"])
+@pytest.mark.parametrize("option", ["--format=tab1e", "--from=soon", "--verdict=good", "--import=none"])
 def test_wrong_options_are_refused(three, option, capsys):
     assert main(["qc", option]) == 2
     out, err = capsys.readouterr()
