@@ -192,9 +192,8 @@ def read_record(path: str | os.PathLike[str]) -> ProductRecord:
     header = fits.Header() if first is None else first.header
     category = CATEGORY.fullmatch(str(header.get("ESO PRO CATG", "")))
     if first is None or category is None:
-        found = format_value(header.get("ESO PRO CATG", "missing"))
         raise FrameError(
-            f"{escape(product)}: ESO PRO CATG is {found}, expected a master dark, master bias or map of dark rates"
+            f"{escape(product)}: ESO PRO CATG is {_shown(header, 'ESO PRO CATG')}, expected a master dark, master bias or map of dark rates"
         )
     facts = _Header(header, product)
     document = _read_qc_file(product)
@@ -254,6 +253,11 @@ def find_products(folder: str | os.PathLike[str]) -> Iterator[Path]:
         yield from (Path(parent, f"{stem}.fits") for stem in stems)
 
 
+def _shown(header: fits.Header, keyword: str) -> str:
+    value = header.get(keyword)
+    return "missing" if value is None else format_value(value)
+
+
 class _Header:
     """The values of a header, each checked before it is used."""
 
@@ -262,7 +266,7 @@ class _Header:
         self._path = path
 
     def _fault(self, keyword: str, expected: str) -> FrameError:
-        found = format_value(self._header.get(keyword, "missing"))
+        found = _shown(self._header, keyword)
         return FrameError(f"{escape(self._path)}: {keyword} is {found}, expected {expected}: damaged, or no product")
 
     def text(self, keyword: str) -> str:

@@ -5,6 +5,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.cli.command_line import main
+from soxspipe.database import QualityDatabase
 from tests.night.conftest import checksums, night  # noqa: F401 - a fixture
 from tests.night.test_plan import BIAS, NAMES, VIS
 
@@ -29,6 +30,11 @@ def test_a_night_becomes_all_masters_that_can_be_made(night, workers, capsys):  
     assert header["ESO QC PEDESTAL"] == "overscan, master bias"
     assert checksums(night) == before
     assert err.count(": done: ") == len(NAMES)
+    records = {Path(one.path).stem: one for one in QualityDatabase("out").products()}
+    assert sorted(records) == sorted(NAMES)
+    bias, nir = records[BIAS], next(one for one in records.values() if one.arm == "NIR")
+    assert (bias.recipe, bias.binning, bias.read_mode, bias.sof_name) == ("soxs_mbias", "1x1", None, f"{BIAS}.sof")
+    assert (nir.recipe, nir.binning, nir.read_mode) == ("soxs_mdark", None, "1")
 
 
 def test_a_dry_run_reduces_nothing(night, capsys):  # noqa: F811

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from soxspipe.database import QualityDatabase
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
 pytestmark = pytest.mark.slow
@@ -78,6 +79,7 @@ def test_each_set_is_reduced_once_when_its_frames_are_there(tmp_path):
     time.sleep(1.0)
     assert watch.stop(signal.SIGTERM) == 128 + signal.SIGTERM
     assert (tmp_path / "out" / f"{names[0]}.fits").stat().st_mtime_ns == first
+    assert sorted(Path(one.path).stem for one in QualityDatabase(tmp_path / "out").products()) == names
     lines = (tmp_path / "lines.txt").read_text()
     assert [lines.count(f"{name}.fits\n") for name in names] == [1, 1]
     assert lines.count("error") == lines.count("error: terminated") == 1

@@ -22,7 +22,7 @@ def copy_product(master, folder, number, *, values=None, cards=None):
     values : dict, optional
         QC values that differ, by name.
     cards : dict, optional
-        Keywords that differ.
+        Keywords that differ; None for one that is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = NAME.format(number=number)
@@ -37,7 +37,10 @@ def copy_product(master, folder, number, *, values=None, cards=None):
         header["DATAMD5"] = hashlib.md5(stem.encode()).hexdigest()
         header["MJD-OBS"] += number
         for keyword, value in (cards or {}).items():
-            header[keyword] = value
+            if value is None:
+                del header[keyword]
+            else:
+                header[keyword] = value
         hdus.writeto(path, overwrite=True)
     path.with_name(f"{stem}_qc.json").write_text(json.dumps(document))
     return path
