@@ -192,8 +192,9 @@ def read_record(path: str | os.PathLike[str]) -> ProductRecord:
     header = fits.Header() if first is None else first.header
     category = CATEGORY.fullmatch(str(header.get("ESO PRO CATG", "")))
     if first is None or category is None:
+        found = _shown(header, "ESO PRO CATG")
         raise FrameError(
-            f"{escape(product)}: ESO PRO CATG is {_shown(header, 'ESO PRO CATG')}, expected a master dark, master bias or map of dark rates"
+            f"{escape(product)}: ESO PRO CATG is {found}, expected a master dark, master bias or map of dark rates"
         )
     facts = _Header(header, product)
     document = _read_qc_file(product)
