@@ -352,7 +352,9 @@ _REASONS = (
     ("password authentication failed", "wrong user or password: correct the URL, PGPASSWORD or ~/.pgpass"),
     ("no password supplied", "needs a password: give it in PGPASSWORD or ~/.pgpass"),
     ("resolve host", "no such host: correct the URL"),
-    ("translate host", "no such host: correct the URL"),
+    ("name or service not known", "no such host: correct the URL"),
+    ("nodename nor servname", "no such host: correct the URL"),
+    ("name resolution", "no such host, or no network: correct the URL"),
     ("refused", "no server answers at this host and port: start it, or correct the URL"),
     ("timeout", "no server answers at this host and port: start it, or correct the URL"),
 )

@@ -23,6 +23,7 @@ def product(master, tmp_path):
     """Return a copy of a product whose pixel x = 7, y = 3 is hot and noisy, and x = 1, y = 1 without data."""
     path = copy_product(master, tmp_path / "reduced", 1)
     with fits.open(path, mode="update") as hdus:
+        hdus["QUAL"].data = hdus["QUAL"].data.astype(np.int32)  # as where a pixel has no data
         hdus["FLUX"].data[2, 6], hdus["ERRS"].data[2, 6] = 1234.5, 2.5
         hdus["QUAL"].data[2, 6], hdus["NCOMBINE"].data[2, 6] = 256 + 1024, 2
         for name, value in {"FLUX": np.nan, "ERRS": np.nan, "NOISE": np.nan, "QUAL": 2**30, "NCOMBINE": 0}.items():
