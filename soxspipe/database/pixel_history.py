@@ -13,7 +13,7 @@ from .records import ProductRecord
 __all__ = ["PixelMoment", "read_history"]
 
 #: QC values that have the level of the good pixels of a product.
-LEVELS = ("MDARK MEDIAN", "BIAS MEDIAN", "DARK RATE")
+LEVELS = ("MDARK MEDIAN", "BIAS MEDIAN", "DARK RATE", "SUB MEDIAN")
 
 #: Properties that products share whose pixels of the same coordinates are the same pixel of a detector.
 SAME = ("category", "instrument", "arm", "detector", "columns", "lines", "binning")

@@ -23,10 +23,10 @@ __all__ = ["ProductRecord", "StoredValue", "find_products", "read_record"]
 QC_ENDING = "_qc.json"
 #: Largest QC file that is read; that of a reduction of a thousand frames has 1 MB.
 QC_FILE_LIMIT = 16 * 2**20
-#: Category of a product of soxspipe, with its arm.
-CATEGORY = re.compile(r"(?:MASTER_DARK|MASTER_BIAS|DARK_RATE)_([A-Z0-9]+)")
+#: Category of the main file of a product, with its arm.
+CATEGORY = re.compile(r"(?!BP_MAP)[A-Z_]+_([A-Z0-9]+)")
 #: Name of a product: the word behind the arm is the binning of a CCD or the read-out mode.
-PRODUCT_NAME = re.compile(r"[^_]+_[^_]+_(?:(?P<binning>\d+x\d+)|(?P<mode>.+?))_(?:MDARK|MBIAS|DRATE)_.*")
+PRODUCT_NAME = re.compile(r"[^_]+_[^_]+_(?:(?P<binning>\d+x\d+)|(?P<mode>.+?))_(?:MDARK|MBIAS|DRATE|DARKSUB)_.*")
 
 
 @dataclass(frozen=True)
@@ -193,9 +193,7 @@ def read_record(path: str | os.PathLike[str]) -> ProductRecord:
     category = CATEGORY.fullmatch(str(header.get("ESO PRO CATG", "")))
     if first is None or category is None:
         found = _shown(header, "ESO PRO CATG")
-        raise FrameError(
-            f"{escape(product)}: ESO PRO CATG is {found}, expected a master dark, master bias or map of dark rates"
-        )
+        raise FrameError(f"{escape(product)}: ESO PRO CATG is {found}, expected the main file of a product")
     facts = _Header(header, product)
     document = _read_qc_file(product)
     file_name, verdict = facts.text("PIPEFILE"), facts.text("ESO QC VERDICT")

@@ -10,7 +10,7 @@ CREATE TABLE products (                 -- one row for each product
     path TEXT NOT NULL,                 -- absolute path when the product was added last
     file_name TEXT NOT NULL,            -- name of the file when it was written (PIPEFILE)
     datamd5 TEXT NOT NULL,              -- MD5 of all data of the product (DATAMD5)
-    recipe TEXT NOT NULL,               -- soxs_mdark, soxs_mbias or soxs_dark_current
+    recipe TEXT NOT NULL,               -- soxs_mdark, soxs_mbias, ...
     category TEXT NOT NULL,             -- ESO PRO CATG
     instrument TEXT,                    -- INSTRUME
     arm TEXT NOT NULL,                  -- NIR, VIS, ...

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from soxspipe.cli import reduce
 from soxspipe.cli.command_line import main
+from soxspipe.cli.database_writer import DatabaseWriter
 from soxspipe.cli.fundamentals_adapter import FORMATS, render_rows
 from soxspipe.database.quality_database import QualityDatabase
 from soxspipe.database.records import read_record
@@ -51,7 +51,7 @@ def test_a_product_that_is_there_already_is_added_once(darks):
 def test_several_reductions_in_worker_processes_are_added_by_the_command(darks, monkeypatch):
     simulate_darks("raw2", DarkSimulation(frames=3, shape=(128, 128), start="2026-03-02T10:00:00"))
     writers = []
-    monkeypatch.setattr(reduce.DatabaseWriter, "add", lambda writer, product: writers.append((os.getpid(), product)))
+    monkeypatch.setattr(DatabaseWriter, "add", lambda writer, product: writers.append((os.getpid(), product)))
     assert main(["mdark", darks, "raw2", "--output=out", "--workers=2"]) == 0
     assert [pid for pid, _ in writers] == [os.getpid()] * 2
 

@@ -5,6 +5,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.cli import command_line
+from soxspipe.database import QualityDatabase
 from soxspipe.recipes import soxs_mbias, soxs_mdark
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
@@ -37,6 +38,9 @@ def test_many_frames_are_many_jobs(made, dark, capsys):
     code, out, _ = run(capsys, *made[1], dark, "--output=sub")
     assert code == 0
     assert len(out.split()) == 3
+    records = QualityDatabase("sub").products()
+    assert [one.recipe for one in records] == ["soxs_subtract_dark"] * 3
+    assert [(one.binning, one.arm) for one in records] == [("1x1", "VIS")] * 3
     for name in out.split():
         assert fits.getval(name, "ESO PRO CATG") == "DARK_SUBTRACTED_VIS"
     again, _, err = run(capsys, *made[1], dark, "--output=sub")

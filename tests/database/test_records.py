@@ -81,10 +81,10 @@ def test_a_product_without_a_keyword_is_refused(master, tmp_path, keyword):
 
 
 def test_a_bad_pixel_map_and_a_raw_frame_are_no_products(master):
-    with pytest.raises(FrameError, match=r"ESO PRO CATG is 'BP_MAP_HP_NIR', expected a master dark"):
+    with pytest.raises(FrameError, match=r"ESO PRO CATG is 'BP_MAP_HP_NIR', expected the main file"):
         read_record(master.with_name(f"{master.stem}_BPMAP.fits"))
     raw = next((master.parents[1] / "raw").glob("SOXS*.fits"))
-    with pytest.raises(FrameError, match=r"ESO PRO CATG is missing, expected a master dark"):
+    with pytest.raises(FrameError, match=r"ESO PRO CATG is missing, expected the main file"):
         read_record(raw)
 
 
