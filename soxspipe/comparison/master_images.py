@@ -101,7 +101,7 @@ class MasterImages:
 
     @property
     def amplifier_noise_e(self) -> NDArray[np.float64]:
-        """Noise of a single frame in each amplifier, electron: as given, else by the noise model."""
+        """Noise of a single frame in each amplifier, electron; by the noise model where it was not given."""
         if len(self.read_noise_e) == len(self.regions):
             return np.array(self.read_noise_e)
         return np.sqrt([np.nanmedian(self.sample_variance[region]) for region in self.regions])
