@@ -194,8 +194,8 @@ def test_the_other_name_of_the_clipping_iterations():
         ("mdark: {}\nsoxs-mdark: {}", "my.yaml: soxs-mdark is the old name of mdark, which is given too: keep one"),
         (
             "5: {}",
-            "my.yaml: unknown section 5: expected mdark, mbias, create-noise-map, dark-current, subtract-dark, "
-            "quality, input, night, instruments",
+            "my.yaml: unknown section 5: expected mdark, mbias, create-noise-map, dark-current, verify, pixel-changes, "
+            "subtract-dark, quality, input, night, instruments",
         ),
         (
             "mdark: {stacked_clipping_sigma: 3}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -224,12 +224,14 @@ class FaultySet:
         return any(frame.failed for frame in named)
 
 
-def faulty_sets(seed: int, side: int = SIDE) -> Iterator[FaultySet]:
+def faulty_sets(seed: int, side: int = SIDE, names: Collection[str] = ()) -> Iterator[FaultySet]:
     """Yield each fault in each scene, in a frame of the master (not one that all frames have) and in the next night."""
     for name, in_master in itertools.product(FAULTY_SCENES, (True, False)):
         scene = SCENES[name]
         for i, fault in enumerate(FAULTS):
             if (in_master and fault.every_frame) or fault.amplifiers is (scene.amplifier > side):
+                continue
+            if names and fault.name not in names:
                 continue
             n, rng = (5, 10, 3)[i % 3], np.random.default_rng((seed, i))
             n = max(n, fault.fewest) if in_master else n

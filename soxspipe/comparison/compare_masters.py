@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InputError
 from ..pixel_codes import PixelCode
-from ..stacking.robust import CLIP_VARIANCE, clipped_moments
+from ..stacking.robust import CLIP_VARIANCE, clipped_moments, finite_median
 from .master_images import MasterImages
 
 __all__ = ["Block", "ChangedCode", "CodeCount", "MasterComparison", "Tail", "compare_masters"]
@@ -193,7 +193,7 @@ def _combined_error(first: MasterImages, second: MasterImages, n_shared: int, sh
     variance = independent - 2 * np.float32(min(share, 1.0)) * np.sqrt(own[0] * own[1])
     if not shared_bias:
         variance += np.square(first.bias_error_e, dtype=np.float32) + np.square(second.bias_error_e, dtype=np.float32)
-    if share and np.nanmedian(variance) < LEAST_PART * np.nanmedian(independent):
+    if share and finite_median(variance) < LEAST_PART * finite_median(independent):
         variance = own[0]
     error: NDArray[np.float32] = np.sqrt(np.maximum(variance, np.float32(1e-12)))
     return error

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InputError
 from ..stacking.frame_stack import Regions, check_regions
+from ..stacking.robust import finite_median
 
 __all__ = ["MasterImages"]
 
@@ -101,10 +102,10 @@ class MasterImages:
 
     @property
     def amplifier_noise_e(self) -> NDArray[np.float64]:
-        """Noise of a single frame in each amplifier, electron: as given, else by the noise model."""
+        """Noise of a single frame in each amplifier, electron; by the noise model where it was not given."""
         if len(self.read_noise_e) == len(self.regions):
             return np.array(self.read_noise_e)
-        return np.sqrt([np.nanmedian(self.sample_variance[region]) for region in self.regions])
+        return np.sqrt([finite_median(self.sample_variance[region]) for region in self.regions])
 
     def position(self, y: Any, x: Any) -> tuple[Any, Any]:
         """Return the FITS coordinates (x, y), from 1, in the product of pixels (row, column) of these images."""

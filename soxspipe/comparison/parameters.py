@@ -33,8 +33,12 @@ class VerifyParameters(CheckedModel):
     temperature: float = setting(
         2.0, "largest difference of the detector temperature from that of the master", "K", ge=0, le=1e3
     )
-    false_checks: float = setting(
-        1e-5, "chance of a good frame to fail a check; wider limits follow where few pixels decide", ge=1e-12, le=0.1
+    false_per_million: float = setting(
+        10.0,
+        "checks of structure that good frames may fail, of a million; wider limits follow where few boxes decide",
+        "1/million",
+        ge=1e-6,
+        le=1e5,
     )
 
 

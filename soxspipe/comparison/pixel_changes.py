@@ -13,7 +13,7 @@ from ..exceptions import InputError
 from ..pixel_codes import PixelCode
 from ..stacking.background import measure_background
 from ..stacking.parameters import with_keywords
-from ..stacking.robust import CLIP_VARIANCE, clipped_moments
+from ..stacking.robust import CLIP_VARIANCE, clipped_moments, finite_median
 from .master_images import MasterImages
 from .parameters import ChangeParameters
 
@@ -241,7 +241,7 @@ class _Difference:
         before, hot = self._before, int(PixelCode.HOT)
         excess = np.zeros_like(self.values)
         for region in before.regions:
-            level = np.nanmedian(np.where(self._good[region], before.values_e[region], np.nan))
+            level = finite_median(before.values_e[region][self._good[region]])
             excess[region] = (before.values_e[region] - level) * self._rates[0]
         bright = (before.codes & self._after.codes & hot > 0) & np.isfinite(self.values)
         bright &= ((before.codes | self._after.codes) & int(PixelCode.SATURATED)) == 0
@@ -270,8 +270,8 @@ class _Difference:
         self.width = clipped_moments(normalised[self._good])[1] / math.sqrt(CLIP_VARIANCE)
         variance = self.variance.copy()
         for region in self._before.regions:
-            typical = np.nanmedian(np.where(self._good[region], self.variance[region], np.nan))
-            variance[region] += np.float32(self.width**2 - 1.0) * np.float32(typical)
+            typical = finite_median(self.variance[region][self._good[region]])
+            variance[region] += np.float32((self.width**2 - 1.0) * typical)
         np.maximum(variance, np.float32(0.01) * self.variance, out=variance)
         error = np.sqrt(variance * scale)
         return gaussian_sigma(self.values / error, freedom), error

@@ -262,18 +262,19 @@ class _Reference:
         from scipy.special import stdtrit
 
         limits, total = self._limits, structure.n_boxes
+        chance = limits.false_per_million * 1e-6
         if not total:
             return
         free = correlated_freedom(total, expected.total, structure.n_block_rows)
-        high = largest_box_rms(expected.total, free, free, limits.false_checks)
+        high = largest_box_rms(expected.total, free, free, chance)
         yield Check("rows", None, structure.rows, None, max(high, limits.structure * expected.total))
         for i, one in enumerate(structure.boxes):
             if one.z.size:
-                high = largest_box_rms(expected.local, one.z.size, total, limits.false_checks)
+                high = largest_box_rms(expected.local, one.z.size, total, chance)
                 yield Check("structure", self._number(i), one.rms, None, max(high, limits.structure * expected.local))
         worst, y, x = structure.worst
         own = min(max(structure.width, 1.0), expected.local)
-        reach = -float(stdtrit(total, 0.5 * limits.false_checks / total)) * limits.structure * own
+        reach = -float(stdtrit(total, 0.5 * chance / total)) * limits.structure * own
         column, row = self._master.position(y, x)
         yield Check("worst box", None, worst, -reach, reach, "", column, row)
 

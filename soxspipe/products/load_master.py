@@ -223,8 +223,8 @@ def _master_images(
         values_e=np.asarray(arrays["FLUX"], np.float32),
         errors_e=np.asarray(arrays["ERRS"], np.float32),
         noise_e=np.asarray(arrays["NOISE"], np.float32),
-        count=arrays["NCOMBINE"],
-        codes=np.asarray(arrays["QUAL"], np.int32),
+        count=_whole(arrays["NCOMBINE"]),
+        codes=_whole(arrays["QUAL"]),
         n_frames=int(read_number(header.get("ESO PRO DATANCOM"), 1) or 1),
         exposure_s=0.0 if is_bias else number("EXPOSURE") or 0.0,
         regions=tuple((slice(one.y0, one.y1), slice(one.x0, one.x1)) for one in amplifiers),
@@ -239,3 +239,10 @@ def _master_images(
         rot90_count=geometry.rot90_count,
         name=name,
     )
+
+
+def _whole(image: NDArray[Any]) -> NDArray[np.int32]:
+    """Return whole numbers; 0 where a damaged file has none."""
+    if image.dtype.kind == "f":
+        image = np.where(np.abs(image) < 2**31, image, 0)  # not where NaN
+    return image.astype(np.int32)

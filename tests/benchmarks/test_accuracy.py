@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.accuracy import births, verification
 from benchmarks.accuracy.measures import _box_error
 from benchmarks.accuracy.numbers import dark_current_pulls
 from benchmarks.accuracy.patterns import PatternPulls, pattern_pulls, patterns
@@ -117,3 +118,21 @@ def test_the_error_of_a_mean_is_that_of_independent_pixels_or_larger():
     rows = np.repeat(noise[:, :1], 200, axis=1)
     assert _box_error(noise, error, good, 10) == pytest.approx(1, abs=0.1)
     assert _box_error(rows, error, good, 10) == pytest.approx(np.sqrt(10), rel=0.2)
+
+
+def test_births_are_found_in_small_nights_and_none_is_false():
+    scene = births.SCENES["NIR, N = 5"]
+    tally = births.nights(scene.model_copy(update={"shape": (200, 200)}), 3)
+    assert tally.share(tally.births, 8.0) > 0.9
+    assert tally.share(tally.births, 25.0) == 1
+    assert tally.false == 0
+    assert (tally.pairs, tally.expected) == (2, pytest.approx(2e-7 * 192**2, rel=0.02))
+    assert any("false births and deaths in 2 pairs" in line for line in births.rows("small", tally))
+
+
+def test_good_sets_pass_the_verification_and_faults_are_found():
+    assert all(verdict.passed for *_, verdict in verification.good_sets(3, 1, side=128))
+    wanted = {"noise x 1.2", "dead amplifier", "+6 K"}
+    sets = [one for one in verification.faulty_sets(1, side=128, names=wanted) if not one.in_master]
+    assert {one.fault.name for one in sets} == wanted
+    assert all(one.is_found for one in sets)

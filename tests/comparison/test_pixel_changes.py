@@ -140,6 +140,17 @@ def test_pixels_without_a_rate_are_not_compared(pair):
     assert found.n_compared == 128 * 128 - 2
 
 
+def test_an_amplifier_without_a_good_pixel_does_not_disturb_the_others(pair):
+    regions = ((slice(0, 128), slice(0, 64)), (slice(0, 128), slice(64, 128)))
+    before, after = pair(0.0, signal_of(a=(20, 30, 40.0)), regions=regions)
+    codes = before.codes.copy()
+    codes[:, 64:] = PixelCode.STATIC
+    values = after.values_e.copy()
+    values[:, 64:] = np.nan
+    found = pixel_changes(replace(before, codes=codes), replace(after, values_e=values))
+    assert [(one.x, one.y) for one in found.changes] == [(31, 21)]
+
+
 def test_positions_are_those_of_the_turned_product():
     rng = np.random.default_rng(1)
     image = np.zeros((128, 96))
