@@ -26,8 +26,9 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if options["--scale"]:
         settings = Settings.load(settings).with_values("subtract_dark", scale=True)
     recipe, argument = RECIPES[command]
-    run_options = RunOptions.of(options, settings)
-    frames = _frames([path_argument(path, "input") for path in options[argument]])
+    paths = [path_argument(path, "input") for path in options[argument]]
+    frames = list(_frames(paths))
+    run_options = RunOptions.of(options, settings, [*paths, *frames, *products])
     jobs = [run_options.job(recipe, [frame, *products]) for frame in frames]
     return run_and_report(command, jobs, run_options, terminal)
 

@@ -21,7 +21,10 @@ _TABLE = re.compile(
     r"|Z(?:IMAGE|TENSION|BITPIX|NAXIS\d*|[PG]COUNT|TILE\d+|CMPTYPE|NAME\d+|VAL\d+)"
 )
 #: Keywords of the first plane; the others of its HDU are those of the file.
-_PLANE = re.compile(r"EXTNAME|BUNIT|BSCALE|BZERO|HDU(?:CLASS|DOC|VERS|CLAS\d)|(?:SCI|ERR|QUAL)DATA|UTYPE|BIT\d\d")
+_PLANE = re.compile(
+    r"EXTNAME|BUNIT|BSCALE|BZERO|HDU(?:CLASS|DOC|VERS|CLAS\d)|(?:SCI|ERR|QUAL)DATA|UTYPE|BIT\d\d"
+    r"|TRIMSEC|ROT90|LTM\d_\d|LTV\d"
+)
 
 
 def compressed_hdus(hdus: fits.HDUList) -> list[StoredHDU]:

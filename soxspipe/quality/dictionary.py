@@ -16,8 +16,9 @@ NAME = "ESO-VLT-DIC.SOXSPIPE_QC"
 #: Names of values that are whole numbers; words of values that are true or false begin with one of these.
 _COUNTS, _TRUE_OR_FALSE = re.compile(r".*\b(NUM|DOF|ABS\d|EXCLUDED|MASTERS|QUALITY)"), ("T: ", "F: ")
 _FORMATS = {"double": "%.7g", "integer": "%d", "logical": "%c", "string": "%s"}
-_MASTERS = ("soxs_mdark", "soxs_mbias")
-_ALL = (*_MASTERS, "soxs_dark_current")
+_STACKED = ("soxs_mdark", "soxs_mbias")
+_OF_RAW = (*_STACKED, "soxs_subtract_dark")
+_ALL = (*_OF_RAW, "soxs_dark_current")
 #: Column at which values begin.
 INDENT = 19
 
@@ -34,15 +35,15 @@ class DictionaryEntry(NamedTuple):
 
 #: Keywords of a product that state how it was made, and are no QC values.
 _CONTEXT = (
-    DictionaryEntry("QC CONAD", "double", "electron/ADU", "conversion factor used", _MASTERS),
-    DictionaryEntry("QC RON HEADER", "double", "electron", "read noise of header or instrument table", _MASTERS),
+    DictionaryEntry("QC CONAD", "double", "electron/ADU", "conversion factor used", _OF_RAW),
+    DictionaryEntry("QC RON HEADER", "double", "electron", "read noise of header or instrument table", _OF_RAW),
     DictionaryEntry("QC PEDESTAL", "string", "", "subtracted level", _ALL),
     DictionaryEntry(
-        "QC LEVEL TYPE", "string", "", "what FLUX holds: dark or bias, alone or with the pedestal", _MASTERS
+        "QC LEVEL TYPE", "string", "", "what FLUX holds: dark or bias, alone or with the pedestal", _OF_RAW
     ),
-    DictionaryEntry("QC EXPOSURE", "double", "s", "exposure that FLUX belongs to (one DIT)", _MASTERS),
+    DictionaryEntry("QC EXPOSURE", "double", "s", "exposure that FLUX belongs to (one DIT)", _OF_RAW),
     DictionaryEntry("QC BIAS COMMON", "double", "electron", "error that all masters share", ("soxs_dark_current",)),
-    DictionaryEntry("QC VET FRAME", "string", "", "raw frame that was left out of the stack", _MASTERS),
+    DictionaryEntry("QC VET FRAME", "string", "", "raw frame that was left out of the stack", _STACKED),
     DictionaryEntry("QC VERDICT", "string", "", "PASS, WARN or FAIL (a value out of range)", _ALL),
     DictionaryEntry("QC FAILED", "string", "", "names of the values out of range", _ALL),
 )

@@ -12,6 +12,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
+import soxspipe
 from soxspipe.cli import command_line
 from soxspipe.exceptions import FrameError
 from soxspipe.fits_files.checksums import add_up, file_md5, read_verified_images
@@ -20,7 +21,7 @@ from soxspipe.products.compare import compare_products
 from soxspipe.products.compressed import compressed_hdus
 from soxspipe.products.fits_output import FitsBytes, complete_headers, data_sum_of
 from soxspipe.products.headers import image_hdu, set_card
-from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark
+from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark, soxs_subtract_dark
 from soxspipe.recipes.rerun import rerun
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
@@ -55,6 +56,7 @@ def reduce_all(raw, output, compress):
     made = {"bias": bias, "vis": soxs_mdark([raw["vis"].sof, bias.path], **options).produce_product()}
     for name in ("nir", "nir60", "acq", "uvb"):
         made[name] = soxs_mdark(raw[name].sof, **options).produce_product()
+    made["subtracted"] = soxs_subtract_dark([raw["nir"].frames[0], made["nir"].path], **options).produce_product()
     made["rate"] = soxs_dark_current([made["nir"].path, made["nir60"].path], **options).produce_product()
     return made
 
@@ -85,11 +87,11 @@ def odd_product():
 @pytest.mark.parametrize("compress", [False, True])
 def test_every_product_kind_passes_fitsverify(made, compress):
     files = list(map(str, fits_files(made[compress])))
-    assert len(files) == 12
+    assert len(files) == 13
     run = subprocess.run(["fitsverify", "-q", *files], capture_output=True, text=True, check=False)
-    assert run.stdout.count("verification OK") == 12, run.stdout
+    assert run.stdout.count("verification OK") == 13, run.stdout
     run = subprocess.run(["fitsverify", *files], capture_output=True, text=True, check=False)
-    assert run.stdout.count("0 warning(s) and 0 error(s)") == 12, run.stdout
+    assert run.stdout.count("0 warning(s) and 0 error(s)") == 13, run.stdout
 
 
 def test_every_pixel_is_the_same(made):
@@ -151,6 +153,19 @@ def test_astropy_reads_a_compressed_product_as_a_plain_one(made):
         np.testing.assert_array_equal(packed.uncertainty.array, plain.uncertainty.array)
         np.testing.assert_array_equal(packed.mask, plain.mask)
         np.testing.assert_array_equal(packed.mask, made[True][name].frame.mask)
+
+
+def test_read_returns_the_same_of_both_forms(made):
+    for name in ("nir", "bias", "rate", "subtracted"):
+        plain, packed = (soxspipe.read(made[compress][name].path) for compress in (False, True))
+        assert packed.unit == plain.unit
+        for attribute in ("data", "flags", "mask"):
+            np.testing.assert_array_equal(getattr(packed, attribute), getattr(plain, attribute))
+        np.testing.assert_array_equal(packed.uncertainty.array, plain.uncertainty.array)
+        assert list(packed.qc["value"]) == list(plain.qc["value"])
+        assert {key: plain.header[key] for key in plain.header if key.startswith("ESO PRO")} == {
+            key: packed.header[key] for key in packed.header if key.startswith("ESO PRO")
+        }
 
 
 def test_plain_and_compressed_do_not_differ_in_the_comparison(made):

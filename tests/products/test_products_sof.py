@@ -106,6 +106,15 @@ def test_master_darks_go_on_to_the_dark_current(raw, capsys, compress):
     assert [entry.tag for entry in parse_sof("rate.sof")] == ["DARK_RATE_NIR"]
 
 
+def test_frames_without_their_dark_are_listed(raw):
+    assert run("mdark", str(raw["nir"]), "--output=out", "--products-sof=dark.sof") == 0
+    dark = f"--dark={parse_sof('dark.sof')[0].path}"
+    assert run("subtract-dark", str(raw["nir"]), dark, "--output=out", "--products-sof=frames.sof", "--compress") == 0
+    entries = parse_sof("frames.sof")
+    assert [entry.tag for entry in entries] == ["DARK_SUBTRACTED_NIR"] * 3
+    assert fits.getheader(entries[0].path)["NAXIS"] == 0
+
+
 def test_a_night_lists_all_its_products(raw):
     assert (
         run("reduce", str(raw["nir"].parent), str(raw["nir60"].parent), "--output=out", "--products-sof=all.sof") == 0

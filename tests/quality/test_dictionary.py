@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from soxspipe.quality.definitions import DEFINITIONS
 from soxspipe.quality.dictionary import dictionary_entries, dictionary_text
-from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark
+from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark, soxs_subtract_dark
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
 FILE = Path(__file__).parents[2] / "docs" / "soxspipe_qc.dic"
@@ -28,12 +28,14 @@ def headers(tmp_path_factory):
     out = {"output_dir": folder / "out"}
     bias = soxs_mbias(simulate("bias", arm="VIS", kind="BIAS", shape=(96, 200)), **out).produce_product()
     dark = soxs_mdark([simulate("vis", arm="VIS", shape=(96, 200)), bias.path], **out).produce_product()
+    frame = next((folder / "vis").glob("SOXS*.fits"))
+    subtracted = soxs_subtract_dark([frame, dark.path, bias.path], **out).produce_product()
     odd = simulate("odd", shape=(128, 128), frames=6, noisier=4.0, exptime_s=100.0)
     excluded = soxs_mdark(odd, {"soxs-mdark": {"vet-frames": "exclude"}}, **out).produce_product()
     parts = [{"exptime_s": 60.0 * n, "detector_seed": 1, "start": f"2026-03-01T1{n}:00:00"} for n in (1, 2, 3)]
     masters = [soxs_mdark(simulate(f"nir{n}", **part), **out).produce_product() for n, part in enumerate(parts)]
     rate = soxs_dark_current([master.path for master in masters], **out).produce_product()
-    return [fits.getheader(product.path) for product in (bias, dark, excluded, masters[0], rate)]
+    return [fits.getheader(product.path) for product in (bias, dark, subtracted, excluded, masters[0], rate)]
 
 
 def test_the_file_of_the_documentation_is_up_to_date():
