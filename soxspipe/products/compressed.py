@@ -9,17 +9,15 @@ import numpy as np
 from astropy.io import fits
 
 from ..fits_files.checksums import add_up
-from .fits_output import StoredHDU, data_sum_of, enter_sums
+from .fits_output import StoredHDU, enter_sums
 from .headers import set_card
 
 __all__ = ["compressed_hdus"]
 
-#: Keywords of the layout of an HDU, and of a table of tiles.
+#: Keywords of the layout of an image, and of its check sums.
 _LAYOUT = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|CHECKSUM|DATASUM")
-_TABLE = re.compile(
-    r"XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|T(?:TYPE|FORM)\d+"
-    r"|Z(?:IMAGE|TENSION|BITPIX|NAXIS\d*|[PG]COUNT|TILE\d+|CMPTYPE|NAME\d+|VAL\d+)"
-)
+#: Keywords of a table of tiles that those of its image replace.
+_REPLACED = re.compile(r"EXTNAME|BSCALE|BZERO")
 #: Keywords of the first plane; the others of its HDU are those of the file.
 _PLANE = re.compile(
     r"EXTNAME|BUNIT|BSCALE|BZERO|HDU(?:CLASS|DOC|VERS|CLAS\d)|(?:SCI|ERR|QUAL)DATA|UTYPE|BIT\d\d"
@@ -46,14 +44,14 @@ def compressed_hdus(hdus: fits.HDUList) -> list[StoredHDU]:
     packed = [StoredHDU(primary, b"")]
     for hdu in hdus:
         is_first = hdu is hdus[0]
-        header = _header_of(fits.ImageHDU(hdu.data), _LAYOUT)
+        header = fits.Header([card for card in fits.ImageHDU(hdu.data).header.cards if _LAYOUT.fullmatch(card.keyword)])
         if is_first:
             set_card(header, "INHERIT", True, "keywords of the primary HDU hold here")
         for card in hdu.header.cards:
             if not _LAYOUT.fullmatch(card.keyword):
                 is_of_plane = not is_first or _PLANE.fullmatch(card.keyword)
                 (header if is_of_plane else primary).append(card, end=True)
-        enter_sums(header, data_sum_of(hdu.data))
+        enter_sums(header, int(hdu.header["DATASUM"]))
         packed.append(_packed(hdu, header))
     enter_sums(primary, 0)
     return packed
@@ -68,7 +66,8 @@ def _packed(hdu: fits.PrimaryHDU | fits.ImageHDU, header: fits.Header) -> Stored
     fits.HDUList([fits.PrimaryHDU(), tiles]).writeto(file)
     written = file.getvalue()
     with fits.open(io.BytesIO(written), disable_image_compression=True) as hdus:
-        place, table = hdus[1].fileinfo(), _header_of(hdus[1], _TABLE)
+        place = hdus[1].fileinfo()
+        table = fits.Header([card for card in hdus[1].header.cards if not _REPLACED.fullmatch(card.keyword)])
     data = written[place["datLoc"] :][: place["datSpan"]]
     for card in header.cards:
         if not _LAYOUT.fullmatch(card.keyword):
@@ -77,7 +76,3 @@ def _packed(hdu: fits.PrimaryHDU | fits.ImageHDU, header: fits.Header) -> Stored
         set_card(table, keyword, header[of_image], header.comments[of_image])
     enter_sums(table, add_up(data))
     return StoredHDU(table, data)
-
-
-def _header_of(hdu: fits.ImageHDU | fits.BinTableHDU, keywords: re.Pattern[str]) -> fits.Header:
-    return fits.Header([card for card in hdu.header.cards if keywords.fullmatch(card.keyword)])

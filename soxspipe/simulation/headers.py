@@ -112,7 +112,7 @@ def _meanings(simulation: DarkSimulation, index: int) -> dict[str, Any]:
         "exptime": physics.exposure_s, "mjd": round(days, 8), "date": start.isoformat(timespec="milliseconds"),
         "archive_name": simulation.name_of(index, ":"), "category": "CALIB", "technique": "IMAGE",
         "type": simulation.kind, "arm": simulation.arm, "template": _template(simulation), "conad": conad,
-        "gain": 1 / conad, "read_noise": physics.read_noise_e, "chip": f"{simulation.detector.name} (sim)",
+        "gain": round(1 / conad, 6), "read_noise": physics.read_noise_e, "chip": f"{simulation.detector.name} (sim)",
     }  # fmt: skip
     if simulation.is_ccd:
         read_mode = f"1pt/{'400k/lg' if conad > 1 else '100k/hg'}"
