@@ -57,7 +57,7 @@ def run_session(text):
     "pages",
     [["utilities/clip_and_stack", "utilities/create_noise_map"], ["utilities/fit_dark_rate"],
      ["night"], ["database"], ["cameras"], ["python"], ["using_the_dark"], ["report"], ["verify"],
-     pytest.param(["tutorial"], marks=pytest.mark.slow)],
+     pytest.param(["files"], marks=pytest.mark.slow), pytest.param(["tutorial"], marks=pytest.mark.slow)],
     ids=lambda pages: pages[0],
 )  # fmt: skip
 def test_pages_show_the_output_of_their_examples(pages, tmp_path, monkeypatch):
