@@ -58,10 +58,11 @@ CODE_PLANES, MAIN_PLANES = ("QUAL", "BPMAP"), ("FLUX", "BPMAP")
 LONGEST_WORD = 40
 #: Longest card that fits one record, and columns before its comment where the value is short.
 CARD, FIXED_VALUE = 80, 30
-#: Words that link to the next one: a comment that is cut does not end with them.
+#: Words that need the next one: a comment that is cut does not end with them.
 LINKS = {
-    "a", "along", "and", "as", "at", "because", "before", "between", "by", "first", "for", "from", "good", "in", "is",
-    "its", "master", "may", "of", "only", "or", "over", "that", "the", "their", "they", "to", "with", "without",
+    "DARK", "RON", "a", "along", "and", "as", "at", "because", "before", "between", "by", "first", "for", "from",
+    "good", "in", "is", "its", "master", "may", "of", "only", "or", "over", "that", "the", "their", "they", "to",
+    "with", "without",
 }  # fmt: skip
 
 
