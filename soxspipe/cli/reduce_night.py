@@ -38,7 +38,8 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if not jobs:
         terminal.inform("no set to reduce")
         return one_failed
-    return one_failed or run_and_report(command, jobs, run_options, terminal, needs=needs)
+    code = run_and_report(command, jobs, run_options, terminal, needs=needs)
+    return one_failed or code
 
 
 def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
