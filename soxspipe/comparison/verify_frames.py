@@ -159,7 +159,9 @@ class _Reference:
         # the share of the variance that the pixels of a row have in common
         shared = (master.row_correlation**2 - 1) / (nx - 1)
         self._shared = min(max(shared, 0.0), MOST_SHARED)
-        self._row_freedom = correlated_freedom(10**9, 1e9, ny)
+        # the noise that rows share differs from frame to frame, and among the few frames that gave that of the master
+        free = correlated_freedom(10**9, 1e9, ny)
+        self._row_error = self._shared * math.sqrt(0.5 / free * (1 + 1 / max(master.n_frames - 1, 1)))
         self._hot = self._hot_pixels()
 
     def _hot_pixels(self) -> tuple[NDArray[np.intp], _Image]:
@@ -245,8 +247,7 @@ class _Reference:
         known, n_outliers = max(int(np.count_nonzero(np.isfinite(z))), 1), int(np.count_nonzero(outliers))
         noise = clipped_moments(z)[1] / math.sqrt(CLIP_VARIANCE)
         before = clipped_moments(with_rays, sigma=OUTLIER_SIGMA)[1]
-        # what rows share differs from frame to frame by more than the noise of single pixels
-        error = math.sqrt(0.5 / known + 0.5 * self._shared**2 / self._row_freedom)
+        error = math.sqrt(0.5 / known + self._row_error**2)
         reach = limits.noise + NOISE_ERRORS * error
         share = n_outliers / (known + n_outliers)
         rays = before / noise - 1 if noise > 0 else math.nan
@@ -296,7 +297,7 @@ class _Reference:
             variance = float(np.mean(np.square(self._read_noise)))
             shot = min(master.shot_scale * max(master.level_e or 0.0, 0.0) / variance, MOST_SHARED)
             least = math.sqrt(min(1 - shot, 1 - self._shared))
-            error = math.sqrt(0.5 / frame.overscan_samples + 0.5 * self._shared**2 / self._row_freedom)
+            error = math.sqrt(0.5 / frame.overscan_samples + self._row_error**2)
             reach = limits.overscan + NOISE_ERRORS * error
             ratio = frame.overscan_noise_e / math.sqrt(variance)
             yield Check("overscan", None, ratio, least * (1 - reach), 1 + reach)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from ..comparison.verdicts import Verification
 from ..comparison.verify_frames import FrameToVerify, verify_frames
+from ..fits_files.images import read_image_hdus
 from ..inputs.consistency import common_value
 from ..inputs.exposure import setting_keywords
 from ..inputs.prepare import PreparedFrames
@@ -92,15 +94,16 @@ def verify_master(
         line for each.
     """
     given = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
-    table = given.instruments.table
     workers = default_workers() if workers is None else workers
-    loaded = load_master(master, None if table is None else load_instrument(table))
-    path, header = loaded.path, loaded.header
+    path = Path(master)
+    header = next((image.header for image in read_image_hdus(path)), fits.Header())
     recipe = recipe_of(header, path, None)
     folder = None if calibrations_dir is None else Path(calibrations_dir)
     calibrations = find_inputs(header, path, folder, kinds=("CAL",), option="--calibrations")
-    known = {os.path.realpath(frame) for frame in frames}
     tables = [entry.path for entry in calibrations if entry.tag == INSTRUMENT_TABLE]
+    table = tables[0] if tables else given.instruments.table
+    loaded = load_master(path, None if table is None else load_instrument(table))
+    known = {os.path.realpath(frame) for frame in frames}
     others = [
         entry for entry in calibrations
         if entry.tag != INSTRUMENT_TABLE and os.path.realpath(entry.path) not in known
@@ -110,7 +113,7 @@ def verify_master(
         [*frames, *others],
         recipe.kind,
         minimum_frames=1,
-        extra_table=tables[0] if tables else table,
+        extra_table=table,
         strict_checksums=given.input.verify_checksums == "strict",
         workers=workers,
     )
