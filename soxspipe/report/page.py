@@ -19,7 +19,7 @@ from .frame_figures import frame_figures
 from .images import ImagePanel, colour_stops, reduced, scaled_panel
 from .rate_figures import chi2_histogram, linearity_figures
 from .read_product import ProductData, read_product, sample
-from .stack_figures import amplifier_figure, level_histogram, noise_histogram, profile_figures, pull_figure
+from .stack_figures import amplifier_figure, level_histograms, noise_histogram, profile_figures, pull_figure
 from .verdict import answers, product_noun, rows, verdict_sentence
 
 __all__ = ["make_report", "write_report"]
@@ -177,7 +177,7 @@ def _pixels(product: ProductData, noun: str) -> dict[str, Any]:
         images.append((title.format(noun=noun.capitalize()), caption, panel))
         if name == "ERRS":
             errors = sample(plane[good])
-            noise.append(level_histogram(product, flux, good, float(np.median(errors)) if errors.size else 1.0))
+            noise += level_histograms(product, flux, good, float(np.median(errors)) if errors.size else 1.0)
         elif name == "NOISE":
             noise.append(noise_histogram(product, plane, good))
         elif name == "CHI2":

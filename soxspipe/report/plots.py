@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOUR", "plot"]
+__all__ = ["COLOUR", "draw_histogram", "draw_model", "finish_counts", "histogram", "plot"]
+
+# a cache of matplotlib that cannot be written is of no interest: its warnings go to handlers that a user has set up
+logging.getLogger("matplotlib").addHandler(logging.NullHandler())
 
 #: Colours that stand for those of the page, which depend on its theme: text and axes, grid, and three series.
 COLOUR = {"ink": "#010203", "grid": "#010204", "first": "#010205", "second": "#010206", "third": "#010207"}

@@ -80,10 +80,10 @@ def verdict_sentence(product: ProductData) -> str:
     judged = [one for one in product.qc if one["passed"] is not None]
     failed, warnings = product.document["failed"], product.document["warnings"]
     if failed:
-        are = "figure is" if len(failed) == 1 else "figures are"
+        are = "is" if len(failed) == 1 else "are"
         return (
-            f"Do not use this {noun} before you have checked it: {len(failed)} of {len(judged)} judged {are} out of "
-            f"range ({', '.join(failed)})."
+            f"Do not use this {noun} before you have checked it: {len(failed)} of {len(judged)} judged figures {are} "
+            f"out of range ({', '.join(failed)})."
         )
     if warnings:
         there = "is 1 warning" if len(warnings) == 1 else f"are {len(warnings)} warnings"

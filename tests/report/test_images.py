@@ -66,7 +66,7 @@ def test_the_worst_clusters_and_columns_come_first():
     codes = np.zeros((100, 90), np.int32)
     codes[20:23, 30:33] = PixelCode.HOT
     codes[70, 60:62] = PixelCode.NOISY | PixelCode.COLD
-    codes[:, 50] = PixelCode.COLUMN
+    codes[:, 50] = PixelCode.COLUMN | PixelCode.HOT
     codes[40:, 10] = PixelCode.COLUMN
     bad = describe_bad_pixels(np.zeros(codes.shape, np.float32), codes, "electron")
     assert [one.title for one in bad.clusters] == [
@@ -75,7 +75,7 @@ def test_the_worst_clusters_and_columns_come_first():
     ]
     assert [one.title.partition(":")[0] for one in bad.columns] == ["Column X 51", "Column X 11"]
     assert bad.total == 9 + 2 + 100 + 60
-    assert sum(entry.number for entry in bad.legend) == bad.total + 2
+    assert sum(entry.number for entry in bad.legend) == bad.total + 2 + 100
 
 
 def test_a_detector_that_is_bad_everywhere_has_a_map():
