@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..exceptions import InputError, SoxspipeError
 from ..fits_files.checksums import read_verified_images
 from ..products.atomic_files import AtomicFiles
 from ..products.find_inputs import RECIPE, numbered
 from ..products.product_files import ENDINGS
+from ..text import escape
 from .bad_pixels import describe_bad_pixels
 from .figure import Figure
 from .frame_figures import frame_figures
@@ -59,7 +61,13 @@ def make_report(product_path: str | os.PathLike[str]) -> str:
         When the file is not a product of soxspipe, or is damaged.
     """
     product = read_product(Path(product_path))
-    return _template().render(_context(product))
+    try:
+        return str(_template().render(_context(product)))
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, SoxspipeError):
+            raise
+        reason = f"cannot be shown ({type(error).__name__}: {error}): reduce the frames again"
+        raise InputError(escape(f"{product.path}: its header, planes or record {reason}")) from error
 
 
 def write_report(product_path: str | os.PathLike[str]) -> Path:

@@ -62,6 +62,14 @@ def test_a_single_bad_pixel_shows_in_the_map_of_a_large_detector():
     assert bad.clusters == []
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_codes_of_any_type_are_read(dtype):
+    codes = np.zeros((64, 64), dtype)
+    codes[3, 4] = 32
+    bad = describe_bad_pixels(np.zeros(codes.shape, np.float32), codes, "electron")
+    assert [(entry.code, entry.number) for entry in bad.legend] == [(32, 1)]
+
+
 def test_the_worst_clusters_and_columns_come_first():
     codes = np.zeros((100, 90), np.int32)
     codes[20:23, 30:33] = PixelCode.HOT
