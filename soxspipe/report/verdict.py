@@ -14,7 +14,12 @@ from .read_product import ProductData
 __all__ = ["Answer", "Row", "answers", "product_noun", "rows", "verdict_sentence"]
 
 #: Nouns of the products by the beginning of their category.
-NOUNS = {"MASTER_DARK": "master dark", "MASTER_BIAS": "master bias", "DARK_RATE": "map of dark rates"}
+NOUNS = {
+    "MASTER_DARK": "master dark",
+    "MASTER_BIAS": "master bias",
+    "DARK_RATE": "map of dark rates",
+    "DARK_SUBTRACTED": "dark-subtracted frame",
+}
 #: Frames of which one can be left out.
 FEWEST_TO_EXCLUDE = 5
 
