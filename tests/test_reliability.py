@@ -778,7 +778,7 @@ from soxspipe.cli.command_line import main
 os.mkdir("disk")
 for size in map(int, sys.argv[1:]):
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", "disk"], check=True)
-    code = main(["mdark", "raw/darks.sof", "--output=disk/new"])
+    code = main(["mdark", "raw/darks.sof", "--output=disk/new", "--no-report"])
     print(size, code, sorted(os.listdir("disk")))
     if code == 0:
         print(sorted(name for name in os.listdir("disk/new") if name != "soxspipe.db"))
@@ -1058,7 +1058,7 @@ def test_one_of_several_reductions_is_killed(night):
         sofs[first].write_text("".join(f"{frame} DARK_NIR\n" for frame in night.frames[first:]))
     Path("site").mkdir()
     Path("site/sitecustomize.py").write_text(KILLED_AT_COMMIT)
-    night.options = ("--output=several", "--workers=2")
+    night.options = ("--output=several", "--workers=2", "--no-report")
     run = process("mdark", *map(str, sofs), *night.options, "-q", env={"PYTHONPATH": f"site{os.pathsep}{ROOT}"})
     assert (run.returncode, len(run.stdout.splitlines())) == (1, 2)
     assert run.stderr == "soxspipe: error: 1.sof: its process was killed: where memory is short, choose --workers=1\n"

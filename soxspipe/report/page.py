@@ -184,7 +184,7 @@ def _pixels(product: ProductData, noun: str) -> dict[str, Any]:
         panel = scaled_panel(reduced(plane), plane.shape, unit=product.unit(name))
         images.append((title.format(noun=noun.capitalize()), caption, panel))
         if name == "ERRS":
-            errors = sample(plane[good])
+            errors = sample(plane.reshape(-1))[sample(good.reshape(-1))]
             noise += level_histograms(product, flux, good, float(np.median(errors)) if errors.size else 1.0)
         elif name == "NOISE":
             noise.append(noise_histogram(product, plane, good))

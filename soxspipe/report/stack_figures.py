@@ -51,11 +51,10 @@ def level_histograms(
     from scipy.special import ndtr
 
     unit = product.unit("FLUX")
-    values, others = image[good], _finite(image[~good])
-    mean, std = clipped_moments(sample(values))
+    mean, std = clipped_moments(sample(image.reshape(-1))[sample(good.reshape(-1))])
     step = float(product.header.get("ESO QC CONAD", 0.0)) / max(product.n_frames, 1)
-    edges, counts, all_counts = _both(values, others, mean, std, step)
-    outside = values.size + others.size - int(all_counts.sum())
+    edges, counts, all_counts = _both(image, good, mean, std, step)
+    outside = int(np.count_nonzero(np.isfinite(image)) - all_counts.sum())
 
     def draw_values(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")
@@ -64,7 +63,7 @@ def level_histograms(
 
     near, near_good = _above_surroundings(image, good)
     centre, width = clipped_moments(near[near_good])
-    near_edges, near_counts, near_all = _both(near[near_good], _finite(near[~near_good]), centre, width, step)
+    near_edges, near_counts, near_all = _both(near, near_good, centre, width, step)
 
     def draw_residuals(axes: Axes) -> None:
         draw_histogram(axes, near_edges, near_counts, "good pixels")
@@ -100,19 +99,15 @@ def level_histograms(
     ]
 
 
-def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    return values[np.isfinite(values)]
-
-
 def _both(
-    good: NDArray[Any], others: NDArray[Any], centre: float, width: float, step: float
+    values: NDArray[Any], good: NDArray[np.bool_], centre: float, width: float, step: float
 ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
     """Return edges, and counts of good and of all pixels, of a histogram about a centre."""
     if not width > 0:
         centre, width = (centre, 1.0) if math.isfinite(centre) else (0.0, 1.0)
-    low, high = centre - REACH * width, centre + REACH * width
-    edges, counts = histogram(good, low, high, step)
-    return edges, counts, counts + histogram(others, low, high, step)[1]
+    limits = (centre - REACH * width, centre + REACH * width)
+    edges, counts = histogram(values, limits, used=good, step=step)
+    return edges, counts, histogram(values, limits, step=step)[1]
 
 
 def _above_surroundings(
@@ -156,16 +151,15 @@ def noise_histogram(product: ProductData, noise: NDArray[np.floating[Any]], good
     read_noise, dof = product.value("RON RAW"), product.n_frames - 1
     if not read_noise or dof < 1:
         return None
-    values = noise[good]
-    values = values[np.isfinite(values)]
-    edges, counts = histogram(values, 0.0, NOISE_REACH * read_noise)
+    edges, counts = histogram(noise, (0.0, NOISE_REACH * read_noise), used=good)
+    number = int(np.count_nonzero(np.isfinite(noise) & good))
     amplifiers = [value for _, value in _amplifiers(product)] or [read_noise]
     below = np.mean([gammainc(0.5 * dof, 0.5 * dof * np.square(edges / one)) for one in amplifiers], axis=0)
-    outside = values.size - int(counts.sum())
+    outside = number - int(counts.sum())
 
     def draw(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")
-        draw_model(axes, edges, values.size * np.diff(below), "noise model")
+        draw_model(axes, edges, number * np.diff(below), "noise model")
         finish_counts(axes, counts)
 
     return Figure(
@@ -255,12 +249,12 @@ def profile_figures(product: ProductData, image: NDArray[np.floating[Any]], good
     -------
     list of Figure
     """
-    masked, unit = np.where(good, image, 0), product.unit("FLUX")
+    unit = product.unit("FLUX")
     figures = []
     for axis, (along, lines, letter) in enumerate((("columns", "column", "X"), ("rows", "row", "Y"))):
         count = np.count_nonzero(good, axis=axis)
         with np.errstate(invalid="ignore"):  # a line without good pixels
-            profile = masked.sum(axis=axis, dtype=np.float64) / count
+            profile = image.sum(axis=axis, dtype=np.float64, where=good) / count
         size = max(1, math.ceil(profile.size / PROFILE_POINTS))
         places = np.arange(0, profile.size, size)
         with np.errstate(invalid="ignore"):

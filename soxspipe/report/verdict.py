@@ -90,6 +90,8 @@ def verdict_sentence(product: ProductData) -> str:
             f"Do not use this {noun} before you have checked it: {len(failed)} of {len(judged)} judged figures {are} "
             f"out of range ({', '.join(failed)})."
         )
+    if not judged and not warnings:
+        return f"No figure of this {noun} has a range, so that nothing was judged; there are no warnings."
     if warnings:
         there = "is 1 warning" if len(warnings) == 1 else f"are {len(warnings)} warnings"
         return f"Use this {noun} with care: all {len(judged)} judged figures are in their ranges, but there {there}."

@@ -95,6 +95,6 @@ def test_a_detector_that_is_bad_everywhere_has_a_map():
 
 def test_bins_are_multiples_of_the_step_of_rounded_values():
     values = np.repeat(np.arange(0.0, 10.0, 0.5), 7).astype(np.float32)
-    edges, counts = histogram(values, -0.25, 9.75, step=0.5, bins=30)
+    edges, counts = histogram(values, (-0.25, 9.75), step=0.5)
     assert counts.tolist() == [7] * 20
     assert edges[[0, -1]].tolist() == [-0.25, 9.75]
