@@ -81,7 +81,13 @@ class Round:
                 sys.stdout, sys.stderr = (os.fdopen(standard, "w", closefd=False) for standard in (1, 2))
                 if largest_file is not None:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-                sys.argv[1:] = ["mdark", str(self.folder / "darks.sof"), f"--output={self.output}", *options]
+                sys.argv[1:] = [
+                    "mdark",
+                    str(self.folder / "darks.sof"),
+                    f"--output={self.output}",
+                    "--no-report",
+                    *options,
+                ]
                 code = entry.run()
                 sys.stdout.flush()
             finally:

@@ -778,7 +778,7 @@ from soxspipe.cli.command_line import main
 os.mkdir("disk")
 for size in map(int, sys.argv[1:]):
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", "disk"], check=True)
-    code = main(["mdark", "raw/darks.sof", "--output=disk/new"])
+    code = main(["mdark", "raw/darks.sof", "--output=disk/new", "--no-report"])
     print(size, code, sorted(os.listdir("disk")))
     if code == 0:
         print(sorted(name for name in os.listdir("disk/new") if name != "soxspipe.db"))
@@ -838,8 +838,8 @@ def test_output_folder_read_only(night):
     import os, subprocess
     from soxspipe.cli.command_line import main
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "reduced"], check=True)
-    print(main(["mdark", "raw/darks.sof", "--output=reduced"]))
-    print(main(["mdark", "raw/darks.sof", "--output=reduced/new"]))
+    print(main(["mdark", "raw/darks.sof", "--output=reduced", "--no-report"]))
+    print(main(["mdark", "raw/darks.sof", "--output=reduced/new", "--no-report"]))
     """
     run = namespace(script)
     assert run.stdout == "1\n1\n"
@@ -937,13 +937,13 @@ SHORT_OF_MEMORY = """
 import os, resource, sys
 from pathlib import Path
 from soxspipe.cli.command_line import main
-assert main(["mdark", "raw/darks.sof", "--output=warm", "--workers=1", "-q"]) == 0
+assert main(["mdark", "raw/darks.sof", "--output=warm", "--no-report", "--workers=1", "-q"]) == 0
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 for more in (0, 2, 8, 16, 32):
     sys.stdout.flush()
     if os.fork() == 0:
         resource.setrlimit(resource.RLIMIT_AS, (used + more * 2**20,) * 2)
-        code = main(["mdark", "large/darks.sof", "--output=new"])
+        code = main(["mdark", "large/darks.sof", "--output=new", "--no-report"])
         print(more, code, os.path.exists("new"), flush=True)
         os._exit(0)
     os.wait()
@@ -1058,7 +1058,7 @@ def test_one_of_several_reductions_is_killed(night):
         sofs[first].write_text("".join(f"{frame} DARK_NIR\n" for frame in night.frames[first:]))
     Path("site").mkdir()
     Path("site/sitecustomize.py").write_text(KILLED_AT_COMMIT)
-    night.options = ("--output=several", "--workers=2")
+    night.options = ("--output=several", "--workers=2", "--no-report")
     run = process("mdark", *map(str, sofs), *night.options, "-q", env={"PYTHONPATH": f"site{os.pathsep}{ROOT}"})
     assert (run.returncode, len(run.stdout.splitlines())) == (1, 2)
     assert run.stderr == "soxspipe: error: 1.sof: its process was killed: where memory is short, choose --workers=1\n"
@@ -1078,15 +1078,15 @@ from tests.test_reliability import state_of
 rounds, seed = int(sys.argv[1]), 20260301
 dice = random.Random(seed)
 frames = sorted(map(str, Path("raw").glob("SOXS*")))
-assert main(["mdark", *frames, "--output=reduced", "--overwrite", "-q"]) == 0
+assert main(["mdark", *frames, "--output=reduced", "--no-report", "--overwrite", "-q"]) == 0
 started = time.perf_counter()
-assert main(["mdark", *frames[:4], "--output=reduced", "--overwrite", "-q"]) == 0
+assert main(["mdark", *frames[:4], "--output=reduced", "--no-report", "--overwrite", "-q"]) == 0
 whole_s = time.perf_counter() - started
 for number in range(rounds):
     kept = dice.choice((4, 5))
     if (child := os.fork()) == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        main(["mdark", *frames[:kept], "--output=reduced", "--overwrite", "-q"])
+        main(["mdark", *frames[:kept], "--output=reduced", "--no-report", "--overwrite", "-q"])
         os._exit(0)
     time.sleep(dice.uniform(0.2, 1.1) * whole_s)
     os.kill(child, signal.SIGKILL)
@@ -1127,7 +1127,7 @@ from pathlib import Path
 from soxspipe.cli.command_line import main
 from tests.test_reliability import state_of
 frames = sorted(map(str, Path("raw").glob("SOXS*")))
-assert main(["mdark", *frames, "--output=warm", "-q"]) == 0
+assert main(["mdark", *frames, "--output=warm", "--no-report", "-q"]) == 0
 rounds = int(sys.argv[1])
 for number in range(2 * rounds):
     options = ["--overwrite"] if number < rounds else []
@@ -1139,7 +1139,7 @@ for number in range(2 * rounds):
             os.dup2(os.open(f"printed_{kept}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.read(ours, 1)  # ends for both at once
-            code = main(["mdark", *frames[:kept], "--output=both", "-q", *options])
+            code = main(["mdark", *frames[:kept], "--output=both", "--no-report", "-q", *options])
             os._exit(code)
         children.append(child)
     os.close(ours)

@@ -88,7 +88,7 @@ def describe_bad_pixels(image: NDArray[Any], codes: NDArray[np.integer[Any]], un
     """
     shape = codes.shape
     bad = np.flatnonzero(codes)
-    values = codes.reshape(-1)[bad]
+    values = codes.reshape(-1)[bad].astype(np.int64)  # 16 bits are too few for some codes
     colours = np.zeros(bad.size, np.uint8)
     legend = []
     for number, (code, colour) in enumerate(CODE_COLOURS.items(), 1):
@@ -103,7 +103,7 @@ def describe_bad_pixels(image: NDArray[Any], codes: NDArray[np.integer[Any]], un
         share=bad.size / codes.size,
         legend=[entry for entry in reversed(legend) if entry.number],
         map=image_panel(palette_png(_largest(index, bad), PALETTE), shape),
-        clusters=_clusters(image, index, bad[values != PixelCode.COLUMN.value], unit),
+        clusters=_clusters(image, index, bad[values & PixelCode.COLUMN.value == 0], unit),
         columns=_columns(image, index, bad[values & PixelCode.COLUMN.value != 0], unit),
     )
 

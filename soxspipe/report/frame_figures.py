@@ -77,7 +77,8 @@ def frame_figures(product: ProductData) -> list[Figure]:
             {"structure": STRUCTURE, "noise": ("noise_ratio",)},
             f"Residual of each frame from the median of the others, over that of the other frames: {words}.",
             "What is left of a frame when the median of the others is subtracted. Structure: the largest of the ratios "
-            "of boxes of 32 x 32 pixels, rows, columns and amplifiers. Noise: from pixel to pixel. 1 is as the others.",
+            "of boxes of 32 x 32 pixels, rows, columns and amplifiers. Noise: from pixel to pixel. Ratios scatter "
+            "about 1; only a ring marks a difference that is significant.",
             expected=1.0,
         ),
     ]  # fmt: skip
@@ -120,7 +121,7 @@ def _against_time(
 
     labels = (f"hours since {product.frames[0]['start'][:19]} UTC", timeline.label)
     svg = plot(timeline.key, draw, labels, legend=len(columns) > 1)
-    rings = " Rings mark the frames that differ." if odd else ""
+    rings = " Rings mark the frames that differ." if odd and timeline.expected is None else ""
     return Figure(timeline.title, svg, timeline.alt, timeline.caption + rings)
 
 

@@ -22,7 +22,7 @@ LEVELS = 100
 #: The colour map: even to the eye, also to colour-blind eyes.
 COLOURS = "viridis"
 #: Largest image in a panel, the height of a strip, and the margins, in units of the SVG.
-WIDTH, HEIGHT, STRIP, LEFT, RIGHT, TOP, BOTTOM = 290.0, 400.0, 60.0, 46.0, 68.0, 8.0, 34.0
+WIDTH, HEIGHT, STRIP, LEFT, RIGHT, TOP, BOTTOM = 290.0, 380.0, 60.0, 46.0, 76.0, 8.0, 34.0
 
 
 @dataclass(frozen=True)
@@ -219,5 +219,9 @@ def scaled_panel(
         index = np.clip((image - low) * (LEVELS / (high - low)), 0, LEVELS - 1) + 1
     png = palette_png(np.nan_to_num(index, nan=0.0).astype(np.uint8), _palette())
     panel = image_panel(png, shape, origin, unit=unit, **facts)
-    bar = [(panel.height * (1 - part), f"{low + part * (high - low):.4g}") for part in (0.0, 0.5, 1.0)]
+    ends = [low + part * (high - low) for part in (0.0, 0.5, 1.0)]
+    digits = max(0, 1 - math.floor(math.log10(high - low)))  # as many as the ends need to differ
+    bar = [
+        (panel.height * (1 - part), f"{value:.{digits}f}") for part, value in zip((0.0, 0.5, 1.0), ends, strict=True)
+    ]
     return image_panel(png, shape, origin, unit=unit, bar=bar, **facts)

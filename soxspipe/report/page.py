@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from ..exceptions import InputError, SoxspipeError
 from ..fits_files.checksums import read_verified_images
 from ..products.atomic_files import AtomicFiles
 from ..products.find_inputs import RECIPE, numbered
 from ..products.product_files import ENDINGS
+from ..text import escape
 from .bad_pixels import describe_bad_pixels
 from .figure import Figure
 from .frame_figures import frame_figures
 from .images import ImagePanel, colour_stops, reduced, scaled_panel
 from .rate_figures import chi2_histogram, linearity_figures
 from .read_product import ProductData, read_product, sample
-from .stack_figures import amplifier_figure, level_histogram, noise_histogram, profile_figures, pull_figure
+from .stack_figures import amplifier_figure, level_histograms, noise_histogram, profile_figures, pull_figure
 from .verdict import answers, product_noun, rows, verdict_sentence
 
 __all__ = ["make_report", "write_report"]
@@ -59,7 +61,13 @@ def make_report(product_path: str | os.PathLike[str]) -> str:
         When the file is not a product of soxspipe, or is damaged.
     """
     product = read_product(Path(product_path))
-    return _template().render(_context(product))
+    try:
+        return str(_template().render(_context(product)))
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, SoxspipeError):
+            raise
+        reason = f"cannot be shown ({type(error).__name__}: {error}): reduce the frames again"
+        raise InputError(escape(f"{product.path}: its header, planes or record {reason}")) from error
 
 
 def write_report(product_path: str | os.PathLike[str]) -> Path:
@@ -176,8 +184,8 @@ def _pixels(product: ProductData, noun: str) -> dict[str, Any]:
         panel = scaled_panel(reduced(plane), plane.shape, unit=product.unit(name))
         images.append((title.format(noun=noun.capitalize()), caption, panel))
         if name == "ERRS":
-            errors = sample(plane[good])
-            noise.append(level_histogram(product, flux, good, float(np.median(errors)) if errors.size else 1.0))
+            errors = sample(plane.reshape(-1))[sample(good.reshape(-1))]
+            noise += level_histograms(product, flux, good, float(np.median(errors)) if errors.size else 1.0)
         elif name == "NOISE":
             noise.append(noise_histogram(product, plane, good))
         elif name == "CHI2":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -14,13 +15,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOUR", "plot"]
+__all__ = ["COLOUR", "draw_histogram", "draw_model", "finish_counts", "histogram", "plot"]
+
+# a cache of matplotlib that cannot be written is of no interest: its warnings go to handlers that a user has set up
+logging.getLogger("matplotlib").addHandler(logging.NullHandler())
 
 #: Colours that stand for those of the page, which depend on its theme: text and axes, grid, and three series.
 COLOUR = {"ink": "#010203", "grid": "#010204", "first": "#010205", "second": "#010206", "third": "#010207"}
 #: Size of a plot, inch: text is readable at the width of a phone.
 SIZE = (4.6, 2.9)
 FONT_SIZE = 10.0
+#: Bins of a histogram, about; values that are counted at once, so that they stay in the cache.
+BINS, CHUNK = 120, 2**17
 #: Place of the axes in a plot: left, bottom, width and height.
 PLACE = (0.17, 0.17, 0.8, 0.79)
 
@@ -116,35 +122,40 @@ def _for_page(svg: str, key: str) -> str:
 
 
 def histogram(
-    values: NDArray[Any], low: float, high: float, step: float = 0.0, bins: int = 120
+    values: NDArray[Any], limits: tuple[float, float], *, used: NDArray[np.bool_] | None = None, step: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Return edges and counts of a histogram.
 
     Parameters
     ----------
     values : ndarray
-        Finite values.
-    low, high : float
+        Values; those that are not finite are left out.
+    limits : tuple of float
         Its ends; values outside are left out.
+    used : ndarray of bool, optional
+        Values that count; default: all.
     step : float
         Quantisation step of the values: the width of a bin is a multiple of it, else some bins would have more steps
         than others.
-    bins : int
-        Number of bins, about.
 
     Returns
     -------
     edges : ndarray, shape (bins + 1,)
     counts : ndarray of int, shape (bins,)
     """
-    width = (high - low) / bins
+    low, high = limits
+    width = (high - low) / BINS
     if step > 0:
         width = math.ceil(width / step) * step
-    number = max(1, math.ceil((high - low) / width))
-    with np.errstate(over="ignore", invalid="ignore"):
-        place = np.floor((values - np.float32(low)) * np.float32(1 / width))
-        inside = (place >= 0) & (place < number)
-    counts = np.bincount(place[inside].astype(np.intp), minlength=number)
+    number = max(1, math.ceil((high - low) / width - 1e-9))
+    counts = np.zeros(number, np.intp)
+    flat, mask = values.reshape(-1), None if used is None else used.reshape(-1)
+    for start in range(0, flat.size, CHUNK):
+        chunk = flat[start : start + CHUNK]
+        chunk = chunk if mask is None else chunk[mask[start : start + CHUNK]]
+        place = (chunk - np.float32(low)) * np.float32(1 / width)
+        place = place[(place >= 0) & (place < number)]
+        counts += np.bincount(place.astype(np.int32), minlength=number)[:number]
     return np.asarray(low + width * np.arange(number + 1), np.float64), counts
 
 

@@ -61,22 +61,22 @@ def chi2_histogram(product: ProductData, chi2: NDArray[np.floating[Any]], good: 
     """Return the histogram of the reduced chi-square of the pixels; None with two masters, which have none."""
     from scipy.special import chdtr
 
-    values, dof = chi2[good], (product.value("MASTERS") or 0) - 2
-    values = values[np.isfinite(values)]
-    if not values.size or dof < 1:
+    dof = (product.value("MASTERS") or 0) - 2
+    number = int(np.count_nonzero(np.isfinite(chi2) & good))
+    if not number or dof < 1:
         return None
-    edges, counts = histogram(values, 0.0, 3.0 + 12.0 / dof)
+    edges, counts = histogram(chi2, (0.0, 3.0 + 12.0 / dof), used=good)
     median = product.value("CHI2 MEDIAN")
 
     def draw(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")
-        draw_model(axes, edges, values.size * np.diff(chdtr(dof, edges * dof)), "right errors")
+        draw_model(axes, edges, number * np.diff(chdtr(dof, edges * dof)), "right errors")
         finish_counts(axes, counts)
 
     return Figure(
         "Chi-square of the pixels",
         plot("chi2", draw, ("reduced chi-square", "pixels"), log=True, legend=True),
-        f"Histogram of the reduced chi-square of {brief(int(values.size))} pixels; the median is {brief(median)}.",
+        f"Histogram of the reduced chi-square of {brief(number)} pixels; the median is {brief(median)}.",
         "Pixels that follow a line follow the curve. A histogram that is wider than it has errors that are too small, "
         "or pixels that are not linear.",
     )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
@@ -71,11 +70,10 @@ class ProductData:
         return next((one["value"] for one in self.qc if one["name"] == name), None)
 
     def plane(self, name: str) -> NDArray[Any]:
-        """Read the pixels of a plane; integers have 32 bits, whatever the file has, so that any code fits."""
+        """Read the pixels of a plane."""
         image = self.images[name]
         with PixelReader([image]) as reader:
-            pixels = reader.read_rows(0, 0, image.shape[0])
-        return pixels if pixels.dtype.kind == "f" else pixels.astype(np.int32)
+            return reader.read_rows(0, 0, image.shape[0])
 
     def unit(self, name: str) -> str:
         """Return the unit of a plane; empty for pure numbers."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stacking.robust import clipped_moments
+from ..stacking.frame_stack import sample_starts
+from ..stacking.robust import clipped_moments, nan_medians
 from .figure import Figure, brief
 from .plots import COLOUR, draw_histogram, draw_model, finish_counts, histogram, plot
 from .read_product import ProductData, sample
@@ -16,18 +17,21 @@ from .read_product import ProductData, sample
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["amplifier_figure", "level_histogram", "noise_histogram", "profile_figures", "pull_figure"]
+__all__ = ["amplifier_figure", "level_histograms", "noise_histogram", "profile_figures", "pull_figure"]
 
 #: Half of the range of a histogram of levels, in standard deviations; highest noise in that of the noise.
 REACH, NOISE_REACH = 8.0, 3.0
+#: Rows and columns of a block whose median is the surroundings of its pixels: it is narrow, so that it seldom holds the
+#: edge of an amplifier. Pixels that are compared with it.
+HIGH, WIDE, BLOCK_PIXELS = 32, 4, 2**19
 #: Points of a profile: more are not seen.
 PROFILE_POINTS = 512
 
 
-def level_histogram(
+def level_histograms(
     product: ProductData, image: NDArray[np.floating[Any]], good: NDArray[np.bool_], error: float
-) -> Figure:
-    """Return the histogram of a product, with what the errors and the fixed pattern make of a single level.
+) -> list[Figure]:
+    """Return the histograms of the pixel values, and of those above their surroundings with what the errors give.
 
     Parameters
     ----------
@@ -42,38 +46,87 @@ def level_histogram(
 
     Returns
     -------
-    Figure
+    list of Figure
     """
     from scipy.special import ndtr
 
-    unit, values, others = product.unit("FLUX"), image[good], image[~good]
-    others = others[np.isfinite(others)]
-    mean, std = clipped_moments(sample(values))
-    pattern = product.value("FPN")
-    width = math.hypot(error, pattern) if pattern is not None else std
+    unit = product.unit("FLUX")
+    mean, std = clipped_moments(sample(image.reshape(-1))[sample(good.reshape(-1))])
     step = float(product.header.get("ESO QC CONAD", 0.0)) / max(product.n_frames, 1)
-    low, high = mean - REACH * width, mean + REACH * width
-    edges, counts = histogram(values, low, high, step)
-    all_counts = counts + histogram(others, low, high, step)[1]
-    outside = values.size + others.size - int(all_counts.sum())
+    edges, counts, all_counts = _both(image, good, mean, std, step)
+    outside = int(np.count_nonzero(np.isfinite(image)) - all_counts.sum())
 
-    def draw(axes: Axes) -> None:
+    def draw_values(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")
         axes.stairs(all_counts, edges, color=COLOUR["ink"], linewidth=0.8, label="all pixels")
-        for sigma, label, second in ((error, "errors alone", True), (width, "errors and fixed pattern", False)):
-            expected = values.size * np.diff(ndtr((edges - mean) / sigma))
-            draw_model(axes, edges, expected, label, second)
         finish_counts(axes, all_counts)
 
-    return Figure(
-        "Pixel values",
-        plot("level-histogram", draw, (f"value [{unit}]", "pixels"), log=True, legend=True),
-        f"Histogram of the pixel values: good pixels have the mean {brief(mean, unit)} and the standard deviation "
-        f"{brief(std, unit)}; the median error is {brief(error, unit)}.",
-        "Dashed: a detector without any pattern, by the errors alone. Solid line: with the fixed pattern added. Good "
-        "pixels should follow the solid line; the tail of all pixels to the right is that of hot pixels. "
-        f"{brief(outside)} pixels lie outside of this plot.",
-    )
+    near, near_good = _above_surroundings(image, good)
+    centre, width = clipped_moments(near[near_good])
+    near_edges, near_counts, near_all = _both(near, near_good, centre, width, step)
+
+    def draw_residuals(axes: Axes) -> None:
+        draw_histogram(axes, near_edges, near_counts, "good pixels")
+        axes.stairs(near_all, near_edges, color=COLOUR["ink"], linewidth=0.8, label="all pixels")
+        for sigma, label, second in ((error, "errors alone", False), (width, "with fixed pattern", True)):
+            expected = np.count_nonzero(near_good) * np.diff(ndtr((near_edges - centre) / sigma))
+            draw_model(axes, near_edges, expected, label, second)
+        finish_counts(axes, near_all)
+
+    return [
+        Figure(
+            "Pixel values",
+            plot("level-histogram", draw_values, (f"value [{unit}]", "pixels"), log=True, legend=True),
+            f"Histogram of the pixel values: good pixels have the mean {brief(mean, unit)} and the standard deviation "
+            f"{brief(std, unit)}.",
+            "Several peaks are the levels of amplifiers, the tail of all pixels to the right is that of hot pixels. "
+            f"{brief(outside)} pixels lie outside of this plot.",
+        ),
+        Figure(
+            "Pixels above their surroundings",
+            plot(
+                "residual-histogram",
+                draw_residuals,
+                (f"value - local median [{unit}]", "pixels"),
+                log=True,
+                legend=True,
+            ),
+            f"Histogram of the pixel values minus the median of their surroundings: the standard deviation is "
+            f"{brief(width, unit)}, the median error {brief(error, unit)}.",
+            "Solid line: the noise model, by the errors alone. Dashed: with the pattern of single pixels and columns "
+            f"added. Good pixels lie between the two or on them. From a sample of {brief(near.size)} pixels.",
+        ),
+    ]
+
+
+def _both(
+    values: NDArray[Any], good: NDArray[np.bool_], centre: float, width: float, step: float
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+    """Return edges, and counts of good and of all pixels, of a histogram about a centre."""
+    if not width > 0:
+        centre, width = (centre, 1.0) if math.isfinite(centre) else (0.0, 1.0)
+    limits = (centre - REACH * width, centre + REACH * width)
+    edges, counts = histogram(values, limits, used=good, step=step)
+    return edges, counts, histogram(values, limits, step=step)[1]
+
+
+def _above_surroundings(
+    image: NDArray[np.floating[Any]], good: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return values above the median of the good pixels of their block, and which are good, in rows over an image."""
+    ny, nx = image.shape
+    rows = np.arange(HIGH)[None] + sample_starts(image.shape, BLOCK_PIXELS, HIGH)[:, None]
+    rows = rows[(rows < ny).all(axis=1)]
+    columns = nx - nx % WIDE
+
+    def blocks(plane: NDArray[Any]) -> NDArray[Any]:
+        parts = plane[rows, :columns].reshape(len(rows), HIGH, columns // WIDE, WIDE)
+        return parts.swapaxes(1, 2).reshape(-1, HIGH * WIDE)
+
+    values, is_good = blocks(image), blocks(good)
+    medians = nan_medians(np.where(is_good, values, np.float32(np.nan)).astype(np.float32))
+    values = values - medians[:, None]
+    return values.astype(np.float32), is_good & np.isfinite(values)
 
 
 def noise_histogram(product: ProductData, noise: NDArray[np.floating[Any]], good: NDArray[np.bool_]) -> Figure | None:
@@ -98,16 +151,15 @@ def noise_histogram(product: ProductData, noise: NDArray[np.floating[Any]], good
     read_noise, dof = product.value("RON RAW"), product.n_frames - 1
     if not read_noise or dof < 1:
         return None
-    values = noise[good]
-    values = values[np.isfinite(values)]
-    edges, counts = histogram(values, 0.0, NOISE_REACH * read_noise)
+    edges, counts = histogram(noise, (0.0, NOISE_REACH * read_noise), used=good)
+    number = int(np.count_nonzero(np.isfinite(noise) & good))
     amplifiers = [value for _, value in _amplifiers(product)] or [read_noise]
     below = np.mean([gammainc(0.5 * dof, 0.5 * dof * np.square(edges / one)) for one in amplifiers], axis=0)
-    outside = values.size - int(counts.sum())
+    outside = number - int(counts.sum())
 
     def draw(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")
-        draw_model(axes, edges, values.size * np.diff(below), "noise model")
+        draw_model(axes, edges, number * np.diff(below), "noise model")
         finish_counts(axes, counts)
 
     return Figure(
@@ -197,12 +249,12 @@ def profile_figures(product: ProductData, image: NDArray[np.floating[Any]], good
     -------
     list of Figure
     """
-    masked, unit = np.where(good, image, 0), product.unit("FLUX")
+    unit = product.unit("FLUX")
     figures = []
     for axis, (along, lines, letter) in enumerate((("columns", "column", "X"), ("rows", "row", "Y"))):
         count = np.count_nonzero(good, axis=axis)
         with np.errstate(invalid="ignore"):  # a line without good pixels
-            profile = masked.sum(axis=axis, dtype=np.float64) / count
+            profile = image.sum(axis=axis, dtype=np.float64, where=good) / count
         size = max(1, math.ceil(profile.size / PROFILE_POINTS))
         places = np.arange(0, profile.size, size)
         with np.errstate(invalid="ignore"):

@@ -14,7 +14,12 @@ from .read_product import ProductData
 __all__ = ["Answer", "Row", "answers", "product_noun", "rows", "verdict_sentence"]
 
 #: Nouns of the products by the beginning of their category.
-NOUNS = {"MASTER_DARK": "master dark", "MASTER_BIAS": "master bias", "DARK_RATE": "map of dark rates"}
+NOUNS = {
+    "MASTER_DARK": "master dark",
+    "MASTER_BIAS": "master bias",
+    "DARK_RATE": "map of dark rates",
+    "DARK_SUBTRACTED": "dark-subtracted frame",
+}
 #: Frames of which one can be left out.
 FEWEST_TO_EXCLUDE = 5
 
@@ -80,11 +85,13 @@ def verdict_sentence(product: ProductData) -> str:
     judged = [one for one in product.qc if one["passed"] is not None]
     failed, warnings = product.document["failed"], product.document["warnings"]
     if failed:
-        are = "figure is" if len(failed) == 1 else "figures are"
+        are = "is" if len(failed) == 1 else "are"
         return (
-            f"Do not use this {noun} before you have checked it: {len(failed)} of {len(judged)} judged {are} out of "
-            f"range ({', '.join(failed)})."
+            f"Do not use this {noun} before you have checked it: {len(failed)} of {len(judged)} judged figures {are} "
+            f"out of range ({', '.join(failed)})."
         )
+    if not judged and not warnings:
+        return f"No figure of this {noun} has a range, so that nothing was judged; there are no warnings."
     if warnings:
         there = "is 1 warning" if len(warnings) == 1 else f"are {len(warnings)} warnings"
         return f"Use this {noun} with care: all {len(judged)} judged figures are in their ranges, but there {there}."

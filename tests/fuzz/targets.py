@@ -137,7 +137,9 @@ def reduced(paths: list[Path], output: Path) -> str:
     with contextlib.redirect_stderr(messages), contextlib.redirect_stdout(results), warnings.catch_warnings():
         warnings.simplefilter("default")  # as the command has it
         # alone: what a forked process found out comes back as a pickle, and input never does
-        code = command_line.main(["mdark", *map(str, paths), f"--output={output}", "--overwrite", "--workers=1"])
+        code = command_line.main(
+            ["mdark", *map(str, paths), f"--output={output}", "--no-report", "--overwrite", "--workers=1"]
+        )
     assert code in (0, 2), messages.getvalue()
     assert all(line.isprintable() for line in messages.getvalue().splitlines())
     names = sorted(os.listdir(output)) if output.is_dir() else []

@@ -62,11 +62,19 @@ def test_a_single_bad_pixel_shows_in_the_map_of_a_large_detector():
     assert bad.clusters == []
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_codes_of_any_type_are_read(dtype):
+    codes = np.zeros((64, 64), dtype)
+    codes[3, 4] = 32
+    bad = describe_bad_pixels(np.zeros(codes.shape, np.float32), codes, "electron")
+    assert [(entry.code, entry.number) for entry in bad.legend] == [(32, 1)]
+
+
 def test_the_worst_clusters_and_columns_come_first():
     codes = np.zeros((100, 90), np.int32)
     codes[20:23, 30:33] = PixelCode.HOT
     codes[70, 60:62] = PixelCode.NOISY | PixelCode.COLD
-    codes[:, 50] = PixelCode.COLUMN
+    codes[:, 50] = PixelCode.COLUMN | PixelCode.HOT
     codes[40:, 10] = PixelCode.COLUMN
     bad = describe_bad_pixels(np.zeros(codes.shape, np.float32), codes, "electron")
     assert [one.title for one in bad.clusters] == [
@@ -75,7 +83,7 @@ def test_the_worst_clusters_and_columns_come_first():
     ]
     assert [one.title.partition(":")[0] for one in bad.columns] == ["Column X 51", "Column X 11"]
     assert bad.total == 9 + 2 + 100 + 60
-    assert sum(entry.number for entry in bad.legend) == bad.total + 2
+    assert sum(entry.number for entry in bad.legend) == bad.total + 2 + 100
 
 
 def test_a_detector_that_is_bad_everywhere_has_a_map():
@@ -87,6 +95,6 @@ def test_a_detector_that_is_bad_everywhere_has_a_map():
 
 def test_bins_are_multiples_of_the_step_of_rounded_values():
     values = np.repeat(np.arange(0.0, 10.0, 0.5), 7).astype(np.float32)
-    edges, counts = histogram(values, -0.25, 9.75, step=0.5, bins=30)
+    edges, counts = histogram(values, (-0.25, 9.75), step=0.5)
     assert counts.tolist() == [7] * 20
     assert edges[[0, -1]].tolist() == [-0.25, 9.75]

@@ -153,6 +153,23 @@ return [...document.querySelectorAll("body *")].filter((one) => one.getBoundingC
 """
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "change"),
+    [("ESO QC CONAD", "much", {}), ("ESO PRO DATANCOM", "ten", {}), ("EXPTIME", "x", {}), ("OBJECT", "x", {"qc": [{}]}),
+     ("OBJECT", "x", {"frames": [{"start": "today"}]}), ("OBJECT", "x", {"masters": [1]}),
+     ("OBJECT", "x", {"histograms": {"pulls": {"counts": ["a"]}}})],
+)  # fmt: skip
+def test_a_header_or_record_that_makes_no_sense_is_an_error_in_one_line(keyword, value, change, products, tmp_path):
+    good = products["good"]
+    with fits.open(good.path) as hdus:
+        hdus[0].header[keyword] = value
+        hdus.writeto(tmp_path / "a.fits")
+    document = json.loads(good.files["qc"].read_text()) | change
+    (tmp_path / "a_qc.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"a\.fits: its header, planes or record cannot be shown .*reduce the frames"):
+        make_report(tmp_path / "a.fits")
+
+
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_browser_opens_the_page_without_complaint_or_request(name, width, products, browser):
