@@ -68,6 +68,7 @@ ONLY_IN = {
         "soxspipe.database.connection",
         "soxspipe.database.quality_database",
         "soxspipe.database.schema",
+        "soxspipe.database.trend_tables",
     },
     "jinja2": {"soxspipe.report.page"},
 }

@@ -12,7 +12,10 @@ from ..version import __version__
 from .page_data import page_data
 from .records import MapComparison, PixelChange, RateHistogram, TrendProduct
 
-__all__ = ["trend_page"]
+__all__ = ["MARK", "trend_page"]
+
+#: Text near the beginning of each trend page, and of no other file.
+MARK = '<meta name="generator" content="soxspipe trend"'
 
 WEB = Path(__file__).with_name("web")
 #: Scripts of the page, in this order; they share one scope.

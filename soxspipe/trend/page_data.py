@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -61,13 +63,13 @@ def page_data(
         "temperature": _encode([_number(product.temperature_k) for product in products], "float32"),
         "verdict": [product.verdict for product in products],
         "failed": [", ".join(product.failed) for product in products],
-        "path": [product.path for product in products],
+        "file": [PurePath(product.path).name for product in products],
         # a path, quoted: a name with a colon is no scheme
         "report": [quote(product.report) for product in products],
         "figures": [_figure(name, products, of_series) for name in _figure_names(products)],
         "outlier_sigma": OUTLIER_SIGMA,
         "window": WINDOW,
-        "maps": _maps(changes, comparisons),
+        "maps": _maps(products, series, of_series, changes, comparisons),
         "histograms": _histograms(products, histograms),
     }
 
@@ -141,28 +143,39 @@ def _outliers(values: np.ndarray, errors: np.ndarray, of_series: np.ndarray) -> 
     return found
 
 
-def _maps(changes: Sequence[PixelChange], comparisons: Sequence[MapComparison]) -> list[dict[str, Any]]:
-    """Return the changes of each detector in the order of time."""
-    detectors = sorted({(c.instrument, c.arm) for c in changes} | {(c.instrument, c.arm) for c in comparisons})
+def _maps(
+    products: Sequence[TrendProduct],
+    keys: Sequence[tuple[Any, ...]],
+    of_series: np.ndarray,
+    changes: Sequence[PixelChange],
+    comparisons: Sequence[MapComparison],
+) -> list[dict[str, Any]]:
+    """Return the changes of each series in the order of time, those of a date the most significant first."""
+    number = {product.path: i for i, product in enumerate(products)}
+    strongest = sorted(
+        (one for one in changes if one.path in number), key=lambda one: abs(one.significance), reverse=True
+    )
+    left_out = Counter(int(of_series[number[one.path]]) for one in strongest[MOST_CHANGES:])
+    shown = sorted(strongest[:MOST_CHANGES], key=lambda one: number[one.path])
+    pairs = sorted((one for one in comparisons if one.path in number), key=lambda one: number[one.path])
     maps = []
-    for detector in detectors:
-        of_detector = [one for one in changes if (one.instrument, one.arm) == detector]
-        shown = sorted(of_detector, key=lambda one: -abs(one.significance))[:MOST_CHANGES]
-        shown.sort(key=lambda one: one.mjd)
-        pairs = sorted((one for one in comparisons if (one.instrument, one.arm) == detector), key=lambda one: one.mjd)
+    paths = {one.path for one in shown} | {one.path for one in pairs}
+    for series in sorted({int(of_series[number[path]]) for path in paths}):
+        changed = [one for one in shown if of_series[number[one.path]] == series]
+        compared = [one for one in pairs if of_series[number[one.path]] == series]
         maps.append(
             {
-                "instrument": detector[0],
-                "arm": detector[1],
-                "count": len(shown),
-                "left_out": len(of_detector) - len(shown),
-                "time": _encode([_unix_ms(one.mjd) for one in shown], "float64"),
-                "x": _encode([one.x for one in shown], "uint16"),
-                "y": _encode([one.y for one in shown], "uint16"),
-                "birth": _encode([one.kind == "birth" for one in shown], "uint8"),
-                "significance": _encode([one.significance for one in shown], "float32"),
-                "pair_time": _encode([_unix_ms(one.mjd) for one in pairs], "float64"),
-                "pair_false": _encode([one.expected_false for one in pairs], "float32"),
+                "series": series,
+                "shape": np.max([one.shape for one in products if one.series == keys[series]], axis=0).tolist(),
+                "count": len(changed),
+                "left_out": left_out[series],
+                "product": _encode([number[one.path] for one in changed], "uint32"),
+                "x": _encode([one.x for one in changed], "uint16"),
+                "y": _encode([one.y for one in changed], "uint16"),
+                "birth": _encode([one.kind == "birth" for one in changed], "uint8"),
+                "significance": _encode([one.significance for one in changed], "float32"),
+                "pairs": _encode([number[one.path] for one in compared], "uint32"),
+                "pair_false": _encode([one.expected_false for one in compared], "float32"),
             }
         )
     return maps
@@ -180,6 +193,7 @@ def _histograms(products: Sequence[TrendProduct], histograms: Sequence[RateHisto
             "low": one.low,
             "high": one.high,
             "counts": _encode(one.counts, "uint32"),
+            "above_median": one.above_median,
         }
         for one in known
     ]

@@ -37,7 +37,7 @@ class TrendProduct:
     Attributes
     ----------
     path : str
-        Path of the product, as the page shows it.
+        Path of the product, which no other has; the page shows its last part.
     recipe, instrument, arm : str
         Recipe, instrument and arm.
     mjd : float
@@ -54,6 +54,8 @@ class TrendProduct:
         Path of its report, relative to the page, with ``/``; empty where there is none.
     temperature_k : float or None
         Temperature of the detector, kelvin.
+    shape : tuple of int
+        Rows and columns of its image; zeros where they are not known.
     values : mapping of str to TrendValue
         QC values by name.
     """
@@ -70,6 +72,7 @@ class TrendProduct:
     failed: tuple[str, ...] = ()
     report: str = ""
     temperature_k: float | None = None
+    shape: tuple[int, int] = (0, 0)
     values: Mapping[str, TrendValue] = field(default_factory=dict)
 
     @property
@@ -80,14 +83,12 @@ class TrendProduct:
 
 @dataclass(frozen=True)
 class PixelChange:
-    """A pixel whose dark rate changed between two consecutive masters of a detector.
+    """A pixel whose dark rate changed from the master before.
 
     Attributes
     ----------
-    instrument, arm : str
-        The detector.
-    mjd : float
-        Start of the later master, MJD in UTC.
+    path : str
+        Path of the later master, as in `TrendProduct`.
     x, y : int
         Pixel of the product, from 1 as in FITS.
     kind : str
@@ -96,9 +97,7 @@ class PixelChange:
         Change over its error.
     """
 
-    instrument: str
-    arm: str
-    mjd: float
+    path: str
     x: int
     y: int
     kind: str
@@ -107,21 +106,17 @@ class PixelChange:
 
 @dataclass(frozen=True)
 class MapComparison:
-    """The comparison of two consecutive masters of a detector, whether it found a change or not.
+    """The comparison of a master with the one before, whether it found a change or not.
 
     Attributes
     ----------
-    instrument, arm : str
-        The detector.
-    mjd : float
-        Start of the later master, MJD in UTC.
+    path : str
+        Path of the later master, as in `TrendProduct`.
     expected_false : float
         Expected number of false changes.
     """
 
-    instrument: str
-    arm: str
-    mjd: float
+    path: str
     expected_false: float
 
 
@@ -139,6 +134,8 @@ class RateHistogram:
         Ends of the bins, in ``asinh((rate - centre) / scale)``.
     counts : numpy.ndarray of int, shape (bins,)
         Pixels in bins of equal width between these ends.
+    above_median : bool
+        Whether rates are counted from the median of their amplifier, because the pedestal is not known.
     """
 
     path: str
@@ -147,3 +144,4 @@ class RateHistogram:
     low: float
     high: float
     counts: np.ndarray
+    above_median: bool = False

@@ -62,23 +62,23 @@ def _product(i, count, random, amplifiers):
     return TrendProduct(
         path=f"reduced/{name}.fits", recipe="soxs_mdark", instrument="SOXS", arm=arm, mjd=mjd, exptime_s=exptime_s,
         read_mode=mode, binning=binning, verdict="FAIL" if failed else "WARN" if i % 40 == 0 else "PASS", failed=failed,
-        report=f"reduced/{name}.html", temperature_k=temperature, values=values,
+        report=f"reduced/{name}.html", temperature_k=temperature, shape=(2040, 2040), values=values,
     )  # fmt: skip
 
 
-def changes(count, pairs=120, seed=2):
-    """Return births and deaths of NIR pixels, and the comparisons that found them."""
+def changes(of, count, seed=2):
+    """Return births and deaths of NIR pixels of 300 s, and the comparisons that found them."""
     random = np.random.default_rng(seed)
-    dates = FIRST_MJD + 3652 * np.arange(1, pairs + 1) / pairs
+    dark = [one for one in of if one.arm == "NIR" and one.exptime_s == 300.0][1:]
     found = [
         PixelChange(
-            instrument="SOXS", arm="NIR", mjd=float(random.choice(dates)), x=int(random.integers(1, 2041)),
-            y=int(random.integers(1, 2041)), kind="death" if random.random() < 0.1 else "birth",
-            significance=float(random.uniform(8, 50)),
+            path=dark[random.integers(len(dark))].path,
+            x=int(random.integers(1, 2041)), y=int(random.integers(1, 2041)),
+            kind="death" if random.random() < 0.1 else "birth", significance=float(random.uniform(8, 50)),
         )
         for _ in range(count)
     ]  # fmt: skip
-    return found, [MapComparison("SOXS", "NIR", float(mjd), 0.02) for mjd in dates]
+    return found, [MapComparison(one.path, 0.02) for one in dark]
 
 
 def histograms(of, count, seed=3):

@@ -60,7 +60,7 @@ function number(value) {
 const withUnit = (text, unit) => unit && text ? `${text} ${unit}` : text;
 const day = (ms) => new Date(ms).toISOString().slice(0, 10);
 const minute = (ms) => new Date(ms).toISOString().slice(0, 16).replace("T", " ");
-const fileName = (i) => data.path[i].split("/").pop();
+const fileName = (i) => data.file[i];
 // the start of the first frame: enough to find a file
 const fileStart = (i) => fileName(i).split("_")[0];
 

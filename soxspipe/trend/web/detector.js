@@ -2,25 +2,27 @@
 const MOST_DRAWN = 20000;
 
 async function makeMap() {
-  const detector = byId("detector"), until = byId("until");
+  const mapped = byId("mapped"), until = byId("until"), maps = new Map();
   if (!data.maps.length) {
     byId("map-section").hidden = true;
     return;
   }
-  detector.append(...data.maps.map((one, i) => new Option(detectorWords(one), i)));
-  const columns = new Map();
-  const of = (i) => {
-    if (!columns.has(i)) {
-      const one = data.maps[i], kinds = {time: "float64", x: "uint16", y: "uint16", birth: "uint8", significance: "float32",
-                                         pair_time: "float64", pair_false: "float32"};
-      columns.set(i, {...one, ...Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, decode(one[name], kind)]))});
-    }
-    return columns.get(i);
+  mapped.append(...data.maps.map((one, i) => new Option(seriesWords(data.series[one.series]), i)));
+  // the series in which most changes were found
+  mapped.value = data.maps.reduce((best, one, i) => one.count > data.maps[best].count ? i : best, 0);
+  const fill = (doc) => {
+    if (!maps.has(mapped.value)) maps.set(mapped.value, decodeMap(data.maps[Number(mapped.value)]));
+    fillMap(doc, maps.get(mapped.value), Number(until.value) / 1000);
   };
-  const fill = (doc) => fillMap(doc, of(Number(detector.value)), Number(until.value) / 1000);
   const doc = await show("map", fill);
-  for (const control of [detector, byId("births"), byId("deaths")]) control.addEventListener("change", () => fill(doc));
+  for (const control of [mapped, byId("births"), byId("deaths")]) control.addEventListener("change", () => fill(doc));
   until.addEventListener("input", () => fill(doc));
+}
+
+function decodeMap(one) {
+  const kinds = {product: "uint32", x: "uint16", y: "uint16", birth: "uint8", significance: "float32", pairs: "uint32", pair_false: "float32"};
+  const map = {...one, ...Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, decode(one[name], kind)]))};
+  return {...map, time: Array.from(map.product, (i) => time[i]), pair_time: Array.from(map.pairs, (i) => time[i])};
 }
 
 function fillMap(doc, map, share) {
@@ -45,18 +47,21 @@ function fillMap(doc, map, share) {
     sigma: drawn.map((i) => map.significance[i]),
   };
   doc.get_model_by_name("dates").setv({low: first, high: Math.max(last, first + 1)});
-  const plot = doc.get_model_by_name("map"), size = [map.x, map.y].map((axis) => Math.max(1, extent(axis)[1]) + 0.5);
+  const plot = doc.get_model_by_name("map"), [ny, nx] = map.shape;
+  const size = [[nx, map.x], [ny, map.y]].map(([known, axis]) => Math.max(known, 1, extent(axis)[1]) + 0.5);
   // square pixels; the colour bar and the labels of the axes take the rest
   plot.height = Math.round((byId("map").clientWidth - 60) * (size[1] / size[0])) + 130;
   setRange(plot.x_range, [0.5, size[0]]);
   setRange(plot.y_range, [0.5, size[1]]);
   byId("until-date").textContent = day(end);
-  const text = `Until ${day(end)}: ${counts[1]} births and ${counts[0]} deaths in ${pairs} comparisons of consecutive masters. ` +
+  const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+  const text = `Until ${day(end)}: ${count(counts[1], "birth")} and ${count(counts[0], "death")} in ` +
+    `${count(pairs, "comparison")} of consecutive masters. ` +
     `Expected false: ${expected < 10 ? expected.toFixed(2) : Math.round(expected)}.` +
     (all > MOST_DRAWN ? ` The map shows the ${MOST_DRAWN} most significant.` : "") +
     (map.left_out ? ` ${map.left_out} less significant changes are not on this page.` : "");
   byId("map-caption").textContent = text;
-  byId("map").setAttribute("aria-label", `Map of changed pixels of ${detectorWords(map)}. ${text}`);
+  byId("map").setAttribute("aria-label", `Map of changed pixels of ${seriesWords(data.series[map.series])}. ${text}`);
 }
 
 async function makeRates() {
@@ -87,7 +92,7 @@ function ratesOf(histogram) {
   const rateAt = (percent) => edges[1 + Math.max(0, cdf.findIndex((one) => one >= percent))];
   const density = Array.from(counts, (count, i) => count ? count / (edges[i + 1] - edges[i]) : NaN);
   return {
-    total, rateAt, density, centre: histogram.centre, date: day(time[histogram.product]), whole: [edges[0], edges.at(-1)],
+    total, rateAt, density, centre: histogram.centre, above_median: histogram.above_median, date: day(time[histogram.product]), whole: [edges[0], edges.at(-1)],
     columns: {
       left: edges.slice(0, -1), right: edges.slice(1), rate: edges.slice(1).map((edge, i) => (edge + edges[i]) / 2), density, cdf,
       count: Array.from(counts), date: Array(counts.length).fill(day(time[histogram.product])),
@@ -99,13 +104,16 @@ function fillRates(doc, pair) {
   pair.forEach((one, i) => { doc.get_model_by_name(`rates ${"AB"[i]}`).data = one.columns; });
   const [top, below] = ["histogram", "cdf"].map((name) => doc.get_model_by_name(name));
   const ends = byId("tail").checked ? pair.flatMap((one) => one.whole) : pair.flatMap((one) => [one.rateAt(0.5), one.rateAt(99.5)]);
-  const [start, end] = extent(ends), [low, high] = extent(pair.flatMap((one) => one.density.filter(Number.isFinite)));
+  const [start, end] = extent(ends);
+  const shown = pair.flatMap(({density, columns: {left, right}}) =>
+    density.filter((one, i) => Number.isFinite(one) && right[i] > start && left[i] < end));
+  const [low, high] = extent(shown);
   setRange(top.x_range, [start, end]);
-  const inside = byId("tail").checked ? low / 2 : Math.max(low / 2, high / 1e6);
-  setRange(top.y_range, [inside, high * 2]);
+  setRange(top.y_range, [low / 2, high * 2]);
   setRange(below.y_range, [-3, 103]);
   const text = pair.map((one, i) => `${"AB"[i]}, ${one.date}: median ${number(one.centre)} electron/s, 99 % below ` +
-    `${number(one.rateAt(99))}, 99.9 % below ${number(one.rateAt(99.9))}, ${one.total} pixels.`).join(" ");
+    `${number(one.rateAt(99))}, 99.9 % below ${number(one.rateAt(99.9))}, ${one.total} pixels` +
+    `${one.above_median ? ", counted from the median of their amplifier, as the pedestal is not known" : ""}.`).join(" ");
   byId("rates-caption").textContent = `${text} Histograms of ${data.histograms.length} of the ${data.count} products are on this page.`;
   byId("rates").setAttribute("aria-label", `Histogram and CDF of the dark rates of two dates. ${text}`);
 }
