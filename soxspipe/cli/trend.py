@@ -23,6 +23,8 @@ __all__ = ["run"]
 _log = get_logger(__name__)
 
 PAGE_NAME = "trend.html"
+#: Masters that are named where many cannot be read, as after an archive was moved.
+NAMED = 3
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
@@ -42,8 +44,10 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if not options["--quick"]:
         workers = workers_argument(options["--workers"])
         faults = compare_masters(database, products, workers=workers, progress=terminal.progress("masters"))
-    for fault in faults:
+    for fault in faults[:NAMED]:
         _log.warning("%s", fault)
+    if len(faults) > NAMED:
+        _log.warning("%d more masters cannot be read: their pixels are not compared", len(faults) - NAMED)
     records = collect_records(database, products, page.parent.resolve())
     text = trend_page(
         records.products,

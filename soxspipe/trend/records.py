@@ -77,7 +77,7 @@ class TrendProduct:
 
     @property
     def series(self) -> tuple[str, str, str, float | None, str, str]:
-        """Instrument, arm, recipe, exposure time, read mode and binning: only products that share these compare."""
+        """What products share that compare, from the instrument to the binning."""
         return (self.instrument, self.arm, self.recipe, self.exptime_s, self.read_mode, self.binning)
 
 

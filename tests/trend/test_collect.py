@@ -1,6 +1,7 @@
 """The trend page of real products: births are found once, and the database keeps them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -157,6 +158,22 @@ def test_an_arm_without_products_has_an_empty_page(database, tmp_path, monkeypat
     assert command("trend", tmp_path, "--arm=VIS", monkeypatch=monkeypatch) == 0
     assert "no product fits" in capsys.readouterr().err
     assert "There is no product yet." in (tmp_path / "trend.html").read_text()
+
+
+def test_an_archive_that_was_moved_is_no_flood_of_warnings(database, made, tmp_path, monkeypatch, capsys):
+    copies = [made[0].with_name(f"{made[0].stem}_{number}.fits") for number in range(6)]
+    records = database.products()
+    database.add_records(
+        [
+            replace(records[0], path=str(path), file_name=path.name, datamd5=str(i), mjd_obs=60000.0 + i, id=None)
+            for i, path in enumerate(copies)
+        ]
+    )
+    assert command("trend", tmp_path, "--json", monkeypatch=monkeypatch) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["warnings"]) == 6
+    assert captured.err.count("warning: ") == 4
+    assert "3 more masters cannot be read: their pixels are not compared" in captured.err
 
 
 def test_without_bokeh_the_command_says_how_to_install_it(database, tmp_path, monkeypatch, capsys):
