@@ -285,7 +285,7 @@ def test_rates_of_any_two_dates_have_a_histogram_and_a_cdf(page):
 def test_text_of_headers_is_never_markup(browser, tmp_path):
     evil = "<img src=x onerror=alert(1)></script><b>"
     product = TrendProduct(evil, evil, evil, evil, 60000.0, 1.0, evil, evil, evil, (evil,), "javascript:alert(1)", 40.0,
-                           {evil: TrendValue(1.0, evil, 0.0, 2.0)})  # fmt: skip
+                           values={evil: TrendValue(1.0, evil, 0.0, 2.0)})  # fmt: skip
     change = PixelChange(evil, 3, 4, "birth", 9.0)
     page = trend_page([product], changes=[change], comparisons=[MapComparison(evil, 0.1)], made=evil)
     (tmp_path / "evil.html").write_text(page, encoding="utf-8")
