@@ -56,7 +56,7 @@ def run_session(text):
 @pytest.mark.parametrize(
     "pages",
     [["utilities/clip_and_stack", "utilities/create_noise_map"], ["utilities/fit_dark_rate"],
-     ["night"], ["database"], ["cameras"], ["python"], ["using_the_dark"], ["report"], ["verify"],
+     ["night"], ["database"], ["cameras"], ["python"], ["using_the_dark"], ["report"], ["verify"], ["trend"],
      pytest.param(["files"], marks=pytest.mark.slow), pytest.param(["tutorial"], marks=pytest.mark.slow)],
     ids=lambda pages: pages[0],
 )  # fmt: skip

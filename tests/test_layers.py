@@ -38,6 +38,7 @@ RANKS = {
     "soxspipe.report": 4,
     "soxspipe.night": 4,
     "soxspipe.database": 4,
+    "soxspipe.trend": 5,
     "soxspipe.recipes": 5,
     "soxspipe.execution": 6,
     "soxspipe.cli": 7,
@@ -47,7 +48,7 @@ RANKS = {
 ROOMS = (
     "soxspipe.stacking", "soxspipe.quality", "soxspipe.comparison", "soxspipe.instruments", "soxspipe.fits_files",
     "soxspipe.inputs", "soxspipe.simulation", "soxspipe.products", "soxspipe.report", "soxspipe.night",
-    "soxspipe.database", "soxspipe.recipes", "soxspipe.execution", "soxspipe.cli",
+    "soxspipe.database", "soxspipe.trend", "soxspipe.recipes", "soxspipe.execution", "soxspipe.cli",
 )  # fmt: skip
 
 COMMAND_LINE = {"soxspipe.cli.command_line", "soxspipe.cli.terminal", "soxspipe.__main__"}
@@ -61,11 +62,13 @@ ONLY_IN = {
     "watchdog": {"soxspipe.night.arrival"},
     "distributed": {"soxspipe.execution.dask_cluster"},
     "rich": {"soxspipe.cli.terminal", "soxspipe.cli.board", "soxspipe.cli.summary"},
+    "bokeh": {"soxspipe.trend.page", "soxspipe.trend.plots"},
     "yaml": {"soxspipe.yaml_files"},
     "sqlalchemy": {
         "soxspipe.database.connection",
         "soxspipe.database.quality_database",
         "soxspipe.database.schema",
+        "soxspipe.database.trend_tables",
     },
     "jinja2": {"soxspipe.report.page"},
 }
@@ -75,7 +78,7 @@ NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "
 #: What no import of a soxspipe module may bring along.
 HEAVY = {
     "ccdproc", "matplotlib", "astropy.nddata", "fundamentals", "docopt", "rich", "dask", "pandas", "numba",
-    "sqlalchemy", "jinja2", "PIL", "astropy.visualization",
+    "sqlalchemy", "jinja2", "PIL", "astropy.visualization", "bokeh",
 }  # fmt: skip
 #: What defines a class of a heavy package: it is imported inside functions only.
 MAY_BE_HEAVY = {"soxspipe.products.frames"}

@@ -30,6 +30,7 @@ COMMANDS = {
     "pixel": "pixel",
     "verify": "verify",
     "compare": "compare",
+    "trend": "trend",
     "simulate": "simulate",
     "demo": "simulate",
     "settings": "settings_command",

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "migrate", "schema_version"]
 
 #: Version of the schema that this version of soxspipe reads and writes.
-VERSION = 2
+VERSION = 3
 #: Names that the schema needs; a database that has one of them without a version belongs to another program.
-NAMES = {"products", "quality_values", "pixel_changes", "quality_control"}
+NAMES = {
+    "products", "quality_values", "pixel_changes", "quality_control", "pixel_comparisons", "rate_histograms",
+}  # fmt: skip
 
 
 def schema_version(connection: Connection, database: Database) -> int:

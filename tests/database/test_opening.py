@@ -101,7 +101,7 @@ def test_the_steps_of_the_schema_have_no_gap():
 def test_a_newer_schema_is_refused(target):
     QualityDatabase(target).add_records([])
     run_sql(target, "UPDATE soxspipe_schema SET version = 99")
-    refuses(QualityDatabase(target), "schema version 99", "expected at most 2", "install a newer soxspipe")
+    refuses(QualityDatabase(target), "schema version 99", "expected at most 3", "install a newer soxspipe")
 
 
 def test_the_database_of_another_program_is_refused_and_left_alone(target):
@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_written_can_be_read(master, tmp_path, monkeypat
 def test_an_old_database_in_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     first_version(str(tmp_path / "soxspipe.db"))
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
-    with pytest.raises(DatabaseError, match="schema version 1, expected 2, and cannot be written: copy it"):
+    with pytest.raises(DatabaseError, match="schema version 1, expected 3, and cannot be written: copy it"):
         QualityDatabase(tmp_path).products()
 
 
