@@ -81,3 +81,8 @@ def test_a_master_of_the_camera_is_verified_and_compared(night, capsys):
     assert command_line.main(["verify", master, "night", table, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["frames"]) == 4
     assert command_line.main(["compare", master, master, table, "-q"]) == 0
+
+
+def test_the_schema_of_the_settings_has_the_arms_of_a_table(night, capsys):
+    assert command_line.main(["settings", "--schema", "--instrument=asi183"]) == 0
+    assert "CMOS" in json.loads(capsys.readouterr().out)["properties"]["soxs-mdark"]["properties"]
