@@ -10,8 +10,9 @@ from typing import Any
 from ..instruments.keywords import load_instrument
 from ..pixel_codes import PixelCode
 from ..products.compare import ComparedMasters, compare_files
+from ..settings import Settings
 from ..text import escape
-from .prep import settings_option
+from .run_options import settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
 from .verify import table_text
@@ -24,7 +25,7 @@ LISTED = 10
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Compare two masters, write the differences, and return the exit code."""
-    settings = settings_option(options)
+    settings = settings_option(options) or Settings.load(None)
     table = settings.instruments.table
     compared = compare_files(
         path_argument(options["<first>"], "first"),

@@ -12,7 +12,7 @@ from ..products.atomic_files import AtomicFiles
 from ..recipes.verify import VerifiedMaster, verify_master
 from ..run_log import get_logger
 from ..text import escape
-from .prep import settings_option
+from .run_options import settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
 
