@@ -127,7 +127,7 @@ def test_frames_of_other_settings_of_the_camera_are_refused(cmos, change, words)
 
 def test_a_frame_of_another_type_is_refused_in_the_words_of_the_camera(cmos):
     nina_frame(cmos / "x.fits", 7, IMAGETYP="Flat Field")
-    with pytest.raises(FrameError, match="IMAGETYP is 'Flat Field', expected 'dark' or 'dark frame'"):
+    with pytest.raises(FrameError, match="IMAGETYP is 'Flat Field', expected 'DARK' or 'Dark Frame'"):
         collect_frames(sorted(cmos.iterdir()), soxs_mdark.kind, extra_table=EXAMPLES / "asi183.yaml")
 
 
@@ -193,3 +193,11 @@ def test_the_master_is_subtracted_from_frames_of_the_sky(cmos, tmp_path):
     assert np.median(product.frame.data[good]) == pytest.approx(0.0, abs=0.3)
     pulls = product.frame.data[good] / product.frame.uncertainty.array[good]
     assert np.std(pulls) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_read_out_mode_of_a_table_is_a_word_of_the_name(cmos, tmp_path):
+    table = tmp_path / "own.yaml"
+    text = (EXAMPLES / "asi183.yaml").read_text().replace("units:", "defaults: {read_mode: slow}\nunits:", 1)
+    table.write_text(text + "    mode: read_mode\n")
+    frames = collect_frames(cmos, soxs_mdark.kind, extra_table=table)
+    assert frames.read_mode == "slow"
