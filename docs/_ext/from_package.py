@@ -210,7 +210,7 @@ class InstrumentEntries(Directive):
             )
         if isinstance(default, tuple):
             return ", ".join(map(str, default)) or "none"
-        return "none" if default is None or isinstance(default, CheckedModel) else str(yaml_value(default))
+        return "none" if default in (None, {}) or isinstance(default, CheckedModel) else str(yaml_value(default))
 
 
 class UsageText(Directive):

@@ -12,6 +12,7 @@ from ..pixel_codes import PixelCode
 from ..products.compare import ComparedMasters, compare_files
 from ..settings import Settings
 from ..text import escape
+from .run_options import settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
 from .verify import table_text
@@ -24,9 +25,7 @@ LISTED = 10
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Compare two masters, write the differences, and return the exit code."""
-    settings = Settings.load(
-        None if options["--settings"] is None else path_argument(options["--settings"], "--settings")
-    )
+    settings = settings_option(options) or Settings.load(None)
     table = settings.instruments.table
     compared = compare_files(
         path_argument(options["<first>"], "first"),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..instruments.keywords import table_path
 from ..products.atomic_files import AtomicFiles
 from .terminal import Terminal, write_result
 from .usage import path_argument
@@ -19,7 +20,9 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
     text = default_settings_text()
     if options["--schema"]:
-        text = f"{json.dumps(Settings.json_schema(), indent=2, allow_nan=False)}\n"
+        instrument = options["--instrument"]
+        table = None if instrument is None else table_path(path_argument(instrument, "--instrument"))
+        text = f"{json.dumps(Settings.json_schema(table), indent=2, allow_nan=False)}\n"
     if options["--output"] is None:
         write_result(text.rstrip("\n"))
         return 0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..products.atomic_files import AtomicFiles
 from ..recipes.verify import VerifiedMaster, verify_master
 from ..run_log import get_logger
-from ..settings import Settings
 from ..text import escape
+from .run_options import settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
 
@@ -36,12 +36,12 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Verify a master with raw frames, write the verdict, and return the exit code."""
     paths = {
         name: None if options[name] is None else path_argument(options[name], name)
-        for name in ("--settings", "--calibrations", "--output")
+        for name in ("--calibrations", "--output")
     }
     verified = verify_master(
         path_argument(options["<master>"], "master"),
         [path_argument(frame, "frame") for frame in options["<frame>"]],
-        Settings.load(paths["--settings"]),
+        settings_option(options),
         calibrations_dir=paths["--calibrations"],
         workers=workers_argument(options["--workers"]),
     )

@@ -144,7 +144,7 @@ def set_warnings(frames: Sequence[ExposureInfo]) -> Iterable[str]:
             yield f"{keyword} is missing in {n_missing} of {len(frames)} frames: {assumed}"
     modes = instrument.keywords["read_mode"]
     n_missing = sum(all(frame.values[keyword][1] is None for keyword in modes) for frame in frames)
-    if n_missing and modes:
+    if n_missing and modes and "read_mode" not in instrument.defaults:
         keywords = " or ".join(modes)
         yield f"{keywords} is missing in {n_missing} of {len(frames)} frames: the same read-out mode is assumed"
     (dit_keyword, dit), (ndit_keyword, ndit) = common_value(frames, "dit"), common_value(frames, "ndit")

@@ -9,12 +9,12 @@ from typing import Any
 from ..exceptions import FrameError
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
-from ..text import format_value
+from ..text import escape, format_value
 from .frame_kinds import FrameKind
 from .keyword_rules import EXPOSURE_RULES, RULES, read_number
 from .start_time import read_start
 
-__all__ = ["ExposureInfo", "mode_keywords", "read_exposure_info", "setting_keywords"]
+__all__ = ["ExposureInfo", "mode_keywords", "read_exposure_info", "read_mode_of", "setting_keywords"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ class ExposureInfo:
 def mode_keywords(instrument: Instrument) -> tuple[str, ...]:
     """Return the keywords that name the read-out mode."""
     return instrument.keywords["read_mode"] + instrument.keywords["read_mode_name"]
+
+
+def read_mode_of(instrument: Instrument, values: Mapping[str, Any]) -> str | None:
+    """Return the read-out mode as a word of a file name, from values by keyword; else that of the instrument table."""
+    modes = (values.get(keyword) for keyword in mode_keywords(instrument))
+    mode = next((mode for mode in modes if mode is not None), instrument.defaults.get("read_mode"))
+    return None if mode is None else escape(mode).strip()
 
 
 def setting_keywords(instrument: Instrument) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ..text import escape, format_value
 from .classify import LeftOut
 from .collect import InputFiles, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value
-from .exposure import mode_keywords, setting_keywords
+from .exposure import read_mode_of, setting_keywords
 from .frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
 from .keyword_rules import RULES, read_number
 from .set_of_files import SofEntry
@@ -233,7 +233,6 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
         except FrameError as error:
             self.errors.take(error)
             return None
-        modes = [header[keyword] for keyword in mode_keywords(instrument) if header.get(keyword) is not None]
         return MasterSet(
             masters=tuple(agreeing),
             instrument=instrument,
@@ -241,7 +240,7 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             arm=first.detector.arm,
             shape=first.images[0].shape,
             binning=binning,
-            read_mode=escape(modes[0]).strip() if modes else None,
+            read_mode=read_mode_of(instrument, header),
             regions=tuple(
                 (slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in geometry.product_amplifiers
             ),

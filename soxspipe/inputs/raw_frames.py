@@ -21,7 +21,7 @@ from ..text import escape, format_value
 from .classify import FrameClassifier, InputFile, LeftOut
 from .collect import InputFiles, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value, conversion_factor, set_warnings
-from .exposure import ExposureInfo, mode_keywords, setting_keywords
+from .exposure import ExposureInfo, read_mode_of, setting_keywords
 from .frame_kinds import PRODUCT_CATEGORY, STATIC_MAP, FrameKind, ProductKind
 from .set_of_files import SofEntry
 
@@ -256,7 +256,6 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             return None
         accepted = self._calibrations(calibrations, first, values, geometry.product_shape)
         factor, oddities = conversion_factor(agreeing)
-        modes = [values[keyword] for keyword in mode_keywords(first.instrument) if values[keyword] is not None]
         assumed = (*self.warnings, *self.classifier.warnings, *set_warnings(agreeing))
         return FrameSet(
             kind=self.kind,
@@ -270,7 +269,7 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             exptime_s=values["exptime"],
             dit_s=values["dit"] or values["exptime"],
             ndit=values["ndit"] or 1,
-            read_mode=escape(modes[0]).strip() if modes else None,
+            read_mode=read_mode_of(first.instrument, values),
             conad_e_per_adu=factor,
             unit=values["unit"],
             warnings=(*assumed, *oddities, *self.checksums.warnings),

@@ -32,6 +32,8 @@ MOST_CONSTANT = 0.25
 FAR_BELOW = 20.0
 #: A level below this belongs to unsigned samples whose BZERO was lost, ADU.
 LOST_BZERO_ADU = -(2**14)
+#: From fewer levels the step is not measured: a few hot pixels may have a common divisor by chance.
+FEWEST_LEVELS = 12
 #: Rounding of a sample of four bytes from 0 to 1, as a part of 65535 ADU, is smaller.
 SCALED_ADU = 0.01
 #: Two frames are copies if the residuals of one from the other scatter less than this part of those from a third
@@ -142,8 +144,10 @@ def _step(levels: NDArray[Any], image: FitsImage, scale_adu: float | None) -> fl
     unit, tolerance = (abs(image.bscale), 0.0) if image.bitpix > 0 else (1.0, 0.0 if scale_adu is None else SCALED_ADU)
     if image.bitpix < 0 and (np.abs(levels - np.rint(levels)) > tolerance).any():
         return 0.0
-    gaps = np.rint(np.diff(levels.astype(float)) / unit).astype(np.int64)
-    return float(unit * np.gcd.reduce(gaps))
+    gaps = np.rint(np.diff(levels.astype(float)) / unit)
+    if levels.size < FEWEST_LEVELS or gaps.max() > 2**53:
+        return float(unit)
+    return float(unit * np.gcd.reduce(gaps.astype(np.int64)))
 
 
 def _misfit_of_scale(levels: NDArray[Any], scale_adu: float | None) -> Iterator[str]:

@@ -52,7 +52,7 @@ class Instrument:
     detectors : mapping of str to Detector
         Detectors by arm.
     words : mapping of str to mapping
-        For a meaning the words of the camera in lower case, and what they stand for.
+        For a meaning the words of the camera, and what they stand for; upper and lower case are the same.
     defaults : mapping of str to object
         Values by meaning of headers that lack a keyword.
     units_in_a_second : float
@@ -105,7 +105,8 @@ class Instrument:
 
     def _translated(self, meaning: str, value: Any) -> Any:
         if meaning in self.words:
-            return self.words[meaning].get(str(value).casefold(), value)
+            word = str(value).casefold()
+            return next((meant for own, meant in self.words[meaning].items() if own.casefold() == word), value)
         is_time = meaning in ("exptime", "dit") and self.units_in_a_second != 1.0
         return value / self.units_in_a_second if is_time and isinstance(value, int | float) else value
 
@@ -122,7 +123,7 @@ class Instrument:
     def words_for(self, meaning: str, value: str) -> str:
         """Return the words of the camera for a value, for a message."""
         words = [word for word, meant in self.words.get(meaning, {}).items() if meant == value]
-        return " or ".join(map(format_value, dict.fromkeys(words))) or format_value(value)
+        return " or ".join(map(format_value, words)) or format_value(value)
 
 
 def load_instrument(path: Path) -> Instrument:

@@ -48,8 +48,8 @@ class TypeWords(InstrumentModel):
         return words
 
     def by_word(self) -> dict[str, str]:
-        """Return the type of a frame by the word of the camera, in lower case."""
-        return {word.casefold(): name for key, name in FRAME_TYPES.items() for word in getattr(self, key)}
+        """Return the type of a frame by the word of the camera."""
+        return {word: name for key, name in FRAME_TYPES.items() for word in getattr(self, key)}
 
 
 class ArmWords(InstrumentModel):
@@ -59,8 +59,8 @@ class ArmWords(InstrumentModel):
     values: dict[str, _NeededWords] = setting({}, "for each arm the words of the camera, where it writes others")
 
     def by_word(self) -> dict[str, str]:
-        """Return the arm by the word of the camera, in lower case."""
-        return {word.casefold(): arm for arm, words in self.values.items() for word in words}
+        """Return the arm by the word of the camera."""
+        return {word: arm for arm, words in self.values.items() for word in words}
 
 
 class KeywordTable(InstrumentModel):

@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from ..inputs.exposure import mode_keywords
+from ..inputs.exposure import mode_keywords, read_mode_of
 from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, load_instrument, shipped_instruments
@@ -263,7 +263,6 @@ def _planned_set(
     """Return the set of a group, with the name that its product will have."""
     first = frames[0]
     binning = [_value(first.values, instrument, meaning) or 1 for meaning in ("biny", "binx")]
-    modes = [first.values[keyword] for keyword in mode_keywords(instrument) if first.values.get(keyword) is not None]
     naming = _Naming(
         begin_mjd=first.mjd,
         exptime_s=first.exposure_s,
@@ -271,7 +270,7 @@ def _planned_set(
         detector=instrument.detectors[first.arm],
         arm=first.arm,
         binning=(binning[0], binning[1]),
-        read_mode=escape(modes[0]).strip() if modes else None,
+        read_mode=read_mode_of(instrument, first.values),
     )
     name = product_stem(naming, recipe.product_word)
     minimum = recipe.minimum_frames(first.arm)

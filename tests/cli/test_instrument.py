@@ -72,3 +72,17 @@ def test_simulated_frames_of_a_table_reduce_with_it(night, capsys):
     assert command_line.main(["simulate", "esis", "--instrument=esis", "--shape=96x128", "--exptime=2"]) == 0
     first = sorted((night / "esis").glob("ESIS*.fits"))[0]
     assert (fits.getheader(first)["IMG_EXP"], fits.getheader(first)["CAM_ID"]) == (2000.0, "ESIS1")
+
+
+def test_a_master_of_the_camera_is_verified_and_compared(night, capsys):
+    table = "--instrument=asi183"
+    assert command_line.main(["mdark", "night", table, "--output=out", "-q"]) == 0
+    master = capsys.readouterr().out.strip()
+    assert command_line.main(["verify", master, "night", table, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["frames"]) == 4
+    assert command_line.main(["compare", master, master, table, "-q"]) == 0
+
+
+def test_the_schema_of_the_settings_has_the_arms_of_a_table(night, capsys):
+    assert command_line.main(["settings", "--schema", "--instrument=asi183"]) == 0
+    assert "CMOS" in json.loads(capsys.readouterr().out)["properties"]["soxs-mdark"]["properties"]

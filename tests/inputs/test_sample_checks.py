@@ -29,13 +29,13 @@ def counts(seed, level=1000.0, width=5.0, kind=np.uint16):
 def checks(tmp_path):
     """Return a function that checks the samples of images, or of files that exist."""
 
-    def check(*images, window=WHOLE):
+    def check(*images, window=WHOLE, **options):
         names = [f"{number}.fits" for number in range(len(images))]
         for name, image in zip(names, images, strict=True):
             hdu = image if isinstance(image, fits.PrimaryHDU) else fits.PrimaryHDU(image)
             hdu.writeto(tmp_path / name, overwrite=True)
         with PixelReader([read_image_hdus(tmp_path / name)[0] for name in names]) as reader:
-            return check_samples(reader, names, window)
+            return check_samples(reader, names, window, **options)
 
     return check
 
@@ -86,6 +86,23 @@ def test_good_frames_are_silent(checks, images):
 )
 def test_the_step_is_measured_in_floats_and_the_smallest_of_the_set_counts(checks, image, step):
     assert checks(counts(2), image, counts(3)).step_adu == step
+
+
+def test_the_step_of_12_bits_written_as_16(checks):
+    assert checks(*[16 * counts(seed) for seed in range(3)]).step_adu == 16
+    assert checks(16 * counts(1), counts(2), counts(3)).step_adu == 1
+    # two levels alone do not make a step
+    few = [np.where(np.random.default_rng(seed).random(SHAPE) < 0.3, 1000, 1032).astype(np.uint16) for seed in range(3)]
+    assert checks(*few).step_adu == 1
+
+
+def test_samples_from_0_to_1_need_a_scale(checks):
+    fractions = [(counts(seed) / 65535).astype(np.float32) for seed in range(3)]
+    with pytest.raises(FrameError, match=r"0.fits: its samples are 0.01\d+ to 0.01\d+, expected ADU: give 'scale'"):
+        checks(*fractions)
+    assert checks(*fractions, unit="ADU/s").step_adu == 0
+    with pytest.raises(FrameError, match="expected 0 to 1, as the instrument table has scale 65535"):
+        checks(*[image * 2 * 65535 * 65 for image in fractions], scale_adu=65535.0)
 
 
 def test_the_step_of_scaled_integers(checks):

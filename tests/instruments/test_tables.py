@@ -53,7 +53,7 @@ def test_words_of_a_camera_mean_types(load):
     assert instrument.find({"IMAGETYP": "BIAS FRAME "}, "type") == ("IMAGETYP", "BIAS")
     assert instrument.find({"IMAGETYP": "Tricolor"}, "type") == ("IMAGETYP", "Tricolor")
     assert instrument.find({}, "type") == ("IMAGETYP", None)
-    assert instrument.words_for("type", "DARK") == "'dark frame' or 'dark'"
+    assert instrument.words_for("type", "DARK") == "'Dark Frame' or 'DARK'"
 
 
 def test_values_of_the_table_where_a_header_has_none(load):

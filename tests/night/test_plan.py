@@ -17,6 +17,7 @@ from soxspipe.night.find_frames import NightFile, find_frames
 from soxspipe.night.group_frames import group_frames, night_of
 from soxspipe.night.plan import make_plan
 from soxspipe.settings import Settings
+from soxspipe.simulation import DarkSimulation, simulate_darks
 
 from .conftest import checksums
 
@@ -52,6 +53,22 @@ def test_a_mixed_folder_becomes_one_set_for_each_product(night, tmp_path, monkey
     assert Path(bias["path"]) == tmp_path / "out" / f"{BIAS}.fits"
     assert bias["age_days"] == pytest.approx(1 / 24)
     assert checksums(night) == before
+
+
+def test_frames_of_different_temperatures_are_one_set_named_by_their_binning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parameters = {"instrument": "XSHOOTER", "arm": "UVB", "binning": (1, 2), "shape": (96, 250), "frames": 3}
+    frames = simulate_darks(tmp_path / "raw", DarkSimulation(**parameters)).frames
+    for number, path in enumerate(frames):
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["HIERARCH ESO DET OUT1 RON"] = 2.6 + 0.1 * number
+    nir = simulate_darks(tmp_path / "nir", DarkSimulation(shape=(128, 128), frames=3, structure=False)).frames
+    for number, path in enumerate(nir):
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["HIERARCH ESO INS TEMP217 VAL"] = 40.1 + 0.01 * number
+    sets = plan_of("raw", "nir")["sets"]
+    assert [len(one["frames"]) for one in sets] == [3, 3]
+    assert sets[1]["name"] == "20260301T100000_UVB_2x1_MDARK_300_0S_XSHOOTER"
 
 
 def test_every_file_is_named_with_what_became_of_it(night, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from soxspipe.exceptions import FrameError, InputError, MixedFramesError, TooFew
 from soxspipe.inputs.raw_frames import collect_frames
 from soxspipe.instruments.first_table import first_table
 from soxspipe.instruments.keywords import EXAMPLES
-from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark
+from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark, soxs_subtract_dark
 from soxspipe.recipes.rerun import rerun
 from tests.cameras import HOT, SHAPE, maxim_frame, nina_frame
 
@@ -127,7 +127,7 @@ def test_frames_of_other_settings_of_the_camera_are_refused(cmos, change, words)
 
 def test_a_frame_of_another_type_is_refused_in_the_words_of_the_camera(cmos):
     nina_frame(cmos / "x.fits", 7, IMAGETYP="Flat Field")
-    with pytest.raises(FrameError, match="IMAGETYP is 'Flat Field', expected 'dark' or 'dark frame'"):
+    with pytest.raises(FrameError, match="IMAGETYP is 'Flat Field', expected 'DARK' or 'Dark Frame'"):
         collect_frames(sorted(cmos.iterdir()), soxs_mdark.kind, extra_table=EXAMPLES / "asi183.yaml")
 
 
@@ -180,3 +180,24 @@ def test_the_first_table_of_a_header_reduces_at_once(tmp_path, write):
     noise = {nina_frame: np.hypot(2.2, np.sqrt(2.4)), maxim_frame: np.hypot(9.3, np.sqrt(2.4))}[write]
     assert qc_of(product)["RON RAW"] == pytest.approx(noise, rel=0.05)
     shutil.rmtree(tmp_path / "out")
+
+
+def test_the_master_is_subtracted_from_frames_of_the_sky(cmos, tmp_path):
+    master = soxs_mdark(cmos, using("asi183"), tmp_path / "out").produce_product()
+    light = nina_frame(tmp_path / "light.fits", 50, IMAGETYP="LIGHT", OBJECT="M 31")
+    product = soxs_subtract_dark([light, master.path], using("asi183"), tmp_path / "sub").produce_product()
+    header = product.frame.header
+    assert (header["OBJECT"], header["BAYERPAT"]) == ("M 31", "RGGB")
+    assert "ESO PRO DID" not in header
+    good = product.frame.flags == 0
+    assert np.median(product.frame.data[good]) == pytest.approx(0.0, abs=0.3)
+    pulls = product.frame.data[good] / product.frame.uncertainty.array[good]
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_read_out_mode_of_a_table_is_a_word_of_the_name(cmos, tmp_path):
+    table = tmp_path / "own.yaml"
+    text = (EXAMPLES / "asi183.yaml").read_text().replace("units:", "defaults: {read_mode: slow}\nunits:", 1)
+    table.write_text(text + "    mode: read_mode\n")
+    frames = collect_frames(cmos, soxs_mdark.kind, extra_table=table)
+    assert frames.read_mode == "slow"

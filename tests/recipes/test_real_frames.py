@@ -75,7 +75,7 @@ def test_a_folder_works_as_the_list_of_its_files(night, master):
     for frame in frames[:3]:
         shutil.copy(frame, folder / "raw")
     product = soxs_mdark(folder / "raw", SETTINGS, folder / "of_folder").produce_product()
-    assert product.path.name == master.path.name == "20170712T163820_CCD_1x1_MDARK_1_999S_ESIS.fits"
+    assert product.path.name == master.path.name == "20170712T163819_CCD_1x1_MDARK_1_999S_ESIS.fits"
     np.testing.assert_array_equal(product.frame.data, master.frame.data)
     header = product.frame.header
     assert (header["CAM_ID"], header["CAM_SN"], header["IMG_EXP"], header["EXPTIME"]) == ("ESIS1", 6, 1999, 1.999)
