@@ -642,7 +642,7 @@ def test_headers_that_would_disturb_a_terminal_or_a_page(night):
         ("instruments: {table: bad.yaml}", r"bad.yaml: found \['a'\], expected"),
         (
             "instruments: {table: worse.yaml}",
-            "worse.yaml: instrume is \\[\\], expected a list of one value at least",
+            "worse.yaml: match: INSTRUME is \\[\\], expected a list of one value at least",
         ),
     ],
 )
