@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK
-from ..inputs.keyword_rules import read_number, time_tolerance
+from ..inputs.keyword_rules import RULES, read_number, time_tolerance
 from ..inputs.raw_frames import CalibrationFile, FrameSet
 from ..text import escape, format_value
 from .find_inputs import RECIPE, find_inputs, numbered
@@ -139,7 +139,7 @@ def match_dark(frames: FrameSet, *, scale: bool) -> DarkMatch:
         warnings.append(f"common-mode of {dark.name} is not removed from this frame: its signal would be taken for it")
     return DarkMatch(
         scale=frames.dit_s / float(header[EXPOSURE]) if _differ(frames.dit_s, header[EXPOSURE]) else 1.0,
-        ndit=int(frames.instrument.value(header, "ndit", 1)),
+        ndit=RULES["ndit"].read(frames.instrument.value(header, "ndit")) or 1,
         pedestal=str(header[PEDESTAL]),
         same_bias=same_bias,
         common_mode=common_mode and is_dark,

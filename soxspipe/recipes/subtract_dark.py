@@ -129,7 +129,7 @@ def _read_dark(master: CalibrationFile, ndit: int, bias_error: NDArray[np.float3
     with PixelReader(images) as reader:
         data, error, codes, count = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images))
     data, error = (np.asarray(image, np.float32) for image in (data, error))
-    return DarkImages(data, error, np.asarray(codes, np.int32), count, ndit, bias_error)
+    return DarkImages(data, error, np.asarray(np.nan_to_num(codes), np.int32), count, ndit, bias_error)
 
 
 def _bias_error_of(master: CalibrationFile) -> NDArray[np.float32] | None:
