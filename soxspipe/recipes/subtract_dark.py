@@ -71,6 +71,7 @@ class soxs_subtract_dark(Recipe[FrameSet]):
     category = "DARK_SUBTRACTED"
     sections = ("subtract_dark",)
     imports = ("astropy.nddata",)
+    has_report = False
 
     def collect(self) -> tuple[FrameSet, Provenance]:
         """Collect and verify the frame, the master dark and what was subtracted from its darks."""
@@ -103,7 +104,9 @@ class soxs_subtract_dark(Recipe[FrameSet]):
             )
         bias_error = prepared.images.bias_error if match.same_bias else _bias_error_of(master)
         dark = _read_dark(master, match.ndit, bias_error)
-        result = subtract_master(prepared.images, dark, scale=match.scale, same_bias=match.same_bias)
+        result = subtract_master(
+            prepared.images, dark, scale=match.scale, same_bias=match.same_bias, drift_e=match.drift_e
+        )
         log.info("master dark %s, scaled by %g", master.name, match.scale)
         qc_values = subtracted_quality(result, scale=match.scale, level_error_e=match.level_error_e)
         quality = QualityTable(qc_values, settings.quality.ranges)

@@ -35,8 +35,9 @@ def run(capsys, *arguments):
 
 
 def test_many_frames_are_many_jobs(made, dark, capsys):
-    code, out, _ = run(capsys, *made[1], dark, "--output=sub")
+    code, out, err = run(capsys, *made[1], dark, "--output=sub")
     assert code == 0
+    assert "warning" not in err
     assert len(out.split()) == 3
     records = QualityDatabase("sub").products()
     assert [one.recipe for one in records] == ["soxs_subtract_dark"] * 3
