@@ -86,7 +86,8 @@ class soxs_subtract_dark(Recipe[FrameSet]):
         frame = frames.frames[0]
         frame_type = frames.instrument.value(frame.header, "type", frames.kind.tag)
         log.info("%s: %s of %s %s, %g s", frame.name, frame_type, frames.instrument.name, frames.arm, frames.dit_s)
-        return frames, replace(Provenance.of_frames(frames), category=f"{frame_type}_{frames.arm}")
+        provenance = Provenance.of_frames(frames)
+        return frames, replace(provenance, category=f"{frame_type}_{frames.arm}", single=True)
 
     def _match(self, frames: FrameSet) -> DarkMatch:
         return match_dark(frames, scale=self.settings.for_arm(frames.arm).subtract_dark.scale)
