@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..exceptions import ErrorCollector, SetOfFilesError
-from ..text import escape
+from ..text import escape, format_value
 from ..yaml_files import read_regular_file
 
 __all__ = ["FITS_NAME", "Listing", "SofEntry", "list_files", "parse_sof"]
@@ -281,7 +281,7 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
 
 def _given_path(item: object, where: str) -> Path:
     if not isinstance(item, (str, os.PathLike)) or not isinstance(os.fspath(item), str):
-        raise SetOfFilesError(f"{where}: {escape(repr(item))} is not a path, expected text: give paths")
+        raise SetOfFilesError(f"{where}: {format_value(item)} is not a path, expected text: give paths")
     path = Path(os.path.expanduser(item))
     _refuse_control(str(path), where)
     if reason := _unreachable(path):

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK
-from ..inputs.keyword_rules import read_number, time_tolerance
+from ..inputs.keyword_rules import RULES, read_number, time_tolerance
 from ..inputs.raw_frames import CalibrationFile, FrameSet
 from ..text import escape, format_value
 from .find_inputs import RECIPE, find_inputs, numbered
@@ -40,6 +40,8 @@ class DarkMatch:
         Whether frame and darks have the same master bias, or none.
     common_mode : bool
         Whether the common mode of the amplifiers was removed from the darks.
+    drift_e : float
+        Scatter of the pedestals of the darks, electron; 0 where each frame's overscan is subtracted.
     level_error_e : float or None
         Error of the level of the master, electron.
     warnings : tuple of str
@@ -51,6 +53,7 @@ class DarkMatch:
     pedestal: str
     same_bias: bool
     common_mode: bool
+    drift_e: float
     level_error_e: float | None
     warnings: tuple[str, ...] = ()
 
@@ -137,12 +140,14 @@ def match_dark(frames: FrameSet, *, scale: bool) -> DarkMatch:
     common_mode = _parameter(header, "common-mode") == "true"
     if common_mode and not is_dark:
         warnings.append(f"common-mode of {dark.name} is not removed from this frame: its signal would be taken for it")
+    pedestal = str(header[PEDESTAL])
     return DarkMatch(
         scale=frames.dit_s / float(header[EXPOSURE]) if _differ(frames.dit_s, header[EXPOSURE]) else 1.0,
-        ndit=int(frames.instrument.value(header, "ndit", 1)),
-        pedestal=str(header[PEDESTAL]),
+        ndit=RULES["ndit"].read(frames.instrument.value(header, "ndit")) or 1,
+        pedestal=pedestal,
         same_bias=same_bias,
         common_mode=common_mode and is_dark,
+        drift_e=0.0 if pedestal.startswith("overscan") else read_number(header.get("ESO QC LEVEL SCATTER")) or 0.0,
         level_error_e=read_number(header.get("ESO QC LEVEL ERR")),
         warnings=tuple(warnings),
     )

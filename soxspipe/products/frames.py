@@ -19,7 +19,7 @@ from ..fits_files.pixel_reader import PixelReader
 from ..quality.definitions import definition_of
 from ..quality.qc_table import QCTable
 from ..quality.table import QCValue, QualityTable
-from ..text import escape
+from ..text import escape, format_value
 from .headers import image_hdu
 
 __all__ = ["Frame", "read", "read_planes"]
@@ -85,7 +85,14 @@ def read(path: str | os.PathLike[str]) -> Frame:
     images = read_planes(Path(path), ("FLUX", "ERRS", "QUAL"))
     with PixelReader(list(images.values())) as reader:
         data, error, codes = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images.values()))
-    return frame_of(data, error, codes, _plain_header(images["FLUX"].header))
+    header = _plain_header(images["FLUX"].header)
+    try:
+        units.Unit(str(header.get("BUNIT", "electron")))
+    except ValueError as error_of_unit:
+        raise FrameError(
+            f"{escape(path)}: BUNIT is {format_value(header['BUNIT'])}, expected a unit such as electron: remake it"
+        ) from error_of_unit
+    return frame_of(data, error, np.nan_to_num(codes), header)
 
 
 def frame_of(data: Any, error: Any, codes: NDArray[np.integer], header: fits.Header) -> Frame:

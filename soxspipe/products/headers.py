@@ -101,7 +101,9 @@ def product_stem(provenance: Named, kind: str) -> str:
         ``<UTC of first input>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``, without EXPTIME where the inputs differ
         in it, or where it is 0.
     """
-    utc = utc_text(provenance.begin_mjd).partition(".")[0]
+    utc, _, fraction = utc_text(provenance.begin_mjd).partition(".")
+    if getattr(provenance, "single", False) and fraction.strip("0"):  # single frames may begin in the same second
+        utc = f"{utc}.{fraction}"
     mode = provenance.read_mode or "X"
     if provenance.detector.mode == "binning":
         mode = f"{provenance.binning[1]}x{provenance.binning[0]}"

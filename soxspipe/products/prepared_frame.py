@@ -69,7 +69,7 @@ class PreparedImages:
         self.images = FrameImages(frame.data, frame.flags, frames.ndit, bias_error)
         self.levels_e = np.zeros_like(frame.data)
         self.warnings: tuple[str, ...] = ()
-        self.pedestal = str(frame.header["ESO QC PEDESTAL"])
+        self.pedestal = str(frame.header.get("ESO QC PEDESTAL"))
 
     def _prepare(self, frames: FrameSet, workers: int, common_mode: bool) -> None:
         with PreparedFrames(frames, workers, common_mode=common_mode) as prepared:

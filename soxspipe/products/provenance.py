@@ -61,6 +61,8 @@ class Provenance:
         Sum of the data of each raw frame, as DATASUM has it; empty for other input.
     simulated : bool
         Whether an input file is simulated, or made of simulated files.
+    single : bool
+        Whether the product is of one frame, whose name has milliseconds where they are not zero.
     """
 
     instrument: Instrument
@@ -78,6 +80,7 @@ class Provenance:
     calibrations: tuple[CalibrationFile, ...] = ()
     datasums: tuple[str, ...] = ()
     simulated: bool = False
+    single: bool = False
 
     def with_table(self, path: Path) -> Provenance:
         """Return a copy with an instrument table; raises SettingsError where it cannot be read."""

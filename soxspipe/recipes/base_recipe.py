@@ -150,6 +150,8 @@ class Recipe(ABC, Generic[InputsT]):
     sections: ClassVar[tuple[str, ...]]
     #: Packages that take long to import: a refused input does not pay for them.
     imports: ClassVar[tuple[str, ...]] = ()
+    #: Whether its products have a report.
+    has_report: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -281,7 +283,7 @@ class Recipe(ABC, Generic[InputsT]):
                     "warnings": list(warnings),
                 }
                 product.add_json("qc", "_qc.json", records | dict(output.details))
-                if self.report and (problem := _add_report(product)):
+                if self.report and self.has_report and (problem := _add_report(product)):
                     log.warning("%s", problem)
                     warnings = (*warnings, problem)
                 log.info("written to %s in %.1f s", product.path, time.monotonic() - started)

@@ -160,8 +160,9 @@ def subtract_dark(
     InputError
         When the frame has a fault, or the dark does not fit it.
     """
-    if not isinstance(dark, str | os.PathLike):
-        raise InputError(f"dark is {format_value(dark)}, expected the path of a master dark")
+    for name, value, noun in (("frame", frame, "frame"), ("dark", dark, "master dark")):
+        if not isinstance(value, str | os.PathLike):
+            raise InputError(f"{name} is {format_value(value)}, expected the path of a {noun}")
     checked = Settings.load(settings)
     if scale is not None:
         checked = checked.with_values("subtract_dark", scale=scale)

@@ -71,6 +71,7 @@ class soxs_subtract_dark(Recipe[FrameSet]):
     category = "DARK_SUBTRACTED"
     sections = ("subtract_dark",)
     imports = ("astropy.nddata",)
+    has_report = False
 
     def collect(self) -> tuple[FrameSet, Provenance]:
         """Collect and verify the frame, the master dark and what was subtracted from its darks."""
@@ -85,7 +86,8 @@ class soxs_subtract_dark(Recipe[FrameSet]):
         frame = frames.frames[0]
         frame_type = frames.instrument.value(frame.header, "type", frames.kind.tag)
         log.info("%s: %s of %s %s, %g s", frame.name, frame_type, frames.instrument.name, frames.arm, frames.dit_s)
-        return frames, replace(Provenance.of_frames(frames), category=f"{frame_type}_{frames.arm}")
+        provenance = Provenance.of_frames(frames)
+        return frames, replace(provenance, category=f"{frame_type}_{frames.arm}", single=True)
 
     def _match(self, frames: FrameSet) -> DarkMatch:
         return match_dark(frames, scale=self.settings.for_arm(frames.arm).subtract_dark.scale)
@@ -103,7 +105,9 @@ class soxs_subtract_dark(Recipe[FrameSet]):
             )
         bias_error = prepared.images.bias_error if match.same_bias else _bias_error_of(master)
         dark = _read_dark(master, match.ndit, bias_error)
-        result = subtract_master(prepared.images, dark, scale=match.scale, same_bias=match.same_bias)
+        result = subtract_master(
+            prepared.images, dark, scale=match.scale, same_bias=match.same_bias, drift_e=match.drift_e
+        )
         log.info("master dark %s, scaled by %g", master.name, match.scale)
         qc_values = subtracted_quality(result, scale=match.scale, level_error_e=match.level_error_e)
         quality = QualityTable(qc_values, settings.quality.ranges)
@@ -129,7 +133,7 @@ def _read_dark(master: CalibrationFile, ndit: int, bias_error: NDArray[np.float3
     with PixelReader(images) as reader:
         data, error, codes, count = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images))
     data, error = (np.asarray(image, np.float32) for image in (data, error))
-    return DarkImages(data, error, np.asarray(codes, np.int32), count, ndit, bias_error)
+    return DarkImages(data, error, np.asarray(np.nan_to_num(codes), np.int32), count, ndit, bias_error)
 
 
 def _bias_error_of(master: CalibrationFile) -> NDArray[np.float32] | None:

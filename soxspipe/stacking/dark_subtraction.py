@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pixel_codes import PixelCode
+from .robust import finite_median
 
 __all__ = ["DarkImages", "FrameImages", "Subtracted", "signal_charge", "subtract_master"]
 
 #: A signal of more noise than this is charge by its own value; a fainter one by that of its neighbours too.
 OUTSTANDING_SIGMA = 5.0
+#: A median difference below so many standard deviations of the pedestals is no signal.
+DRIFT_SIGMA = 3.0
 #: Least variance of a frame, over that of a dark frame of the set.
 LEAST_VARIANCE = 1 / 16
 
@@ -85,7 +88,9 @@ class Subtracted:
     codes: NDArray[np.int32]
 
 
-def subtract_master(frame: FrameImages, dark: DarkImages, *, scale: float = 1.0, same_bias: bool = True) -> Subtracted:
+def subtract_master(
+    frame: FrameImages, dark: DarkImages, *, scale: float = 1.0, same_bias: bool = True, drift_e: float = 0.0
+) -> Subtracted:
     """Subtract a master dark from a frame.
 
     Parameters
@@ -98,6 +103,9 @@ def subtract_master(frame: FrameImages, dark: DarkImages, *, scale: float = 1.0,
         Exposure of the frame over that of the darks; the master must hold no pedestal where it is not 1.
     same_bias : bool
         Whether frame and darks had the same master bias: then its error cancels out of the difference.
+    drift_e : float
+        Scatter of the pedestal from frame to frame, electron, where no overscan measures it. A median difference below
+        three of it is drift, and has no shot noise; a larger one is signal.
 
     Returns
     -------
@@ -114,7 +122,9 @@ def subtract_master(frame: FrameImages, dark: DarkImages, *, scale: float = 1.0,
     dark_frame_variance = own_variance * dark.count * np.float32(dark.ndit / frame.ndit)
     with np.errstate(invalid="ignore"):
         data = (frame.data - np.float32(scale) * dark.data).astype(np.float32)
-        charge = signal_charge(data, np.sqrt(dark_frame_variance)) + np.float32(scale - 1) * dark.data
+        level = finite_median(data[(frame.codes | dark.codes) == 0])
+        drift = np.float32(level if drift_e > 0 and level < DRIFT_SIGMA * drift_e else 0.0)
+        charge = signal_charge(data - drift, np.sqrt(dark_frame_variance)) + np.float32(scale - 1) * dark.data
         least = np.float32(LEAST_VARIANCE) * dark_frame_variance
         variance = np.maximum(dark_frame_variance + charge / np.float32(frame.ndit), least)
     if same_bias:

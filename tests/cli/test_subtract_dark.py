@@ -35,8 +35,9 @@ def run(capsys, *arguments):
 
 
 def test_many_frames_are_many_jobs(made, dark, capsys):
-    code, out, _ = run(capsys, *made[1], dark, "--output=sub")
+    code, out, err = run(capsys, *made[1], dark, "--output=sub")
     assert code == 0
+    assert "warning" not in err
     assert len(out.split()) == 3
     records = QualityDatabase("sub").products()
     assert [one.recipe for one in records] == ["soxs_subtract_dark"] * 3
@@ -83,3 +84,17 @@ def test_folders_and_missing_darks_are_refused(made, dark, capsys):
     code, _, err = run(capsys, made[1][0])
     assert code == 2
     assert "subtract-dark: --dark is missing" in err
+
+
+def test_frames_of_the_same_second_have_different_names(made, dark, capsys):
+    for number in range(3):
+        with fits.open(made[1][0]) as hdus:
+            for keyword in ("CHECKSUM", "DATASUM", "ARCFILE"):
+                hdus[0].header.remove(keyword, ignore_missing=True)
+            hdus[0].header["MJD-OBS"] += number * 0.25 / 86400
+            hdus[0].header["DATE-OBS"] = f"2026-03-02T01:00:00.{number * 250:03d}"
+            hdus.writeto(f"short{number}.fits")
+    code, out, _ = run(capsys, "short0.fits", "short1.fits", "short2.fits", dark, "--overwrite")
+    assert code == 0
+    assert len(set(out.split())) == 3
+    assert out.startswith("20260302T010000_VIS")  # no milliseconds where they are zero

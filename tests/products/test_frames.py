@@ -127,3 +127,11 @@ def test_the_tables_of_values_give_single_values(dark):
     assert set(dark.qc["unit"]) >= {"electron", ""}
     with pytest.raises(KeyError, match="did you mean 'RON RAW'"):
         dark.qc["RON RAV"]
+
+
+def test_an_unknown_unit_is_refused_in_one_line(dark, tmp_path):
+    with fits.open(dark.path) as hdus:
+        hdus[0].header["BUNIT"] = "bananas"
+        hdus.writeto(tmp_path / "damaged.fits")
+    with pytest.raises(FrameError, match="BUNIT is 'bananas', expected a unit"):
+        soxspipe.read(tmp_path / "damaged.fits")

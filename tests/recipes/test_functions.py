@@ -47,6 +47,8 @@ def test_a_notebook_shows_figures_verdict_and_report(tmp_path):
         (lambda: soxs_mdark("x", workers="2"), "workers is '2', expected a whole number from 1, or None"),
         (lambda: soxspipe.mdark([5]), "input 1: 5 is not a path, expected text: give paths"),
         (lambda: soxspipe.prepare_frame(5), "input 1: 5 is not a path, expected text: give paths"),
+        (lambda: soxspipe.mdark(np.zeros((1, 2))), "input 1: [0. 0.] is not a path, expected text: give paths"),
+        (lambda: soxspipe.subtract_dark(np.zeros(2), "y"), "frame is [0. 0.], expected the path of a frame"),
         (lambda: soxspipe.subtract_dark("x", None), "dark is None, expected the path of a master dark"),
         (
             lambda: soxspipe.subtract_dark("x", "y", scale="no"),

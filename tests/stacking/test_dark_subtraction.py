@@ -58,6 +58,12 @@ def test_a_signal_adds_its_shot_noise_and_averages_have_less(of_darks, of_frame,
     np.testing.assert_allclose(result.error**2, variance + 4, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("level", "signal"), [(5.0, 0), (-9.0, 0), (40.0, 40)])
+def test_a_pedestal_that_drifts_has_no_shot_noise(level, signal):
+    result = subtract_master(frame(10.0 + level), dark(error=3.0), drift_e=2.0)
+    np.testing.assert_allclose(result.error**2, 3.0**2 * (4 + 1) + signal, rtol=1e-6)
+
+
 def test_codes_add_up_and_a_pixel_without_data_is_nan():
     one, other = frame(), dark()
     one.codes[3, 4] = PixelCode.SATURATED.value
