@@ -322,6 +322,7 @@ def test_values_that_were_not_measured_are_left_out(browser, tmp_path, decade):
     assert "NEW" not in [one["name"] for one in document["data"]["figures"]]
 
 
+@pytest.mark.slow
 def test_ten_years_are_below_12_megabytes():
     decade = records.products(5000, amplifiers=32)
     changes, comparisons = records.changes(decade, 20000)

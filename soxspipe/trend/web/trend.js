@@ -172,7 +172,7 @@ function describe() {
     .filter(Boolean).join(" ");
   const span = shown.length ? `, ${day(time[shown[0]])} to ${day(time[shown.at(-1)])}` : "";
   const text = shown.length ? `${shown.length} products${span}. ${outliers.length} outliers (ringed: more than ${data.outlier_sigma} ` +
-    `sigma from the running median of the ${data.window} products before). ${out.length} values out of their range (shaded)` +
+    `sigma from the running median of the ${data.window} products before). ${out.length} values out of their range (the shaded area)` +
     `${hidden ? `. ${hidden} values lie outside the plot: the table lists them` : ""}.` : "No product has this value with these filters.";
   byId("caption").textContent = text;
   byId("trend").setAttribute("aria-label", `Plot of ${figure.name} against date. ${text}`);
