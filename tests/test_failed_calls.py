@@ -60,8 +60,8 @@ for number in map(int, sys.argv[2:]):
         try:
             for _ in range({AT} - number):
                 count_one()
-            sys.argv[1:] = ["mdark", "raw/darks.sof", "--output=out", "--overwrite", "--no-database", "--no-report", "--workers=1",
-                            "-q"]
+            sys.argv[1:] = ["mdark", "raw/darks.sof", "--output=out", "--overwrite", "--no-database", "--no-report",
+                            "--workers=1", "-q"]
             code = entry.run()
         finally:
             os._exit(code)
