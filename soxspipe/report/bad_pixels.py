@@ -29,6 +29,8 @@ CODE_COLOURS = {
     PixelCode.SATURATED: "#ffffff",
 }
 PALETTE = bytes(3) + bytes.fromhex("".join(colour[1:] for colour in CODE_COLOURS.values()))
+#: Longest side of the map: an image that a browser makes smaller would lose single pixels and columns.
+MAP_SIDE = 300
 #: Close-ups of clusters and of columns, and the pixels around them.
 CLUSTERS, COLUMNS, AROUND = 6, 3, 16
 #: Width of the close-up of a cluster, in units of the SVG; ends of its colours, in standard deviations of its pixels.
@@ -110,7 +112,7 @@ def describe_bad_pixels(image: NDArray[Any], codes: NDArray[np.integer[Any]], un
 
 def _largest(index: NDArray[np.uint8], bad: NDArray[np.intp]) -> NDArray[np.uint8]:
     """Return the largest number of each block, so that a single bad pixel shows in the map."""
-    size = max(1, math.ceil(max(index.shape) / LONGEST_SIDE))
+    size = max(1, math.ceil(max(index.shape) / MAP_SIDE))
     y, x = np.divmod(bad, index.shape[1])
     order = np.argsort(index[y, x], kind="stable")
     result = np.zeros([-(-side // size) for side in index.shape], np.uint8)

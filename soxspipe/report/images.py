@@ -153,8 +153,8 @@ def image_panel(
     shape: tuple[int, int],
     origin: tuple[int, int] = (0, 0),
     *,
-    stretch: bool = False,
     width: float = WIDTH,
+    stretch: bool = False,
     **facts: Any,
 ) -> ImagePanel:
     """Return an image with its axes.

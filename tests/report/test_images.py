@@ -54,9 +54,9 @@ def test_a_single_bad_pixel_shows_in_the_map_of_a_large_detector():
     codes[1001, 5] = PixelCode.HOT
     bad = describe_bad_pixels(np.zeros(codes.shape, np.float32), codes, "electron")
     shown = np.asarray(decoded(bad.map.png).convert("RGBA"))
-    assert shown.shape[:2] == (512, 512)
+    assert shown.shape[:2] == (293, 293)
     (place,) = np.argwhere(shown[..., 3] > 0)
-    assert place.tolist() == [511 - 1001 // 4, 5 // 4]
+    assert place.tolist() == [292 - 1001 // 7, 5 // 7]
     assert bytes(shown[tuple(place)][:3].tolist()).hex() == CODE_COLOURS[PixelCode.HOT][1:]
     assert [(entry.code, entry.number) for entry in bad.legend] == [(256, 1)]
     assert bad.clusters == []
