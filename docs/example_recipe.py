@@ -7,7 +7,8 @@ from soxspipe.inputs.frame_kinds import FrameKind
 from soxspipe.inputs.prepare import PreparedFrames
 from soxspipe.products.headers import ProductFile
 from soxspipe.quality.table import QualityTable, measured
-from soxspipe.recipes.base_recipe import BaseRecipe, RecipeOutput
+from soxspipe.recipes.base_recipe import BaseRecipe
+from soxspipe.recipes.recipe import RecipeOutput
 from soxspipe.stacking import clip_and_stack
 
 __all__ = ["soxs_meandark"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBar
 
     from ..execution.job import JobResult
-    from ..recipes.base_recipe import Progress
+    from ..recipes.recipe import Progress
 
 __all__ = ["Terminal", "write_result"]
 

@@ -17,7 +17,7 @@ from ..run_log import collect_log
 from ..signals import raise_stop_request
 
 if TYPE_CHECKING:
-    from ..recipes.base_recipe import Progress, Recipe, RecipeProduct
+    from ..recipes.recipe import Progress, Recipe, RecipeProduct
     from ..settings import Settings
 
 __all__ = ["JobResult", "ReductionJob", "failed", "finished", "reduce", "reduce_unheard"]

@@ -15,7 +15,7 @@ from ..run_log import relay
 from .job import JobResult, ReductionJob, failed, reduce
 
 if TYPE_CHECKING:
-    from ..recipes.base_recipe import Progress
+    from ..recipes.recipe import Progress
 
 __all__ = ["Executor", "Watch", "run_jobs"]
 

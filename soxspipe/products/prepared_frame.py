@@ -153,7 +153,7 @@ def prepare_frame(
     settings : str, path-like, mapping, Settings or None
         A settings file or its contents: the instrument table, and whether wrong check sums are refused.
     workers : int, optional
-        Threads that unpack and verify files; see `~soxspipe.recipes.base_recipe.Recipe`.
+        Threads that unpack and verify files; see `~soxspipe.recipes.recipe.Recipe`.
 
     Returns
     -------

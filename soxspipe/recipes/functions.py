@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import InputError
 from ..settings import Settings
 from ..text import format_value
-from .base_recipe import Progress, RecipeProduct
+from .recipe import Progress, RecipeProduct
 from .soxs_dark_current import soxs_dark_current
 from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark
@@ -42,7 +42,7 @@ def mdark(
         A set-of-files file or a folder, FITS files, or both: raw darks, and optionally a master bias and a static
         bad-pixel map.
     settings, output_dir, overwrite, workers, progress
-        See `~soxspipe.recipes.base_recipe.Recipe`.
+        See `~soxspipe.recipes.recipe.Recipe`.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def mbias(
     input_frames : str, path-like or sequence of these
         A set-of-files file or a folder, FITS files, or both: raw biases, and optionally a static bad-pixel map.
     settings, output_dir, overwrite, workers, progress
-        See `~soxspipe.recipes.base_recipe.Recipe`.
+        See `~soxspipe.recipes.recipe.Recipe`.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def dark_current(
     masters : str, path-like or sequence of these
         At least two master darks: FITS files, a set-of-files file or a folder.
     settings, output_dir, overwrite, workers, progress
-        See `~soxspipe.recipes.base_recipe.Recipe`.
+        See `~soxspipe.recipes.recipe.Recipe`.
 
     Returns
     -------

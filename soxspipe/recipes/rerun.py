@@ -21,7 +21,8 @@ from ..run_log import get_logger
 from ..settings import ArmSettings, Settings
 from ..text import escape, format_value
 from ..yaml_files import parse_yaml
-from .base_recipe import BaseRecipe, RecipeProduct
+from .base_recipe import BaseRecipe
+from .recipe import RecipeProduct
 from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark
 
@@ -77,7 +78,7 @@ def rerun(
     recipe : str, optional
         Name of the recipe that must have made the product; default: the recipe that the header names.
     **options
-        Options of `~soxspipe.recipes.base_recipe.Recipe`: overwrite, workers, progress, compress, report.
+        Options of `~soxspipe.recipes.recipe.Recipe`: overwrite, workers, progress, compress, report.
 
     Returns
     -------

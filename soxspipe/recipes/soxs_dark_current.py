@@ -18,7 +18,7 @@ from ..run_log import get_logger
 from ..settings import ArmSettings
 from ..stacking import DarkRate, fit_dark_rate, fit_levels
 from ..stacking.fit_levels import LevelFit
-from .base_recipe import Recipe, RecipeOutput
+from .recipe import Recipe, RecipeOutput
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData

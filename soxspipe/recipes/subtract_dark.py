@@ -24,7 +24,7 @@ from ..quality.table import QualityTable
 from ..run_log import get_logger
 from ..settings import ArmSettings
 from ..stacking.dark_subtraction import DarkImages, Subtracted, subtract_master
-from .base_recipe import Recipe, RecipeOutput
+from .recipe import Recipe, RecipeOutput
 
 if TYPE_CHECKING:
     from ..products.frames import Frame

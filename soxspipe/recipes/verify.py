@@ -81,7 +81,7 @@ def verify_master(
         Folder that is searched for the master bias of the master; then the folder of the master and the working
         directory are searched.
     workers : int, optional
-        Threads; see `~soxspipe.recipes.base_recipe.Recipe`.
+        Threads; see `~soxspipe.recipes.recipe.Recipe`.
 
     Returns
     -------

@@ -44,6 +44,6 @@ def test_what_is_no_product_is_an_error_of_the_input(raw, capsys):
 @pytest.mark.parametrize("arguments", [[], ["--no-report"]])
 def test_a_reduction_makes_a_report_unless_told_not_to(arguments, raw, tmp_path, without_reports, capsys):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("soxspipe.recipes.base_recipe._add_report", lambda product: "a report was asked for")
+        patch.setattr("soxspipe.recipes.recipe._add_report", lambda product: "a report was asked for")
         assert main(["mdark", str(raw.sof), f"--output={tmp_path}", *arguments]) == 0
     assert ("a report was asked for" in capsys.readouterr().err) is not bool(arguments)
