@@ -29,7 +29,7 @@ RANKS = {
     "soxspipe.comparison": 1,
     "soxspipe.yaml_files": 2,
     "soxspipe.settings": 2,
-    "soxspipe.night_settings": 2,
+    "soxspipe.settings_sections": 2,
     "soxspipe.instruments": 2,
     "soxspipe.fits_files": 2,
     "soxspipe.inputs": 3,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP
 from ..inputs.raw_frames import FrameSet
 from ..night.attach_calibrations import level_of
-from ..night_settings import NightSettings
 from ..quality.table import QCValue, measured
+from ..settings_sections import NightSettings
 
 __all__ = ["calibration_quality"]
 
