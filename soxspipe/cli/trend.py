@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..database.quality_database import DATABASE_NAME, Filters, QualityDatabase
-from ..exceptions import CommandLineError, SoxspipeError
+from ..exceptions import CommandLineError, DatabaseError, SoxspipeError
 from ..products.atomic_files import AtomicFiles
 from ..run_log import get_logger
 from ..text import escape
@@ -43,7 +43,10 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     faults: list[str] = []
     if not options["--quick"]:
         workers = workers_argument(options["--workers"])
-        faults = compare_masters(database, products, workers=workers, progress=terminal.progress("masters"))
+        try:
+            faults = compare_masters(database, products, workers=workers, progress=terminal.progress("masters"))
+        except DatabaseError as error:  # a database that can only be read has a page too
+            faults = [f"{error}; the page shows the changed pixels that the database has already"]
     for fault in faults[:NAMED]:
         _log.warning("%s", fault)
     if len(faults) > NAMED:

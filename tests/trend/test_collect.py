@@ -176,6 +176,14 @@ def test_an_archive_that_was_moved_is_no_flood_of_warnings(database, made, tmp_p
     assert "3 more masters cannot be read: their pixels are not compared" in captured.err
 
 
+def test_a_database_that_can_only_be_read_has_a_page(database, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("soxspipe.database.connection.SQLiteDatabase.is_read_only", True)
+    assert command("trend", tmp_path, "--json", monkeypatch=monkeypatch) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["products"], document["comparisons"]) == (3, 0)
+    assert "cannot be written" in document["warnings"][0]
+
+
 def test_without_bokeh_the_command_says_how_to_install_it(database, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert command("trend", tmp_path, monkeypatch=monkeypatch) == 1
