@@ -28,8 +28,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     recipe, argument = RECIPES[command]
     paths = [path_argument(path, "input") for path in options[argument]]
     frames = list(_frames(paths))
-    # the quality database is one of calibrations
-    run_options = RunOptions.of({**options, "--no-database": True}, settings, [*paths, *frames, *products])
+    run_options = RunOptions.of(options, settings, [*paths, *frames, *products])
     jobs = [run_options.job(recipe, [frame, *products]) for frame in frames]
     return run_and_report(command, jobs, run_options, terminal)
 

@@ -18,23 +18,23 @@ __all__ = ["COMMANDS", "RECIPES", "CommandHelp", "UsageError", "overview", "pars
 
 #: The module of each command, in the order of the overview.
 COMMANDS = {
+    "demo": "simulate",
     "reduce": "reduce_night",
+    "watch": "watch",
+    "prep": "prep",
     "mdark": "reduce",
     "mbias": "reduce",
     "dark-current": "reduce",
     "subtract-dark": "subtract_dark",
-    "watch": "watch",
-    "report": "report",
-    "prep": "prep",
-    "qc": "qc",
-    "pixel": "pixel",
     "verify": "verify",
     "compare": "compare",
+    "report": "report",
+    "qc": "qc",
     "trend": "trend",
-    "simulate": "simulate",
-    "demo": "simulate",
+    "pixel": "pixel",
     "settings": "settings_command",
     "instrument": "instrument",
+    "simulate": "simulate",
     "completion": "completion",
 }
 
@@ -54,6 +54,13 @@ EXCLUSIVE = (
 )  # fmt: skip
 #: Options that mean something only with another one.
 REQUIRED = {"--raw": "--rerun"}
+
+#: Words that stand for several options in the usage texts: those of every command, and of every command that reduces.
+GROUPS = {
+    "common": "quiet verbose help",
+    "reduction": "output settings instrument overwrite resume compress no-report products-sof database no-database "
+    "json strict workers scheduler",
+}
 
 #: Each worker holds a band of all frames; no machine has more processors.
 MOST_WORKERS = 1024
@@ -120,7 +127,8 @@ class CommandHelp:
         shared = _shared_options()
 
         def lines(match: re.Match[str]) -> str:
-            return "".join(shared[f"--{name}"].text for name in match[1].split())
+            names = " ".join(GROUPS.get(name, name) for name in match[1].split()).split()
+            return "".join(shared[f"--{name}"].text for name in names)
 
         #: The whole text.
         self.text = re.sub(r"^  \{(.*)\}\n", lines, _text(command), flags=re.MULTILINE).rstrip()

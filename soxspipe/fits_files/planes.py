@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ..exceptions import FrameError
 from ..text import escape
-from .images import read_image_hdus
+from .images import FitsImage, read_image_hdus
 from .pixel_reader import PixelReader
 
-__all__ = ["read_planes"]
+__all__ = ["plane_images", "read_planes"]
 
 
-def read_planes(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Read planes of a product.
+def plane_images(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> dict[str, FitsImage]:
+    """Return planes of a product, without their pixels.
 
     Parameters
     ----------
@@ -28,18 +28,37 @@ def read_planes(path: str | os.PathLike[str], names: Sequence[str] | None = None
 
     Returns
     -------
-    dict of str to ndarray, shape (ny, nx)
-        Physical values by EXTNAME, in native byte order.
+    dict of str to FitsImage
+        The planes by EXTNAME.
 
     Raises
     ------
     FrameError
-        When the file is damaged, or lacks a plane.
+        When the file is damaged, lacks a plane, or has one of another size.
     """
     images = {image.extname: image for image in reversed(read_image_hdus(path)) if image.extname}
     wanted = list(reversed(images)) if names is None else list(names)
     if missing := [name for name in wanted if name not in images]:
         found = ", ".join(map(escape, reversed(images))) or "none"
-        raise FrameError(f"{escape(path)}: has no plane {', '.join(missing)}, found {found}: give another product")
-    with PixelReader([images[name] for name in wanted]) as reader:
-        return {name: reader.read_rows(i, 0, images[name].shape[0]) for i, name in enumerate(wanted)}
+        raise FrameError(
+            f"{escape(path)}: has no plane {', '.join(missing)}, found {found}: give a product of soxspipe, or read it "
+            "with astropy.nddata.CCDData.read"
+        )
+    for name in wanted if names is not None else ():
+        if images[name].shape != images[wanted[0]].shape:
+            found, expected = (f"{nx} x {ny}" for ny, nx in (images[name].shape, images[wanted[0]].shape))
+            raise FrameError(f"{escape(path)}: {name} is {found} pixels, expected {expected} as {wanted[0]}: remake it")
+    return {name: images[name] for name in wanted}
+
+
+def read_planes(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read planes of a product; see `plane_images`.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (ny, nx)
+        Physical values by EXTNAME, in native byte order.
+    """
+    images = plane_images(path, names)
+    with PixelReader(list(images.values())) as reader:
+        return {name: reader.read_rows(i, 0, image.shape[0]) for i, (name, image) in enumerate(images.items())}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +12,15 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, SoxspipeError
-from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader
+from ..fits_files.planes import plane_images
 from ..quality.definitions import definition_of
 from ..quality.qc_table import QCTable
 from ..quality.table import QCValue, QualityTable
 from ..text import escape, format_value
 from .headers import image_hdu
 
-__all__ = ["Frame", "read", "read_planes"]
+__all__ = ["Frame", "read"]
 
 QC = "ESO QC "
 
@@ -82,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> Frame:
     """
     if not isinstance(path, str | os.PathLike):
         raise SoxspipeError(f"read: found a {type(path).__name__}, expected the path of a product")
-    images = read_planes(Path(path), ("FLUX", "ERRS", "QUAL"))
+    images = plane_images(path, ("FLUX", "ERRS", "QUAL"))
     with PixelReader(list(images.values())) as reader:
         data, error, codes = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images.values()))
     header = _plain_header(images["FLUX"].header)
@@ -107,22 +105,6 @@ def frame_of(data: Any, error: Any, codes: NDArray[np.integer], header: fits.Hea
         flags=flags,
         meta=header,
     )
-
-
-def read_planes(path: Path, names: tuple[str, ...]) -> Mapping[str, FitsImage]:
-    """Return the planes of a product by EXTNAME. Raises FrameError where one is missing, or of another size."""
-    planes = {image.extname: image for image in reversed(read_image_hdus(path))}
-    for name in names:
-        if name not in planes:
-            found = ", ".join(escape(extname) for extname in sorted(planes) if extname) or "none"
-            raise FrameError(
-                f"{escape(path)}: has no plane {name}, found {found}: give a product of soxspipe, or read it with "
-                "astropy.nddata.CCDData.read"
-            )
-        if planes[name].shape != planes[names[0]].shape:
-            found, expected = (f"{nx} x {ny}" for ny, nx in (planes[name].shape, planes[names[0]].shape))
-            raise FrameError(f"{escape(path)}: {name} is {found} pixels, expected {expected} as {names[0]}: remake it")
-    return {name: planes[name] for name in names}
 
 
 def _plain_header(header: fits.Header) -> fits.Header:
