@@ -1,10 +1,10 @@
 import pytest
 
-from soxspipe.recipes import base_recipe, soxs_dark_current, soxs_mbias, soxs_mdark
+from soxspipe.recipes import recipe, soxs_dark_current, soxs_mbias, soxs_mdark
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
 #: Before tests of other packages are without reports.
-ADD_REPORT = base_recipe._add_report
+ADD_REPORT = recipe._add_report
 
 
 def reduced(folder, recipe=soxs_mdark, settings=None, **simulation):
@@ -16,7 +16,7 @@ def reduced(folder, recipe=soxs_mdark, settings=None, **simulation):
 def with_reports(without_reports):
     """Make products with their reports."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base_recipe, "_add_report", ADD_REPORT)
+        patch.setattr(recipe, "_add_report", ADD_REPORT)
         yield
 
 
