@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from soxspipe.recipes import base_recipe
+from soxspipe.recipes import recipe
 from tests.browser import browser
 
 __all__ = ["browser"]
@@ -12,7 +12,7 @@ __all__ = ["browser"]
 def without_reports():
     """Make products without reports, except in tests of reports: a report takes longer than a small reduction."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(base_recipe, "_add_report", lambda product: "")
+    patch.setattr(recipe, "_add_report", lambda product: "")
     yield patch
     patch.undo()
 
