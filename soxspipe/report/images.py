@@ -144,7 +144,7 @@ def palette_png(index: NDArray[np.uint8], palette: bytes) -> str:
     image = Image.fromarray(np.ascontiguousarray(index[::-1]))
     image.putpalette(palette)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", transparency=0)
+    image.save(buffer, "PNG", transparency=0, compress_level=3)  # noise hardly compresses
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

@@ -71,10 +71,10 @@ def plot(
         spine.set_color(COLOUR["ink"])
         spine.set_visible(side in ("left", "bottom"))
     axes.tick_params(colors=COLOUR["ink"], labelsize=FONT_SIZE - 1)
-    axes.grid(color=COLOUR["grid"], linewidth=0.6)
+    axes.grid(axis="y", color=COLOUR["grid"], linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
     if log:  # a formatter that needs no mathematical text, and no minor ticks: both take long
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))

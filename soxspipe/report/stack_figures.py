@@ -23,7 +23,9 @@ __all__ = ["amplifier_figure", "level_histograms", "noise_histogram", "profile_f
 REACH, NOISE_REACH = 8.0, 3.0
 #: Rows and columns of a block whose median is the surroundings of its pixels: it is narrow, so that it seldom holds the
 #: edge of an amplifier. Pixels that are compared with it.
-HIGH, WIDE, BLOCK_PIXELS = 32, 4, 2**19
+HIGH, WIDE, BLOCK_PIXELS = 32, 4, 2**18
+#: Pixels of a histogram, from rows all over the detector: more take longer and show nothing else.
+HISTOGRAM_PIXELS = 2**20
 #: Points of a profile: more are not seen.
 PROFILE_POINTS = 512
 
@@ -51,17 +53,18 @@ def level_histograms(
     from scipy.special import ndtr
 
     unit = product.unit("FLUX")
-    mean, std = clipped_moments(sample(image.reshape(-1))[sample(good.reshape(-1))])
+    near, near_good = _above_surroundings(image, good)
+    image, good = _thinned(image), _thinned(good)
+    mean, std = clipped_moments(sample(image[good]))
     step = float(product.header.get("ESO QC CONAD", 0.0)) / max(product.n_frames, 1)
     edges, counts, all_counts = _both(image, good, mean, std, step)
-    outside = int(np.count_nonzero(np.isfinite(image)) - all_counts.sum())
+    outside = 1 - all_counts.sum() / max(np.count_nonzero(np.isfinite(image)), 1)
 
     def draw_values(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")
         axes.stairs(all_counts, edges, color=COLOUR["ink"], linewidth=0.8, label="all pixels")
         finish_counts(axes, all_counts)
 
-    near, near_good = _above_surroundings(image, good)
     centre, width = clipped_moments(near[near_good])
     near_edges, near_counts, near_all = _both(near, near_good, centre, width, step)
 
@@ -80,7 +83,7 @@ def level_histograms(
             f"Histogram of the pixel values: good pixels have the mean {brief(mean, unit)} and the standard deviation "
             f"{brief(std, unit)}.",
             "Several peaks are the levels of amplifiers, the tail of all pixels to the right is that of hot pixels. "
-            f"{brief(outside)} pixels lie outside of this plot.",
+            f"{100 * outside:.2g} % of the pixels lie outside of this plot.",
         ),
         Figure(
             "Pixels above their surroundings",
@@ -97,6 +100,11 @@ def level_histograms(
             f"added. Good pixels lie between the two or on them. From a sample of {brief(near.size)} pixels.",
         ),
     ]
+
+
+def _thinned(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return every n-th row of a plane; n is odd, for rows of two parities."""
+    return plane[:: max(1, plane.size // HISTOGRAM_PIXELS) | 1]
 
 
 def _both(
@@ -151,11 +159,12 @@ def noise_histogram(product: ProductData, noise: NDArray[np.floating[Any]], good
     read_noise, dof = product.value("RON RAW"), product.n_frames - 1
     if not read_noise or dof < 1:
         return None
+    noise, good = _thinned(noise), _thinned(good)
     edges, counts = histogram(noise, (0.0, NOISE_REACH * read_noise), used=good)
     number = int(np.count_nonzero(np.isfinite(noise) & good))
     amplifiers = [value for _, value in _amplifiers(product)] or [read_noise]
     below = np.mean([gammainc(0.5 * dof, 0.5 * dof * np.square(edges / one)) for one in amplifiers], axis=0)
-    outside = number - int(counts.sum())
+    outside = 1 - counts.sum() / max(number, 1)
 
     def draw(axes: Axes) -> None:
         draw_histogram(axes, edges, counts, "good pixels")
@@ -169,7 +178,7 @@ def noise_histogram(product: ProductData, noise: NDArray[np.floating[Any]], good
         ),
         f"Histogram of the noise image of {product.n_frames} frames; the read noise is {brief(read_noise)} electron.",
         f"The line is what {product.n_frames} samples of the measured read noise give. A tail to the right of it is "
-        f"that of pixels with more noise or more signal. {brief(outside)} pixels lie outside of this plot.",
+        f"that of pixels with more noise or more signal. {100 * outside:.2g} % of them lie outside of this plot.",
     )
 
 

@@ -1,10 +1,11 @@
 import pytest
 
-from soxspipe.recipes import recipe, soxs_dark_current, soxs_mbias, soxs_mdark
+from soxspipe.recipes import recipe as steps
+from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
 #: Before tests of other packages are without reports.
-ADD_REPORT = recipe._add_report
+ADD_REPORT = steps._add_report
 
 
 def reduced(folder, recipe=soxs_mdark, settings=None, **simulation):
@@ -16,7 +17,7 @@ def reduced(folder, recipe=soxs_mdark, settings=None, **simulation):
 def with_reports(without_reports):
     """Make products with their reports."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "_add_report", ADD_REPORT)
+        patch.setattr(steps, "_add_report", ADD_REPORT)
         yield
 
 
