@@ -70,7 +70,7 @@ ONLY_IN = {
         "soxspipe.database.schema",
         "soxspipe.database.trend_tables",
     },
-    "jinja2": {"soxspipe.report.page"},
+    "jinja2": {"soxspipe.report.page", "soxspipe.trend.page"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.yaml_files"}
