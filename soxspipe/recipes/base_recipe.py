@@ -62,7 +62,7 @@ class BaseRecipe(Recipe[FrameSet]):
     """A recipe of raw frames of one kind.
 
     A subclass declares the kind and defines ``process``. The first of its sections has ``minimum_frames``. For the
-    parameters see `Recipe`.
+    parameters see `~soxspipe.recipes.recipe.Recipe`.
     """
 
     #: The kind of its raw frames, with the calibrations that the input may contain.
