@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -234,6 +236,8 @@ class Recipe(ABC, Generic[InputsT]):
                     file.hdus[0].header.extend(header, end=True)
                     if not provenance.instrument.follows_eso:
                         leave_out_eso_claim(file.hdus)
+                if self.report and self.has_report:  # files are written and synced meanwhile
+                    threading.Thread(target=_import_for_report).start()
                 product.add_fits(output.files, compress=self.compress)
                 output.frame.header = output.files[0].hdus[0].header
                 records: dict[str, Any] = {
@@ -262,6 +266,15 @@ def _check_arguments(input_frames: object, output_dir: object, workers: object) 
         raise InputError(f"output_dir is {format_value(output_dir)}, expected the path of a folder")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, Integral) or workers < 1):
         raise InputError(f"workers is {format_value(workers)}, expected a whole number from 1, or None")
+
+
+def _import_for_report() -> None:
+    """Import the packages of a report; what fails here fails in `_add_report` too, and is reported there."""
+    from ..report import IMPORTS
+
+    with contextlib.suppress(Exception):
+        for package in IMPORTS:
+            import_module(package)
 
 
 def _add_report(product: Product) -> str:

@@ -2,4 +2,7 @@
 
 from .page import make_report, write_report
 
-__all__ = ["make_report", "write_report"]
+__all__ = ["IMPORTS", "make_report", "write_report"]
+
+#: Packages that a report needs and that take long to import.
+IMPORTS = ("matplotlib.figure", "matplotlib.backends.backend_svg", "jinja2", "astropy.visualization")
