@@ -90,3 +90,19 @@ def test_the_example_recipe_makes_the_mean_of_its_frames(tmp_path, monkeypatch):
     mean_adu = np.mean([fits.getdata(path).astype(float) for path in raw], axis=0)[4:-4, 4:-4]
     expected_e = np.rot90(mean_adu, NIR.rot90_count) * NIR.conad_e_per_adu
     np.testing.assert_allclose(product.frame.data, expected_e, rtol=1e-5)
+
+
+def test_the_tables_of_the_pages_are_those_of_the_package(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+    tables = importlib.import_module("tables")
+    found = {page.name: text == new for page, text, new in tables.pages()}
+    assert found.pop("settings.rst")
+    assert all(found.values()), "run 'python docs/_ext/tables.py'"
+
+
+def test_links_of_the_readme_lead_to_files():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert len(links) > 10
+    for link in links:
+        assert (ROOT / link).exists(), link
