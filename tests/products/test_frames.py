@@ -72,7 +72,7 @@ def test_qc_values_survive_what_keeps_the_header(dark):
 
 def test_what_is_no_product_is_refused_in_one_line(tmp_path):
     fits.PrimaryHDU(np.zeros((9, 9))).writeto(tmp_path / "image.fits")
-    with pytest.raises(FrameError, match="has no plane FLUX, found none: give a product of soxspipe"):
+    with pytest.raises(FrameError, match="has no plane FLUX, ERRS, QUAL, found none: give a product of soxspipe"):
         soxspipe.read(tmp_path / "image.fits")
     with pytest.raises(SoxspipeError, match="found a int, expected the path of a product"):
         soxspipe.read(5)
