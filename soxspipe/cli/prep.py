@@ -22,7 +22,7 @@ from .run_options import output_option, settings_option
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument
 
-__all__ = ["plan_folders", "plan_text", "run"]
+__all__ = ["PLAN_CSV", "plan_folders", "plan_text", "run"]
 
 PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
 #: Files of one reason that are named; the others are in the plan's files.
@@ -120,7 +120,7 @@ def plan_text(plan: Plan, *, as_json: bool) -> str:
     for one in plan.sets:
         lines += [f"{one.name}: {escape(note)}" for note in one.notes]
     if plan.left_out:
-        lines += ["", f"left out: {len(plan.left_out)} files"]
+        lines += ["", f"left out: {len(plan.left_out)} file{'s' if len(plan.left_out) > 1 else ''}"]
         names: dict[str, list[str]] = {}
         for file in plan.left_out:
             names.setdefault(file.reason, []).append(escape(file.name))

@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from ..execution.job import ReductionJob
+from ..night.find_frames import NightFile
 from ..night.plan import PlannedSet
+from ..run_log import get_logger
 from ..settings import Settings
 from ..text import escape
-from .prep import plan_folders, plan_text
+from .prep import PLAN_CSV, plan_folders, plan_text
 from .reduce import run_and_report
 from .run_options import RunOptions, output_option, settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument
 
 __all__ = ["jobs_of_sets", "run", "show_notes"]
+
+_log = get_logger(__name__)
+
+#: Files with a fault that are named; the plan's files name all.
+MOST_WARNINGS = 20
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
@@ -31,8 +38,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         write_result(plan_text(plan, as_json=options["--json"]))
         return 0
     show_notes(plan.sets, terminal)
-    if plan.left_out:
-        terminal.inform(f"{len(plan.left_out)} files left out: their reasons are in {escape(output / 'plan.csv')}")
+    _show_left_out(plan.left_out, output, terminal)
     jobs, needs = jobs_of_sets(plan.reducible, run_options)
     one_failed = int(any(one.is_failure for one in plan.sets))
     if not jobs:
@@ -40,6 +46,20 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         return one_failed
     code = run_and_report(command, jobs, run_options, terminal, needs=needs)
     return one_failed or code
+
+
+def _show_left_out(files: Sequence[NightFile], output: Path, terminal: Terminal) -> None:
+    """Warn of each file that has a fault, and show how many files are left out."""
+    faulty = [file for file in files if file.is_fault]
+    for file in faulty[:MOST_WARNINGS]:
+        _log.warning("%s: left out: %s", os.path.relpath(file.path), file.reason)
+    if len(faulty) > MOST_WARNINGS:
+        _log.warning("%d more files that have a fault are left out", len(faulty) - MOST_WARNINGS)
+    if files:
+        reasons = (
+            "1 file left out: its reason is" if len(files) == 1 else f"{len(files)} files left out: their reasons are"
+        )
+        terminal.inform(f"{reasons} in {escape(output / PLAN_CSV)}")
 
 
 def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:

@@ -50,6 +50,8 @@ class NightFile:
         Frames of the template (``ESO TPL NEXP``); 0 where the header has none.
     archive_name : str
         Name in the archive; empty where the header has none.
+    is_fault : bool
+        Whether the reason is a fault of the file: it cannot be read, or is truncated.
     """
 
     path: str
@@ -63,6 +65,7 @@ class NightFile:
     run: str = ""
     run_frames: int = 0
     archive_name: str = ""
+    is_fault: bool = False
 
     @property
     def name(self) -> str:
@@ -163,16 +166,16 @@ def _files_below(folders: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
 def _describe(path: str, reader: _HeaderReader, known: KnownHeaders, seen: dict[tuple[int, int], str]) -> NightFile:
     """Describe a file by its name, by the headers of an earlier call, or by its header."""
     if not path.isprintable():
-        return NightFile(path, reason="its path holds a control character or broken unicode: rename it")
+        return NightFile(path, reason="its path holds a control character or broken unicode: rename it", is_fault=True)
     try:
         status = os.stat(path)
     except OSError as error:
-        return NightFile(path, reason=f"cannot be read ({error.strerror})")
+        return NightFile(path, reason=f"cannot be read ({error.strerror})", is_fault=True)
     first = seen.setdefault((status.st_dev, status.st_ino), path)
     if first != path:
         return NightFile(path, reason=f"the same file as {escape(first)}")
     if os.path.isdir(path):
-        return NightFile(path, reason="a folder that cannot be read: correct its permissions")
+        return NightFile(path, reason="a folder that cannot be read: correct its permissions", is_fault=True)
     if not FITS_NAME.fullmatch(os.path.basename(path)):
         return NightFile(path, reason="not the name of a FITS file")
     state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
@@ -204,7 +207,8 @@ class _HeaderReader:
             return self._product(path) or NightFile(path, reason=reason)
         except InputError as error:
             places = re.compile("|".join(re.escape(f"{place}: ") for place in (entry.label, escape(path))))
-            return NightFile(path, reason="; ".join(places.sub("", fault, count=1) for fault in error.faults))
+            reason = "; ".join(places.sub("", fault, count=1) for fault in error.faults)
+            return NightFile(path, reason=reason, is_fault=True)
 
     def _product(self, path: str) -> NightFile | None:
         """Return a calibration; None for any other file."""

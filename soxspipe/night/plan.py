@@ -274,7 +274,11 @@ def _planned_set(
     )
     name = product_stem(naming, recipe.product_word)
     minimum = recipe.minimum_frames(first.arm)
-    problem = f"{len(frames)} frames, wanted at least {minimum}" if len(frames) < minimum else ""
+    problem = (
+        f"{len(frames)} frame{'s' if len(frames) > 1 else ''}, wanted at least {minimum}"
+        if len(frames) < minimum
+        else ""
+    )
     notes = []
     if len(frames) < first.run_frames:
         notes.append(f"the template has {first.run_frames} frames, found {len(frames)}")
