@@ -81,4 +81,4 @@ def outcome(result: JobResult) -> tuple[str, str]:
     """Return the state of a job that has ended, and its verdict or its error."""
     if result.product is None:
         return "failed", escape(result.errors[0])
-    return "was there" if result.was_there else "done", verdict_words(result.qc)
+    return "was there" if result.was_there else "done", verdict_words(result)

@@ -19,11 +19,17 @@ __all__ = ["figures_table", "summary_table", "verdict_words"]
 #: Style and words of a verdict.
 VERDICTS = {True: ("green", "ok"), False: ("bold red", "out of range"), None: ("", "")}
 
+#: Style of the verdict of a product.
+STYLES = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
 
-def verdict_words(qc: Sequence[Mapping[str, Any]]) -> str:
-    """Return the verdict of a product: the names of the values that are out of their range, or ``ok``."""
-    failed = [value["name"] for value in qc if value.get("passed") is False]
-    return f"out of range: {', '.join(failed)}" if failed else "ok"
+
+def verdict_words(result: JobResult) -> str:
+    """Return the verdict of a product as its header has it, with the values out of range or the number of warnings."""
+    failed = [value["name"] for value in result.qc if value.get("passed") is False]
+    if failed:
+        return f"FAIL: {', '.join(failed)}"
+    number = len(result.warnings)
+    return f"WARN: {number} warning{'s' if number > 1 else ''}" if number else "PASS"
 
 
 def figures_table(result: JobResult) -> Table:
@@ -48,7 +54,7 @@ def figures_table(result: JobResult) -> Table:
 COLUMNS = (
     ("level", ("DARK CURRENT", "DARK RATE", "BIAS LEVEL", "LEVEL")),
     ("read noise", ("RON RAW",)),
-    ("master noise", ("RON MASTER RATIO",)),
+    ("master noise", ("RON MASTER",)),
     ("pulls", ("PULL STD",)),
     ("hot", ("HOTPIX NUM",)),
     ("cold", ("COLDPIX NUM",)),
@@ -78,8 +84,8 @@ def summary_table(results: Sequence[tuple[str, JobResult]]) -> Table:
             value = next((values[one] for one in names if one in values), None)
             style = "bold red" if value is not None and value.get("passed") is False else ""
             cells.append(Text("" if value is None else _figure(value), style))
-        words = verdict_words(result.qc)
-        table.add_row(escape(Path(result.product).stem), *cells, Text(words, "green" if words == "ok" else "bold red"))
+        words = verdict_words(result)
+        table.add_row(escape(Path(result.product).stem), *cells, Text(words, STYLES[words[:4]]))
     return table
 
 
