@@ -87,6 +87,7 @@ def run_and_report(
                     except OSError as error:
                         codes[-1] = terminal.show_exception(error)
                 options.database.add(result.product)
+    _mention_resume(shown, options, terminal)
     if any(result.product for _, result in shown):
         terminal.show_figures(shown)
     _write_list(options.products_sof, [result for _, result in shown])
@@ -95,6 +96,14 @@ def run_and_report(
     if options.strict and not any(codes):
         return OUT_OF_RANGE if any(value["passed"] is False for _, result in shown for value in result.qc) else 0
     return codes[0] if len(codes) == 1 else int(any(codes))
+
+
+def _mention_resume(shown: Sequence[tuple[str, JobResult]], options: RunOptions, terminal: Terminal) -> None:
+    """Mention the option that keeps products, where one of several was refused because it exists already."""
+    if options.template.resume or len(shown) == 1:
+        return
+    if any("exists already" in line for _, result in shown for line in result.errors):
+        terminal.inform("with --resume the products that exist already are kept, and the others are made")
 
 
 def _write_list(products_sof: ProductsSof | None, results: Sequence[JobResult]) -> None:

@@ -79,7 +79,7 @@ def run_jobs(
     if executor is None and min(workers, len(jobs)) < 2:
         results: dict[int, JobResult] = {}
         for number, job in enumerate(jobs):
-            result = _without_input(jobs, needs[number], results)
+            result = _without_input(number, jobs, needs[number], results)
             if result is None:
                 notify(number, None)
                 result = reduce(job, progress)
@@ -114,7 +114,7 @@ def _run_elsewhere(
     while n_yielded < len(jobs):
         while ready := waiting.get_ready():
             for number in ready:
-                result = _without_input(jobs, needs[number], results)
+                result = _without_input(number, jobs, needs[number], results)
                 if result is None:
                     running[executor.submit(jobs[number])] = number
                 else:
@@ -144,15 +144,15 @@ def _run_elsewhere(
 
 
 def _without_input(
-    jobs: Sequence[ReductionJob], needed: Collection[int], results: dict[int, JobResult]
+    number: int, jobs: Sequence[ReductionJob], needed: Collection[int], results: dict[int, JobResult]
 ) -> JobResult | None:
     """Return the result of a job that needs the product of a failed one; None for other jobs."""
-    missing = [jobs[number].input_frames[0] for number in sorted(needed) if results[number].product is None]
+    missing = [jobs[need].input_frames[0] for need in sorted(needed) if results[need].product is None]
     if not missing:
         return None
     return failed(
         SoxspipeError(
-            f"not reduced: it needs the product of {', '.join(missing)}, which was not made: see the error above; "
-            "--resume uses a product that exists already"
+            f"{jobs[number].input_frames[0]}: not reduced: it needs the product of {', '.join(missing)}, "
+            "which was not made: see the error above; --resume uses a product that exists already"
         )
     )

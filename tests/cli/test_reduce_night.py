@@ -6,6 +6,7 @@ from astropy.io import fits
 
 from soxspipe.cli.command_line import main
 from soxspipe.database import QualityDatabase
+from soxspipe.simulation import DarkSimulation, simulate_darks
 from tests.night.conftest import checksums, night  # noqa: F401 - a fixture
 from tests.night.test_plan import BIAS, NAMES, VIS
 
@@ -74,7 +75,8 @@ def test_a_set_whose_calibration_failed_says_so_and_stops_no_other(night, capsys
         hdus[0].data[:] = 1000
     assert main(["reduce", str(night), "--output=out", "--json"]) == 1
     out, err = capsys.readouterr()
-    assert "not reduced: it needs the product of " in err
+    errors = [line for line in err.splitlines() if line.startswith("soxspipe: error:")]
+    assert errors[-1].startswith(f"soxspipe: error: out/{VIS}.sof: not reduced: it needs the product of out/{BIAS}.sof")
     records = json.loads(out)
     assert sum(record["product"] is None for record in records) == 2
     assert len(products()) == len(NAMES) - 2
@@ -92,6 +94,46 @@ def test_two_sets_with_one_product_name_are_not_mixed(night, capsys):  # noqa: F
     _, err = capsys.readouterr()
     assert "not reduced: another set has a product of the name 20260303T020000_NIR_1_MDARK_300_0S_SOXS" in err
     assert products() == sorted(NAMES)
+
+
+def test_a_damaged_frame_is_named_and_a_file_that_is_no_frame_is_counted(night, capsys):  # noqa: F811
+    assert main(["reduce", str(night / "acq"), str(night), "--output=out"]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("soxspipe: warning: night/truncated.fits: left out: truncated: the header promises ")
+    assert warnings[1].endswith(" files left out: their reasons are in out/plan.csv")
+    # from the headers that the first call kept
+    assert main(["reduce", str(night), "--output=out", "--resume"]) == 0
+    assert "night/truncated.fits: left out: truncated" in capsys.readouterr().err
+
+
+def test_products_that_exist_are_refused_with_a_word_about_resume(night, capsys):  # noqa: F811
+    folders = [str(night / name) for name in ("acq", "nir300")]
+    assert main(["reduce", *folders, "--output=out", "-q"]) == 0
+    hint = "with --resume the products that exist already are kept, and the others are made\n"
+    assert main(["reduce", *folders, "--output=out"]) == 1
+    assert hint in capsys.readouterr().err
+    assert main(["reduce", *folders, "--output=out", "--resume"]) == 0
+    assert hint not in capsys.readouterr().err
+
+
+def test_the_summary_has_the_verdict_of_the_product(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number, effects in enumerate(({}, {"leak_e": 60.0})):
+        start = f"2026-03-0{number + 1}T10:00:00"
+        simulate_darks(f"raw/{number}", DarkSimulation(shape=(128, 128), frames=5, start=start, **effects))
+    assert main(["reduce", "raw", "--output=out"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.endswith(": done: PASS") for line in lines) == 1
+    assert sum(line.endswith(": done: WARN: 1 warning") for line in lines) == 1
+    rows = [line for line in lines if line.startswith(" 2026")]
+    verdicts = {Path(path).stem: fits.getval(path, "ESO QC VERDICT") for path in Path("out").glob("*MDARK*SOXS.fits")}
+    assert len(verdicts) == 2
+    for row in rows:
+        name, *cells = row.split()
+        assert f"  {verdicts[name]}" in row
+        noise = fits.getval(f"out/{name}.fits", "ESO QC RON MASTER")
+        assert f"{noise:.4g}" in cells
 
 
 def test_a_set_with_too_few_frames_does_not_take_the_name_of_another(night, capsys):  # noqa: F811
