@@ -304,16 +304,17 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
                     SetOfFilesError, f"{labels}: {len(candidates)} files for the {kind.noun}, expected 1: keep one"
                 )
             try:
-                self._check_calibration(candidates[0], kind, frame, values)
-                calibrations[kind] = self._read_calibration(candidates[0], kind, shape)
+                fits = self._check_calibration(candidates[0], kind, frame, values)
+                # of another binning or arm the size differs too: that is no fault of its own
+                calibrations[kind] = self._read_calibration(candidates[0], kind, shape if fits else None)
             except InputError as error:
                 self.errors.take(error)
         return calibrations
 
     def _check_calibration(
         self, file: InputFile, kind: ProductKind, frame: ExposureInfo, values: Mapping[str, Any]
-    ) -> None:
-        """Report a calibration of another read-out than the frames, as far as its header states it."""
+    ) -> bool:
+        """Report a calibration of another read-out than the frames, and return whether its header fits them."""
         header = file.header
         found: list[tuple[str, Any, Any]] = [(frame.values["arm"][0], file.arm, frame.detector.arm)]
         if header.get("INSTRUME") or frame.instrument.matches(header):
@@ -325,9 +326,10 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
                 found.append((keyword, value, values[meaning] or 1))
         if kind.same_read_mode:
             found += [(keyword, header.get(keyword), values[keyword]) for keyword in setting_keywords(frame.instrument)]
-        for keyword, value, expected in found:
-            if value is not None and expected is not None and value != expected:
-                self._report_misfit(file, kind, keyword, value, expected)
+        misfits = [one for one in found if None not in one[1:] and one[1] != one[2]]
+        for keyword, value, expected in misfits:
+            self._report_misfit(file, kind, keyword, value, expected)
+        return not misfits
 
     def _report_misfit(self, file: InputFile, kind: ProductKind, keyword: str, found: Any, expected: Any) -> None:
         self.errors.add(
@@ -336,15 +338,18 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             f"{self.kind.plural}: give a {kind.noun} of the same read-out, or none",
         )
 
-    def _read_calibration(self, file: InputFile, kind: ProductKind, shape: tuple[int, int]) -> CalibrationFile:
-        """Describe a calibration, whose images must have the shape of a product."""
+    def _read_calibration(self, file: InputFile, kind: ProductKind, shape: tuple[int, int] | None) -> CalibrationFile:
+        """Describe a calibration, whose images must have the shape of a product; None is any shape."""
         images: dict[str, FitsImage] = {}
+        misfits: dict[tuple[int, ...], list[str]] = {}
         for image in read_image_hdus(file.path):
             name = image.extname or ("PRIMARY" if image.hdu == 0 else f"HDU{image.hdu}")
             images.setdefault(name, image)
-            if image.shape != shape:
-                found, expected = (f"{nx} x {ny}" for ny, nx in (image.shape, shape))
-                self._report_misfit(file, kind, f"NAXIS1 x NAXIS2 of {escape(name)}", found, expected)
+            if shape is not None and image.shape != shape:
+                misfits.setdefault(image.shape, []).append(escape(name))
+        for size, names in misfits.items():
+            found, expected = (" x ".join(map(str, one[::-1])) for one in (size, shape or ()))
+            self._report_misfit(file, kind, f"NAXIS1 x NAXIS2 of {', '.join(names)}", found, expected)
         if kind == STATIC_MAP and len(images) > 1:
             found = ", ".join(map(str, images.values()))
             raise SetOfFilesError(

@@ -604,6 +604,20 @@ def test_calibrations_must_fit_the_darks(make_frame, tmp_path, shape, cards, fou
     assert faults == [f"x.fits (input 4): {found} as in the darks: give a master bias of the same read-out, or none"]
 
 
+@pytest.mark.parametrize(
+    ("cards", "found"),
+    [
+        ({}, "NAXIS1 x NAXIS2 of FLUX, ERRS is '41 x 40', expected '40 x 40'"),
+        ({"ESO DET BINX": 2}, "ESO DET BINX is 2, expected 1"),
+    ],
+)
+def test_a_calibration_of_another_size_or_binning_is_one_fault(make_frame, tmp_path, cards, found):
+    paths = [make_frame(f"{name}.fits", arm="VIS") for name in "abc"]
+    bias = product(tmp_path / "x.fits", (40, 41), VIS_BIAS | cards, ("FLUX", "ERRS"))
+    faults = refused(MixedFramesError, [*paths, bias])
+    assert faults == [f"x.fits (input 4): {found} as in the darks: give a master bias of the same read-out, or none"]
+
+
 def test_a_map_without_keywords_is_taken_as_tagged(make_frame, tmp_path):
     for name in "abc":
         make_frame(f"{name}.fits")
