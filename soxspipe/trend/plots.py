@@ -126,8 +126,8 @@ def _map() -> Figure:
     colors = LinearColorMapper(name="dates", palette=Viridis256[50:235], low=0, high=1)
     points = plot.scatter("x", "y", source=changes, marker="marker", size=6, line_color=None,
                           fill_color={"field": "time", "transform": colors})  # fmt: skip
-    months = DatetimeTickFormatter(**dict.fromkeys(("days", "months", "years"), "%Y-%m"))
-    plot.add_layout(ColorBar(color_mapper=colors, formatter=months, title="date", background_fill_alpha=0), "below")
+    dates = DatetimeTickFormatter(hours="%m-%d %Hh", days="%Y-%m-%d", months="%Y-%m", years="%Y-%m")
+    plot.add_layout(ColorBar(color_mapper=colors, formatter=dates, title="date", background_fill_alpha=0), "below")
     plot.add_tools(
         HoverTool(renderers=[points], tooltips=CHANGE_TOOLTIP, formatters={"@time": "datetime"}, visible=False)
     )

@@ -224,9 +224,30 @@ def test_the_theme_switches_page_and_plots(page):
     assert light == ("rgb(255, 255, 255)", "#ffffff", "#ffffff", "#ffffff")
     element(page, "theme").click()
     assert colors() == ("rgb(20, 24, 29)", "#14181d", "#14181d", "#14181d")
-    assert element(page, "theme").get_attribute("aria-pressed") == "true"
+    assert element(page, "theme").text == "Light theme"
     element(page, "theme").click()
     assert colors() == light
+    assert element(page, "theme").text == "Dark theme"
+
+
+def test_births_of_one_date_have_a_bar_with_dates(browser, tmp_path):
+    # its ticks were microseconds
+    nights = [
+        TrendProduct(
+            path=f"n{i}.fits", recipe="soxs_mdark", instrument="SOXS", arm="NIR", mjd=61100.0 + i, exptime_s=300.0,
+            verdict="PASS", values={"RON RAW": TrendValue(7.5)},
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    change = PixelChange("n1.fits", 5, 6, "birth", 10.0)
+    comparison = MapComparison("n1.fits", 0.1)
+    path = tmp_path / "trend.html"
+    path.write_text(trend_page(nights, changes=[change], comparisons=[comparison]), encoding="utf-8")
+    open_page(browser, path)
+    low, high = browser.js(
+        "const bar = documents.map((one) => one.get_model_by_name('dates')).find(Boolean); return [bar.low, bar.high]"
+    )
+    assert high - low == 86_400_000
 
 
 def test_the_keyboard_reaches_every_control(page):

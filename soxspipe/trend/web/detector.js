@@ -1,5 +1,5 @@
 // The map of changed pixels, and the dark rates of two dates.
-const MOST_DRAWN = 20000;
+const MOST_DRAWN = 20000, DAY_MS = 86400000;
 
 async function makeMap() {
   const mapped = byId("mapped"), until = byId("until"), maps = new Map();
@@ -46,7 +46,8 @@ function fillMap(doc, map, share) {
     kind: drawn.map((i) => map.birth[i] ? "birth" : "death"), marker: drawn.map((i) => map.birth[i] ? "circle" : "square"),
     sigma: drawn.map((i) => map.significance[i]),
   };
-  doc.get_model_by_name("dates").setv({low: first, high: Math.max(last, first + 1)});
+  // a bar of less than a day would have times, down to microseconds
+  doc.get_model_by_name("dates").setv({low: first, high: Math.max(last, first + DAY_MS)});
   const plot = doc.get_model_by_name("map"), [ny, nx] = map.shape;
   const size = [[nx, map.x], [ny, map.y]].map(([known, axis]) => Math.max(known, 1, extent(axis)[1]) + 0.5);
   // square pixels; the colour bar and the labels of the axes take the rest

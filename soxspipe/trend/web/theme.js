@@ -36,7 +36,7 @@ function paint(doc) {
 
 function setTheme(dark) {
   root.dataset.theme = dark ? "dark" : "light";
-  byId("theme").setAttribute("aria-pressed", String(dark));
+  byId("theme").textContent = dark ? "Light theme" : "Dark theme";
   documents.forEach(paint);
 }
 
