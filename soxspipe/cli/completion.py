@@ -12,6 +12,9 @@ from .usage import COMMANDS, CommandHelp, OptionHelp, overview
 
 __all__ = ["run"]
 
+#: Words that the command takes.
+SHELLS = "bash zsh fish man"
+
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Print completions for a shell, or the man page, and return the exit code."""
@@ -35,12 +38,16 @@ def _bash(commands: list[CommandHelp]) -> str:
     return f"""# completions of soxspipe for bash
 _soxspipe() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} words=''
+    [ "$word" = = ] && word=''  # bash splits --output=DIR at the sign
     if [ "$COMP_CWORD" -eq 1 ]; then
         COMPREPLY=($(compgen -W '{" ".join(COMMANDS)} --help --version' -- "$word"))
         return
     fi
     case ${{COMP_WORDS[1]}} in
 {cases}
+    esac
+    case ${{COMP_WORDS[1]}}$word in
+        completion[!-]* | completion) COMPREPLY=($(compgen -W '{SHELLS}' -- "$word")); return ;;
     esac
     case $word in
         -*) compopt -o nospace; COMPREPLY=($(compgen -W "$words" -- "$word")) ;;

@@ -14,6 +14,11 @@ compopt() { :; }
 COMP_WORDS=(soxspipe md); COMP_CWORD=1; _soxspipe; echo "${COMPREPLY[@]}"
 COMP_WORDS=(soxspipe mdark --sch); COMP_CWORD=2; _soxspipe; echo "${COMPREPLY[@]}"
 COMP_WORDS=(soxspipe prep --sch); COMP_CWORD=2; _soxspipe; echo "${COMPREPLY[@]}"
+COMP_WORDS=(soxspipe mdark --output = ); COMP_CWORD=4; COMP_WORDS[4]=comp; _soxspipe; echo "${COMPREPLY[@]}"
+COMP_WORDS=(soxspipe mdark --output = ); COMP_CWORD=3; _soxspipe; echo "${COMPREPLY[@]}"
+COMP_WORDS=(soxspipe completion ''); COMP_CWORD=2; _soxspipe; echo "${COMPREPLY[@]}"
+COMP_WORDS=(soxspipe completion f); COMP_CWORD=2; _soxspipe; echo "${COMPREPLY[@]}"
+COMP_WORDS=(soxspipe completion --h); COMP_CWORD=2; _soxspipe; echo "${COMPREPLY[@]}"
 """
 ZSH = "autoload -U compinit; compinit -u -D; source ./completions; echo $_comps[soxspipe]"
 FISH = "source completions; complete -C 'soxspipe md'; complete -C 'soxspipe mdark --sch'"
@@ -27,7 +32,7 @@ def printed(shell, capsys):
 @pytest.mark.parametrize(
     ("shell", "program", "expected"),
     [
-        ("bash", BASH, "mdark\n--scheduler=\n\n"),
+        ("bash", BASH, "mdark\n--scheduler=\n\ncompletions\ncompletions\nbash zsh fish man\nfish\n--help\n"),
         ("zsh", ZSH, "_soxspipe\n"),
         ("fish", FISH, "mdark\tReduce raw darks to a master dark\n--scheduler\treduce on "),
     ],
