@@ -26,10 +26,11 @@ FEWEST_TO_EXCLUDE = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """A question that a reader has first, and its answer in one or a few sentences."""
+    """A question that a reader has first, and its answer in one or a few sentences; a wide one has its own row."""
 
     question: str
     lines: Sequence[str]
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def answers(product: ProductData) -> list[Answer]:
         Answer("What is the read noise?", _read_noise(product)),
         Answer("What is the level?", _level(product)),
         Answer("How many pixels are bad?", _bad_pixels(product)),
-        Answer("Which frame is odd?", _odd(product)),
-        Answer("What should I do?", actions(product)),
+        Answer("Which frame is odd?", _odd(product), wide=True),
+        Answer("What should I do?", actions(product), wide=True),
     ]
     return [answer for answer in found if answer.lines]
 

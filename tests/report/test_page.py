@@ -79,6 +79,16 @@ def test_the_frame_with_a_light_leak_is_named_with_what_to_do(products):
     assert "looks like a gradient" in page.sections["frames"]
 
 
+def test_the_odd_frame_and_the_advice_have_the_width_of_the_box(products, browser):
+    browser.open(products["leak"].files["report"], 1200)
+    widths = dict(
+        browser.js("""return [...document.querySelectorAll(".answers > div")].map(
+        (one) => [one.firstElementChild.textContent, one.clientWidth / one.parentElement.clientWidth])""")
+    )
+    assert widths["Which frame is odd?"] == widths["What should I do?"] == 1
+    assert widths["What is the read noise?"] < 0.5
+
+
 def test_a_figure_out_of_its_range_comes_first_with_advice(products):
     page = Page(read(products["out"]))
     assert "Do not use this master dark before you have checked it" in page.sections["verdict"]
