@@ -131,7 +131,7 @@ class CommandHelp:
             return "".join(shared[f"--{name}"].text for name in names)
 
         #: The whole text.
-        self.text = re.sub(r"^  \{(.*)\}\n", lines, _text(command), flags=re.MULTILINE).rstrip()
+        self.text = _aligned(re.sub(r"^  \{(.*)\}\n", lines, _text(command), flags=re.MULTILINE).rstrip())
         #: One line about the command.
         self.summary = self.text.partition("\n")[0]
         #: The lines that show after an error.
@@ -199,6 +199,25 @@ class CommandHelp:
 @cache
 def _text(name: str) -> str:
     return Path(__file__).with_name("usage").joinpath(f"{name}.txt").read_text(encoding="utf-8")
+
+
+def _aligned(text: str) -> str:
+    """Return a text whose options have their descriptions in one column in each block."""
+    blocks = []
+    for block in text.split("\n\n"):
+        pairs = [re.fullmatch(r"(  -.*?)  +(\S.*)", line) for line in block.splitlines()]
+        width = max((len(pair[1]) for pair in pairs if pair), default=0)
+        lines = []
+        in_option = False
+        for line, pair in zip(block.splitlines(), pairs, strict=True):
+            in_option = bool(pair) or (in_option and line.startswith("    "))
+            if pair:
+                line = f"{pair[1]:{width}}  {pair[2]}"
+            elif in_option:
+                line = " " * (width + 2) + line.lstrip()
+            lines.append(line)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _options(text: str) -> Iterator[OptionHelp]:

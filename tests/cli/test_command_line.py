@@ -84,6 +84,13 @@ def test_help_lists_commands_and_exit_codes(arguments, capsys):
 
 
 @pytest.mark.parametrize("name", usage.COMMANDS)
+def test_the_descriptions_of_options_stand_in_one_column(name):
+    for block in usage.CommandHelp(name).text.split("\n\n"):
+        lines = [line for line in block.splitlines() if re.match("  -|      ", line) and "Options" in block]
+        assert len({re.match(r"(  -.*?)?  +(?=\S)", line).end() for line in lines}) <= 1
+
+
+@pytest.mark.parametrize("name", usage.COMMANDS)
 def test_each_command_has_its_own_help(name, capsys):
     assert command_line.main([name, "--help"]) == 0
     out, err = capsys.readouterr()
