@@ -259,11 +259,11 @@ def _calibration(path: str, kind: ProductKind, header: Mapping[str, Any], instru
 
 def _without_copies(files: Sequence[NightFile]) -> list[NightFile]:
     """Return the files; of several files of one exposure only the first is a frame."""
-    first: dict[tuple[str, str, float], NightFile] = {}
+    first: dict[tuple[str, str, str, float], NightFile] = {}
     kept = []
     for file in files:
         if file.archive_name:
-            twin = first.setdefault((file.archive_name, file.arm, file.mjd), file)
+            twin = first.setdefault((file.archive_name, file.kind, file.arm, file.mjd), file)
             if twin is not file:
                 file = replace(file, reason=f"the same exposure as {escape(twin.path)}")
         kept.append(file)

@@ -55,6 +55,15 @@ def test_a_mixed_folder_becomes_one_set_for_each_product(night, tmp_path, monkey
     assert checksums(night) == before
 
 
+def test_a_bias_and_a_dark_of_one_start_are_two_exposures(tmp_path, monkeypatch):
+    # simulate gives both the same start and archive name, if no other one is chosen
+    monkeypatch.chdir(tmp_path)
+    ccd = {"arm": "VIS", "shape": (64, 200), "frames": 3}
+    simulate_darks("raw/bias", DarkSimulation(kind="BIAS", **ccd))
+    simulate_darks("raw/dark", DarkSimulation(exptime_s=600.0, **ccd))
+    assert [len(one["frames"]) for one in plan_of("raw")["sets"]] == [3, 3]
+
+
 def test_frames_of_different_temperatures_are_one_set_named_by_their_binning(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parameters = {"instrument": "XSHOOTER", "arm": "UVB", "binning": (1, 2), "shape": (96, 250), "frames": 3}
