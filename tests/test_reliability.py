@@ -13,6 +13,7 @@ import re
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -85,6 +86,11 @@ class Night:
         lines = err.splitlines()
         assert all(line.startswith(("soxspipe: error: ", "soxspipe: warning: ")) for line in lines)
         return code, out.splitlines(), [line.partition(": ")[2] for line in lines]
+
+    def main(self, *arguments):
+        """Run a command; returns exit code and standard error."""
+        self.capsys.readouterr()
+        return command_line.main(list(map(str, arguments))), self.capsys.readouterr().err
 
     def refused(self, *faults, arguments=(), code=2):
         """Run, and see that it fails with these faults, a line each, and changes nothing."""
@@ -1217,3 +1223,69 @@ def test_page_and_tests_name_the_same_rows():
     assert len(rows) == len(set(rows))
     assert set(rows) <= tests
     assert here - set(rows) == {"page_and_tests_name_the_same_rows"}
+
+
+# ---- what the other commands read and write ----
+
+
+def test_a_qc_file_that_is_damaged_or_of_another_product(night):
+    qc, product = night.out / f"{STEM}_qc.json", night.out / f"{STEM}.fits"
+    document = json.loads(qc.read_text())
+    assert night.main("mdark", night.sof, "--output=reduced", "--resume") == (0, "")
+    damaged = [b"", b"[]", b"\xff\xfe", b"{" * 10**5, json.dumps(document | {"product": "other.fits"}).encode(), None]
+    for content in damaged:
+        qc.unlink()
+        os.mkfifo(qc) if content is None else qc.write_bytes(content)
+        for command in (["report", product], ["mdark", night.sof, "--output=reduced", "--resume"]):
+            code, err = night.main(*command)
+            assert (code, len([line for line in err.splitlines() if ": error: " in line])) == (2, 1), (content, err)
+        assert night.main("qc", "new.db", "--import=reduced")[0] == 1
+
+
+def test_planes_of_another_size_have_no_report(night):
+    path = night.out / f"{STEM}.fits"
+    with fits.open(path) as hdus:
+        hdus["ERRS"].data = hdus["ERRS"].data[:5]
+        hdus.writeto("new.fits", checksum=True)
+    shutil.move("new.fits", path)
+    code, err = night.main("report", path)
+    assert (code, "ERRS (88 x 5) has another size than FLUX (88 x 88)" in err) == (2, True), err
+
+
+def test_a_list_of_products_replaces_nothing_but_a_list(night):
+    before = contents(Path("raw"))
+    code, err = night.main("mdark", "raw", *night.options, f"--products-sof={night.frames[0]}")
+    assert (code, "let it end in .sof" in err) == (2, True), err
+    assert contents(Path("raw")) == before
+
+
+def test_a_device_or_pipe_is_never_replaced(night):
+    os.mkfifo("list.sof")
+    code, err = night.main("mdark", night.sof, *night.options, "--products-sof=list.sof")
+    assert (code, "list.sof: is a device, pipe or socket" in err) == (2, True), err
+    for path, command in (("trend.html", ["trend", "reduced", "-o"]), ("x.db", ["qc", "--import=reduced"])):
+        os.mkfifo(path)
+        assert night.main(*command, path)[0] == 2
+        assert sorted(Path().glob(f"{path}*")) == [Path(path)]
+        assert Path(path).is_fifo()
+
+
+def test_two_inputs_of_one_product(night):
+    shutil.copy(night.frames[0], "a.fits")
+    night.change(0, path="b.fits", data=fits.getdata(night.frames[0]) + 1)
+    dark = f"--dark={night.out / STEM}.fits"
+    code, err = night.main("subtract-dark", "a.fits", "b.fits", dark, "--output=sub", "--overwrite", "--workers=1")
+    assert (code, "a.fits and b.fits give the same product" in err) == (1, True), err
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["mjd_obs = 'x'", "mjd_obs = 1e308", "mjd_obs = 9e999", "path = X'00ff'", "columns = 'a'", "frames = 1e30"],
+)
+def test_a_database_whose_rows_are_damaged(night, change):
+    assert night.main("qc", "x.db", "--import=reduced")[0] == 0
+    with sqlite3.connect("x.db") as connection:
+        connection.execute(f"UPDATE products SET {change}")
+    for command in (["qc", "x.db"], ["trend", "x.db"]):
+        code, err = night.main(*command)
+        assert (code, err.count("table products: "), err.count("\n")) == (2, 1, 1), err

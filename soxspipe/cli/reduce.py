@@ -9,6 +9,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..exceptions import SoxspipeError
 from ..execution.job import JobResult, ReductionJob, finished
 from ..execution.run_jobs import run_jobs
 from ..inputs.reductions import split_reductions
@@ -74,6 +75,7 @@ def run_and_report(
                 codes.append(terminal.show_errors(result))
                 if result.product is None:
                     continue
+                codes[-1] = _report_replaced(shown, terminal)
                 if len(jobs) > 1 and not terminal.has_table:
                     terminal.inform(f"{names[len(codes) - 1]}: {': '.join(outcome(result))}")
                 if terminal.level <= logging.INFO:
@@ -104,6 +106,16 @@ def _mention_resume(shown: Sequence[tuple[str, JobResult]], options: RunOptions,
         return
     if any("exists already" in line for _, result in shown for line in result.errors):
         terminal.inform("with --resume the products that exist already are kept, and the others are made")
+
+
+def _report_replaced(shown: Sequence[tuple[str, JobResult]], terminal: Terminal) -> int:
+    """Show an error where the last product took the place of another one of this run, and return its exit code."""
+    *earlier, (name, last) = shown
+    twin = next((other for other, result in earlier if result.product == last.product), None)
+    if twin is None or last.was_there:
+        return 0
+    fault = f"{twin} and {name} give the same product, and one replaced the other: use different folders"
+    return terminal.show_exception(SoxspipeError(f"{last.product}: {fault}"))
 
 
 def _write_list(products_sof: ProductsSof | None, results: Sequence[JobResult]) -> None:

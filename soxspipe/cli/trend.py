@@ -14,6 +14,7 @@ from ..products.atomic_files import AtomicFiles
 from ..run_log import get_logger
 from ..text import escape
 from ..trend.collect import collect_records, compare_masters
+from ..yaml_files import read_regular_file
 from .database_writer import database_argument
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
@@ -91,11 +92,10 @@ def _page_path(options: dict[str, Any], target: str | Path) -> Path:
 
 def _check_replaceable(page: Path, mark: str) -> None:
     """Raise an error where the page would replace a file that is no trend page."""
-    if not page.exists():
+    if not os.path.exists(page):
         return
     try:
-        with page.open("rb") as stream:
-            is_page = mark.encode() in stream.read(4096)
+        is_page = mark.encode() in read_regular_file(page, 4096)
     except OSError:
         is_page = False
     if not is_page:

@@ -55,8 +55,10 @@ class SQLiteDatabase:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the file, or a journal next to it, cannot be written."""
-        folder = next(folder for folder in self.path.parents if folder.exists())
+        """Whether the file, or a journal next to it, cannot be written; a device or pipe never is."""
+        if self.path.exists() and not self.path.is_file():
+            return True
+        folder = next(folder for folder in (self.path, *self.path.parents) if folder.is_dir())
         return not os.access(folder, os.W_OK) or (self.path.exists() and not os.access(self.path, os.W_OK))
 
     def exists(self) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..exceptions import CommandLineError, DatabaseError
 from ..text import escape, format_value
 from .connection import open_database
-from .records import ProductRecord, StoredValue, read_record
+from .records import Count, Number, ProductRecord, StoredValue, Text, check_types, read_record
 from .schema import VERSION, migrate, schema_version
 
 if TYPE_CHECKING:
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DATABASE_NAME", "Filters", "PixelChange", "QualityDatabase"]
 
+_T = TypeVar("_T")
+
 #: Name of the database in a folder of products.
 DATABASE_NAME = "soxspipe.db"
 VERDICTS = ("PASS", "WARN", "FAIL")
 #: Last digit of a date in a header, day.
 MJD_DIGIT = 1e-8
+_DAMAGED = "damaged: remove it, and make it again from the products with soxspipe qc --import"
 #: Most letters of a message of a database that are shown.
 _LONGEST_REASON = 300
 
@@ -73,10 +76,10 @@ class PixelChange(NamedTuple):
         Change over its error.
     """
 
-    x: int
-    y: int
-    kind: str
-    significance: float
+    x: Count
+    y: Count
+    kind: Text
+    significance: Number
 
 
 class QualityDatabase:
@@ -168,11 +171,8 @@ class QualityDatabase:
         with self._transaction(write=False) as connection:
             found = connection.execute(of_products).all()
             measured = connection.execute(of_their_values).all()
-        by_product = {
-            number: tuple(StoredValue(*row[2:]) for row in rows)  # after product_id and position
-            for number, rows in groupby(measured, lambda row: row[0])
-        }
-        return [_record(row, by_product.get(row.id, ())) for row in found]
+        by_product = {number: list(rows) for number, rows in groupby(measured, lambda row: row.product_id)}
+        return [_record(self, row, by_product.get(row.id, ())) for row in found]
 
     def values(self, filters: Filters | None = None) -> list[tuple[ProductRecord, StoredValue]]:
         """Return QC values, each with its product, in the order of the products; see `products`."""
@@ -200,20 +200,21 @@ class QualityDatabase:
         found: dict[int, list[PixelChange]] = {}
         with self._transaction(write=False) as connection:
             for row in connection.execute(query.order_by(changed.c.previous_id, changed.c.y, changed.c.x)):
-                found.setdefault(row.previous_id, []).append(PixelChange(*row[2:]))
+                change = checked_rows(self, "pixel_changes", PixelChange, tuple(row[2:]))
+                found.setdefault(row.previous_id, []).append(change)
         return found
 
     @contextmanager
     def _transaction(self, write: bool) -> Iterator[Connection]:
         """Return a connection to a database of the present schema, in a transaction."""
         database = self._database
-        if write and database.is_read_only:
-            raise DatabaseError(f"{self}: cannot be written: choose a file in another folder")
-        if not write and not database.exists():
-            raise DatabaseError(
-                f"{self}: no such database: correct its name, or make it from products with soxspipe qc --import"
-            )
         with self._errors_in_one_line():
+            if write and database.is_read_only:
+                raise DatabaseError(f"{self}: cannot be written: choose a file in another folder")
+            if not write and not database.exists():
+                raise DatabaseError(
+                    f"{self}: no such database: correct its name, or make it from products with soxspipe qc --import"
+                )
             if not self._is_current:
                 self._bring_up_to_date(write)
             with database.transaction(write) as connection:
@@ -294,9 +295,19 @@ def _add_record(connection: Connection, record: ProductRecord) -> None:
         connection.execute(values.insert(), rows)
 
 
-def _record(row: Any, values: tuple[StoredValue, ...]) -> ProductRecord:
-    failed = tuple(row.failed.split(", ")) if row.failed else ()
-    return replace(ProductRecord(**row._mapping), failed=failed, values=values)
+def _record(database: QualityDatabase, row: Any, values: Iterable[Any]) -> ProductRecord:
+    content = row._asdict() | {"values": [value._asdict() for value in values]}
+    if isinstance(row.failed, str):
+        content["failed"] = row.failed.split(", ") if row.failed else []
+    return checked_rows(database, "products", ProductRecord, content)
+
+
+def checked_rows(database: QualityDatabase, table: str, kind: type[_T], content: object) -> _T:
+    """Return rows of a table as records; see `check_types`. Raises DatabaseError."""
+    try:
+        return check_types(kind, content)
+    except ValueError as error:
+        raise DatabaseError(f"{database}: table {table}: {error}: {_DAMAGED}") from error
 
 
 def _conditions(filters: Filters) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
@@ -344,7 +355,7 @@ def _mjd(text: str | None, *, end: bool) -> float | None:
 #: Parts of messages of SQLite and PostgreSQL, and what they mean with the remedy.
 _REASONS = (
     ("not a database", "is not a database of SQLite: choose another file"),
-    ("malformed", "is damaged: remove it, and make it again from the products with soxspipe qc --import"),
+    ("malformed", f"is {_DAMAGED}"),
     ("locked", "another program has kept it busy for 30 s: try again"),
     ("unable to open", "cannot be opened: choose a file in another folder"),
     ("readonly", "cannot be written: choose a file in another folder"),

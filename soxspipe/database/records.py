@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, TypeVar
 
 from astropy.io import fits
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from ..exceptions import FrameError, InputError
 from ..fits_files.images import image_hdus
+from ..products.qc_file import QC_ENDING, QCEntry, read_qc_file
 from ..text import escape, format_value
 
-__all__ = ["ProductRecord", "StoredValue", "find_products", "read_record"]
+__all__ = ["Count", "Number", "ProductRecord", "StoredValue", "Text", "check_types", "find_products", "read_record"]
 
-#: End of the name of a product's QC file.
-QC_ENDING = "_qc.json"
-#: Largest QC file that is read; that of a reduction of a thousand frames has 1 MB.
-QC_FILE_LIMIT = 16 * 2**20
 #: Category of the main file of a product, with its arm.
 CATEGORY = re.compile(r"(?!BP_MAP)[A-Z_]+_([A-Z0-9]+)")
 #: Name of a product: the word behind the arm is the binning of a CCD or the read-out mode.
 PRODUCT_NAME = re.compile(r"[^_]+_[^_]+_(?:(?P<binning>\d+x\d+)|(?P<mode>.+?))_(?:MDARK|MBIAS|DRATE|DARKSUB)_.*")
+
+_T = TypeVar("_T")
+
+#: Types of columns: a database, as a header, may hold values of other types, or what a page or terminal cannot show.
+Text = Annotated[str, AfterValidator(escape)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+#: Dates of the years 1 to 9999.
+_MJD = Annotated[float, Field(ge=-678575, lt=2973484)]
+
+_adapter: Any = cache(TypeAdapter)
 
 
 @dataclass(frozen=True)
@@ -49,13 +59,13 @@ class StoredValue:
         Its meaning in a few words.
     """
 
-    name: str
-    value: float | None
-    unit: str
-    low: float | None
-    high: float | None
+    name: Text
+    value: Number | None
+    unit: Text
+    low: Number | None
+    high: Number | None
     passed: bool | None
-    comment: str
+    comment: Text
 
 
 @dataclass(frozen=True)
@@ -104,67 +114,35 @@ class ProductRecord:
         Number of the row; None for a record that was read from files. Records that differ in it alone are equal.
     """
 
-    path: str
-    file_name: str
-    datamd5: str
-    recipe: str
-    category: str
-    instrument: str | None
-    arm: str
-    detector: str | None
-    columns: int
-    lines: int
-    exptime_s: float | None
-    dit_s: float | None
-    read_mode: str | None
-    binning: str | None
-    frames: int
-    date_obs: str
-    mjd_obs: float
-    reduction_date: str
-    version: str
-    verdict: str
-    failed: tuple[str, ...]
-    sof_name: str | None
-    temperature_k: float | None
+    path: Text
+    file_name: Text
+    datamd5: Text
+    recipe: Text
+    category: Text
+    instrument: Text | None
+    arm: Text
+    detector: Text | None
+    columns: Count
+    lines: Count
+    exptime_s: Number | None
+    dit_s: Number | None
+    read_mode: Text | None
+    binning: Text | None
+    frames: Count
+    date_obs: Text
+    mjd_obs: _MJD
+    reduction_date: Text
+    version: Text
+    verdict: Text
+    failed: tuple[Text, ...]
+    sof_name: Text | None
+    temperature_k: Number | None
     values: tuple[StoredValue, ...] = ()
     id: int | None = field(default=None, compare=False)
 
     def value(self, name: str) -> StoredValue | None:
         """Return the QC value of a name; None where the product has none."""
         return next((one for one in self.values if one.name == name), None)
-
-
-# a database holds no control characters and no broken unicode
-_Text = Annotated[str, AfterValidator(escape)]
-_Number = float | None
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class _QCEntry(_Strict):
-    name: _Text
-    value: bool | float | None
-    unit: _Text
-    range: tuple[_Number, _Number] = Field(strict=False)
-    passed: bool | None
-    description: _Text
-
-    def stored(self) -> StoredValue:
-        value = None if self.value is None else float(self.value)
-        return StoredValue(self.name, value, self.unit, *self.range, self.passed, self.description)
-
-
-class _QCFile(_Strict):
-    """The file ``_qc.json`` of a product."""
-
-    product: _Text
-    verdict: Literal["PASS", "WARN", "FAIL"]
-    failed: list[_Text]
-    sof: _Text | None = None
-    qc: list[_QCEntry]
 
 
 def read_record(path: str | os.PathLike[str]) -> ProductRecord:
@@ -195,18 +173,13 @@ def read_record(path: str | os.PathLike[str]) -> ProductRecord:
         found = _shown(header, "ESO PRO CATG")
         raise FrameError(f"{escape(product)}: ESO PRO CATG is {found}, expected the main file of a product")
     facts = _Header(header, product)
-    document = _read_qc_file(product)
     file_name, verdict = facts.text("PIPEFILE"), facts.text("ESO QC VERDICT")
-    if (document.product, document.verdict) != (file_name, verdict):
-        raise FrameError(
-            f"{escape(product)}: its QC file is of {document.product} with verdict {document.verdict}, expected "
-            f"{file_name} with verdict {verdict}: one of the two was replaced: reduce the frames again"
-        )
+    document = read_qc_file(product, header)
     name = PRODUCT_NAME.fullmatch(file_name)
-    values = tuple(entry.stored() for entry in document.qc)
+    values = tuple(map(_stored, document.qc))
     temperatures = [one.value for one in values if one.name == "DETECTOR TEMP"]
     mode = None if name is None or name["mode"] == "X" else name["mode"]
-    return ProductRecord(
+    record = ProductRecord(
         path=escape(product),
         file_name=file_name,
         datamd5=facts.text("DATAMD5"),
@@ -232,6 +205,32 @@ def read_record(path: str | os.PathLike[str]) -> ProductRecord:
         temperature_k=temperatures[0] if temperatures else None,
         values=values,
     )
+    try:
+        return check_types(ProductRecord, asdict(record))
+    except ValueError as error:
+        raise FrameError(f"{escape(product)}: {error}: damaged, or no product") from error
+
+
+def check_types(kind: type[_T], content: object) -> _T:
+    """Return content as a record, or as what holds records, whose values have the types that are declared.
+
+    Raises
+    ------
+    ValueError
+        With the first value that has another type, or is out of its range.
+    """
+    try:
+        checked: _T = _adapter(kind).validate_python(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ValueError(f"{escape(where)} is {format_value(fault['input'])}: {escape(fault['msg'])}") from error
+    return checked
+
+
+def _stored(entry: QCEntry) -> StoredValue:
+    value = None if entry.value is None else float(entry.value)
+    return StoredValue(entry.name, value, entry.unit, *entry.range, entry.passed, entry.description)
 
 
 def find_products(folder: str | os.PathLike[str]) -> Iterator[Path]:
@@ -282,30 +281,10 @@ class _Header:
     def number(self, keyword: str) -> float:
         """Return a number that every product has."""
         value = self._header.get(keyword)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise self._fault(keyword, "a number")
         return float(value)
 
     def optional_number(self, keyword: str) -> float | None:
         """Return a number; None where there is none."""
         return None if self._header.get(keyword) is None else self.number(keyword)
-
-
-def _read_qc_file(product: Path) -> _QCFile:
-    path = product.with_name(f"{product.stem}{QC_ENDING}")
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(QC_FILE_LIMIT + 1)
-        if len(content) > QC_FILE_LIMIT:
-            raise FrameError(f"{escape(path)}: more than {QC_FILE_LIMIT} bytes, expected the QC file of a product")
-        return _QCFile.model_validate_json(content)
-    except OSError as error:
-        raise FrameError(
-            f"{escape(path)}: {error.strerror}: expected the QC file next to its product: reduce the frames again"
-        ) from error
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the file"
-        raise FrameError(
-            f"{escape(path)}: {escape(where)}: {escape(fault['msg'])}: damaged: reduce the frames again"
-        ) from error

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .quality_database import PixelChange, QualityDatabase
-from .records import ProductRecord
+from .quality_database import PixelChange, QualityDatabase, checked_rows
+from .records import Count, Number, ProductRecord
 
 __all__ = ["StoredComparison", "StoredHistogram", "TrendTables"]
 
@@ -28,8 +28,8 @@ class StoredComparison:
 
     product_id: int
     previous_id: int
-    n_compared: int
-    expected_false: float
+    n_compared: Count
+    expected_false: Number
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class StoredHistogram:
     """
 
     product_id: int
-    centre: float
-    scale: float
-    low: float
-    high: float
-    counts: tuple[int, ...]
+    centre: Number
+    scale: Number
+    low: Number
+    high: Number
+    counts: tuple[Count, ...]
 
 
 class TrendTables:
@@ -70,26 +70,25 @@ class TrendTables:
 
     def comparisons(self) -> list[StoredComparison]:
         """Return the pairs of products that were compared."""
-        return [
-            StoredComparison(*row) for row in self._rows("pixel_comparisons", list(StoredComparison.__annotations__))
-        ]
+        columns = list(StoredComparison.__annotations__)
+        rows = [row._asdict() for row in self._rows("pixel_comparisons", columns)]
+        return checked_rows(self._database, "pixel_comparisons", list[StoredComparison], rows)
 
     def changes(self) -> dict[tuple[int, int], list[PixelChange]]:
         """Return the changed pixels of all pairs, by the numbers of the later and the earlier product."""
         found: dict[tuple[int, int], list[PixelChange]] = {}
-        for product, previous, *change in self._rows(
-            "pixel_changes", ["product_id", "previous_id", *PixelChange._fields]
-        ):
-            found.setdefault((product, previous), []).append(PixelChange(*change))
+        rows = self._rows("pixel_changes", ["product_id", "previous_id", *PixelChange._fields])
+        changes = checked_rows(self._database, "pixel_changes", list[PixelChange], [tuple(row[2:]) for row in rows])
+        for (product, previous, *_), change in zip(rows, changes, strict=True):
+            found.setdefault((product, previous), []).append(change)
         return found
 
     def histograms(self) -> list[StoredHistogram]:
         """Return the histograms of dark rates."""
-        rows = self._rows("rate_histograms", list(StoredHistogram.__annotations__))
-        return [
-            StoredHistogram(product_id, centre, scale, low, high, tuple(map(int, counts.split())))
-            for product_id, centre, scale, low, high, counts in rows
-        ]
+        columns = list(StoredHistogram.__annotations__)
+        rows = [row._asdict() for row in self._rows("rate_histograms", columns)]
+        content = [row | {"counts": str(row["counts"]).split()} for row in rows]
+        return checked_rows(self._database, "rate_histograms", list[StoredHistogram], content)
 
     def add_comparison(
         self,

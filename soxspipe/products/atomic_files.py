@@ -194,6 +194,10 @@ class AtomicFiles:
         for path in (self.folder / name for name in self.names):
             if path.is_dir():
                 raise ProductExistsError(f"{path}: is a folder, expected room for a file: choose another output folder")
+            if path.exists() and not path.is_file():
+                raise ProductExistsError(
+                    f"{path}: is a device, pipe or socket, which is never replaced: choose another output folder"
+                )
             if path.exists() and (identity := _identity(path)) in inputs:
                 what = f"is the input {escape(inputs[identity])}, which is never replaced"
                 raise ProductExistsError(f"{path}: {what}: choose another output folder")

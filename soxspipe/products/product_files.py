@@ -18,6 +18,7 @@ from .compressed import compressed_hdus
 from .find_inputs import RECIPE
 from .fits_output import FitsBytes, complete_headers
 from .headers import ProductFile, set_card
+from .qc_file import read_qc_file
 
 __all__ = ["ENDINGS", "Product", "equal_product", "files_of"]
 
@@ -111,6 +112,7 @@ def equal_product(folder: Path, stem: str, header: fits.Header) -> Path | None:
     path = files["product"]
     try:
         older = read_verified_images(path)[0].header
+        read_qc_file(path, older)
         if "bad-pixel map" in files:
             read_verified_images(files["bad-pixel map"])
     except (InputError, IndexError):

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..exceptions import ProductError
+from ..exceptions import InputError, ProductError
 from ..fits_files.images import read_main_header
 from ..inputs.frame_kinds import PRODUCT_CATEGORY
 from ..text import escape
@@ -31,12 +31,15 @@ class ProductsSof:
     Raises
     ------
     InputError
-        When its folder cannot be one; a ProductExistsError when it exists and may not be replaced.
+        When its name is not that of a list, or its folder cannot be one; a ProductExistsError when it exists and may
+        not be replaced.
     ProductError
         When its folder cannot be written to.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+        if path.suffix != ".sof":  # by its name no frame of a folder or list, nor any file of a product, is replaced
+            raise InputError(f"{escape(path)}: is no name of a list of products: let it end in .sof")
         self.path, self.overwrite, self.inputs = path, overwrite, tuple(inputs)
         with self._files():  # before hours of work
             pass

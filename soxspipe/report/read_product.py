@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..exceptions import InputError
+from ..exceptions import FrameError, InputError
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader
 from ..products.find_inputs import RECIPE
 from ..products.product_files import files_of
+from ..products.qc_file import read_qc_file
 from ..text import escape
 
 __all__ = ["ProductData", "read_product", "sample"]
@@ -95,7 +95,7 @@ def read_product(path: Path) -> ProductData:
     Raises
     ------
     InputError
-        When the file is not a product of soxspipe, is damaged, or has no ``_qc.json`` beside it.
+        When the file is not a product of soxspipe, is damaged, or has no ``_qc.json`` of its own beside it.
     """
     images = read_image_hdus(path)
     header = images[0].header if images else fits.Header()
@@ -107,18 +107,12 @@ def read_product(path: Path) -> ProductData:
         raise InputError(
             f"{escape(path)}: has no {name} beside it: give the main file of a product, and keep both files"
         )
-    document = _read_json(files["qc"])
-    return ProductData(path, header, document, {image.extname or "FLUX": image for image in images}, files)
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if {"product", "verdict", "failed", "qc", "warnings"} <= set(document):
-            return dict(document)
-    except (OSError, ValueError, TypeError, RecursionError):
-        pass
-    raise InputError(f"{escape(path)}: is not the record of a product: reduce the frames again")
+    document = read_qc_file(path, header).document
+    planes = {image.extname or "FLUX": image for image in images}
+    for image in planes.values():
+        if image.shape != images[0].shape:
+            raise FrameError(f"{escape(path)}: {image} has another size than {images[0]}: reduce the frames again")
+    return ProductData(path, header, document, planes, files)
 
 
 def sample(values: NDArray[Any]) -> NDArray[Any]:
