@@ -106,3 +106,74 @@ def test_links_of_the_readme_lead_to_files():
     assert len(links) > 10
     for link in links:
         assert (ROOT / link).exists(), link
+
+
+def prepared_folder():
+    """Make the files that the commands of the README and of the pages of recipes name, in the working directory."""
+    small = {"shape": (128, 128), "frames": 3, "detector_seed": 7}
+    night = "2026-03-01T"
+    for name, simulation in {
+        "night/nir": {"start": f"{night}10:00:00"},
+        "night/short": {"start": f"{night}14:00:00", "exptime_s": 60.0},
+        "single": {"start": "2026-03-02T10:00:00"},
+        "bias": {"arm": "VIS", "kind": "BIAS", "shape": (128, 200)},
+        "vis": {"arm": "VIS", "shape": (128, 200), "start": "2026-03-03T10:00:00"},
+        "next": {"start": "2026-03-04T10:00:00", "seed": 9},
+    }.items():
+        frames = simulate_darks(f"raw-{name}", DarkSimulation(**{**small, **simulation})).frames
+        Path(name).mkdir(parents=True)
+        for path in frames:
+            path.rename(Path(name, path.name))
+    Path("darks.sof").write_text("".join(f"{path} DARK_NIR\n" for path in sorted(Path("single").glob("*.fits"))))
+    Path("frames").mkdir()
+    for path in sorted(Path("next").glob("*.fits")):
+        path.rename(Path("frames", path.name))
+    first = next(Path("frames").glob("*.fits"))
+    for copy in ("dark.fits", "frame.fits"):
+        Path(copy).write_bytes(first.read_bytes())
+
+
+def shell(commands):
+    """Run commands of a page as a person does, and expect that each succeeds."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+    run = subprocess.run(["bash", "-e", "-c", commands], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.slow
+def test_the_commands_and_the_code_of_the_readme_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    prepared_folder()
+    (commands,) = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    shell("\n".join(line for line in commands.splitlines() if " watch " not in line))
+    assert all(f"soxspipe {name} " in commands or name in ("demo", "prep") for name in ("reduce", "watch", "mdark"))
+    names = {"frames": [np.random.default_rng(i).normal(100, 5, (64, 64)).astype(np.float32) for i in range(5)]}
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    shell("rm -r reduced")
+    for block in blocks:
+        exec(
+            compile(
+                block.replace("clip_and_stack(frames)", 'clip_and_stack(frames, unit="electron")'), "README", "exec"
+            ),
+            names,
+        )
+    assert names["product"].qc["RON RAW"].unit == "electron"
+    assert names["bad"].shape == (64, 64)
+
+
+@pytest.mark.parametrize("page", sorted(path.stem for path in (DOCS / "recipes").glob("*.rst")))
+def test_the_commands_of_the_pages_of_recipes_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepared_folder()
+    if "dark_current" in page or "subtract" in page:
+        shell("soxspipe mdark night/nir night/short --output=made -q --no-report --no-database")
+        masters = sorted(Path("made").glob("*_MDARK_*S_SOXS.fits"))
+        Path("masters.sof").write_text("".join(f"{path}\n" for path in masters))
+        Path("master_dark.fits").write_bytes(next(p for p in masters if "_300_" in p.name).read_bytes())
+    source = (DOCS / "recipes" / f"{page}.rst").read_text(encoding="utf-8")
+    sessions = [match["text"] for match in BLOCK.finditer(source) if match["language"] == "console"]
+    assert sessions
+    shell("\n".join(re.findall(r"^ *\$ (.*)$", "".join(sessions), re.MULTILINE)))
