@@ -19,6 +19,7 @@ from astropy.io import fits
 
 import soxspipe
 from soxspipe.instruments.keywords import shipped_instruments
+from soxspipe.settings import Settings
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
 ROOT = Path(soxspipe.__file__).parent.parent
@@ -177,3 +178,19 @@ def test_the_commands_of_the_pages_of_recipes_run(page, tmp_path, monkeypatch):
     sessions = [match["text"] for match in BLOCK.finditer(source) if match["language"] == "console"]
     assert sessions
     shell("\n".join(re.findall(r"^ *\$ (.*)$", "".join(sessions), re.MULTILINE)))
+
+
+def test_the_page_about_settings_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepared_folder()
+    source = (DOCS / "settings.rst").read_text(encoding="utf-8")
+    blocks = {"console": [], "python": [], "yaml": []}
+    for match in BLOCK.finditer(source):
+        if match["language"] in blocks:
+            blocks[match["language"]].append(textwrap.dedent(match["text"]))
+    assert {language: len(of) for language, of in blocks.items()} == {"console": 2, "python": 1, "yaml": 3}
+    shell("\n".join(re.findall(r"^\$ (.*)$", "".join(blocks["console"]), re.MULTILINE)))
+    exec(compile(blocks["python"][0], "settings", "exec"), {})
+    for text in blocks["yaml"]:
+        Path("part.yaml").write_text(text)
+        Settings.load("part.yaml")
