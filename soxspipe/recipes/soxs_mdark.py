@@ -73,7 +73,8 @@ class soxs_mdark(BaseRecipe):
         qc_values = dark_quality(stack, noise_map, _context(stacked, limits))
         qc_values += calibration_quality(frames, settings.night)
         known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
-        quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e))
+        error = next((qc.value for qc in qc_values if qc.name == "DARK CURRENT ERR"), None) or 0.0
+        quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e, float(error)))
         files = [master, bad_pixel_map(frame, frames.geometry)]
         return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting, stacked.details)
 
@@ -99,10 +100,11 @@ def _context(stacked: StackedFrames, limits: NoiseMapParameters) -> DarkContext:
     )
 
 
-def _ranges(frames: FrameSet, settings: ArmSettings, dark_e: float) -> dict[str, Range]:
+def _ranges(frames: FrameSet, settings: ArmSettings, dark_e: float, error_e_per_s: float) -> dict[str, Range]:
     """Return the ranges of the QC values, as they apply to these frames.
 
-    That of the dark current is for an unbinned pixel; that of the read noise for one integration without dark signal.
+    That of the dark current is for an unbinned pixel, and a specification may be exceeded by two errors; that of the
+    read noise is for one integration without dark signal.
     """
     ranges = dict(settings.quality.ranges)
     if "RON RAW" in ranges:
@@ -115,6 +117,9 @@ def _ranges(frames: FrameSet, settings: ArmSettings, dark_e: float) -> dict[str,
     of_soxs, _ = DEFINITIONS["DARK CURRENT"].arm_ranges.get(frames.arm, ((None, None), ""))
     # the default of an arm is the specification of SOXS: it does not judge a detector without one
     if frames.detector.dark_current_limit_e_per_s is not None or (low, high) != of_soxs:
-        binned = frames.binning[0] * frames.binning[1]
-        ranges["DARK CURRENT"] = (None if low is None else low * binned, None if high is None else high * binned)
+        binned, margin = frames.binning[0] * frames.binning[1], 2 * error_e_per_s if (low, high) == of_soxs else 0.0
+        ranges["DARK CURRENT"] = (
+            None if low is None else low * binned - margin,
+            None if high is None else high * binned + margin,
+        )
     return ranges

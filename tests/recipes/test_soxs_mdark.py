@@ -320,8 +320,14 @@ def test_cosmic_ray_rate_and_dark_current_range_of_binned_pixels(simulated, tmp_
     product = soxs_mdark(raw.sof, output_dir=tmp_path).produce_product()
     values = {qc["name"]: qc for qc in product.qc_records()}
     assert values["CRRATE"]["value"] == pytest.approx(0.3, rel=0.1)
-    assert values["DARK CURRENT"]["range"] == [None, pytest.approx(4 * 0.00012)]
+    # two errors above the specification pass; the range that a user gives is kept
+    error = values["DARK CURRENT ERR"]["value"]
+    assert values["DARK CURRENT"]["range"] == [None, pytest.approx(4 * 0.00012 + 2 * error)]
     assert values["DARK CURRENT"]["passed"] is not False
+    settings = {"quality": {"DARK CURRENT": [None, 0.0002]}}
+    product = soxs_mdark(raw.sof, settings, output_dir=tmp_path, overwrite=True).produce_product()
+    values = {qc["name"]: qc for qc in product.qc_records()}
+    assert values["DARK CURRENT"]["range"] == [None, pytest.approx(4 * 0.0002)]
 
 
 @pytest.mark.parametrize(
