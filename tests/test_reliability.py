@@ -1242,6 +1242,13 @@ def test_a_qc_file_that_is_damaged_or_of_another_product(night):
         assert night.main("qc", "new.db", "--import=reduced")[0] == 1
 
 
+def test_a_backend_of_matplotlib_that_does_not_exist(night):
+    command = [sys.executable, "-m", "soxspipe", "report", f"reduced/{STEM}.fits"]
+    environment = {**os.environ, "MPLBACKEND": "none", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("MPLBACKEND"), done.stderr.count("\n")) == (1, 1, 1), done.stderr
+
+
 def test_planes_of_another_size_have_no_report(night):
     path = night.out / f"{STEM}.fits"
     with fits.open(path) as hdus:

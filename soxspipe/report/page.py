@@ -59,8 +59,11 @@ def make_report(product_path: str | os.PathLike[str]) -> str:
     ------
     InputError
         When the file is not a product of soxspipe, or is damaged.
+    SoxspipeError
+        When matplotlib cannot be imported.
     """
     product = read_product(Path(product_path))
+    _require_matplotlib()
     try:
         return str(_template().render(_context(product)))
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -98,6 +101,16 @@ def write_report(product_path: str | os.PathLike[str]) -> Path:
         files.write(report.name, [page])
         files.commit()
     return report
+
+
+def _require_matplotlib() -> None:
+    """Raise an error where the configuration of matplotlib is wrong: it is no fault of the product."""
+    try:
+        from matplotlib import rcParams  # noqa: F401
+    except ValueError as error:
+        raise SoxspipeError(
+            f"matplotlib cannot be imported ({error}): correct its configuration, such as the variable MPLBACKEND"
+        ) from error
 
 
 def _template() -> Any:
