@@ -21,7 +21,7 @@ from .frame_kinds import MASTER_BIAS, STATIC_MAP
 from .raw_frames import CalibrationFile, FrameSet
 from .sample_checks import check_samples, full_scale_adu
 
-__all__ = ["PreparedFrames", "usable_samples"]
+__all__ = ["PreparedFrames", "require_usable", "usable_samples"]
 
 log = get_logger(__name__)
 
@@ -219,6 +219,17 @@ def usable_samples(values: NDArray[np.float32], errors: NDArray[np.float32]) -> 
     return (np.abs(values) < LARGEST_SIGNAL_E) & (errors >= SMALLEST_ERROR_E) & (errors < LARGEST_SIGNAL_E)
 
 
+def require_usable(values: NDArray[np.float32], errors: NDArray[np.float32], label: str) -> NDArray[np.bool_]:
+    """Return `usable_samples` of a master; raises FrameError where it has none."""
+    usable = usable_samples(values, errors)
+    if not usable.any():
+        raise FrameError(
+            f"{label}: no pixel of FLUX has an error in ERRS from {SMALLEST_ERROR_E:g} to {LARGEST_SIGNAL_E:g} "
+            "electron: make the master again"
+        )
+    return usable
+
+
 def _without_trail(span: tuple[int, int], science: Window) -> tuple[int, int]:
     """Return overscan columns without those beside the light-sensitive part; half of a narrow span stays."""
     first, end = span
@@ -276,11 +287,5 @@ def _read_bias(bias: CalibrationFile, frames: FrameSet) -> tuple[NDArray[np.floa
             "make it with 'soxspipe mbias'"
         )
     values, errors = (np.array(_read_image(image, frames), np.float32) for image in (level, error))
-    usable = usable_samples(values, errors)
-    if not usable.any():
-        raise FrameError(
-            f"{bias.name}: no pixel of FLUX has an error in ERRS from {SMALLEST_ERROR_E:g} to {LARGEST_SIGNAL_E:g} "
-            "electron: make it again with 'soxspipe mbias'"
-        )
-    values[~usable] = np.nan
+    values[~require_usable(values, errors, f"{bias.name}")] = np.nan
     return values, errors

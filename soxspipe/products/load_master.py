@@ -21,8 +21,10 @@ from ..fits_files.pixel_reader import PixelReader
 from ..inputs.exposure import setting_keywords
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
 from ..inputs.keyword_rules import RULES, read_number
+from ..inputs.prepare import require_usable
 from ..instruments.detectors import Detector, Geometry
 from ..instruments.keywords import Instrument, instrument_for
+from ..pixel_codes import PixelCode
 from ..text import escape, format_value
 from .find_inputs import numbered
 
@@ -183,6 +185,9 @@ def load_master(path: str | os.PathLike[str], user_instrument: Instrument | None
         if image.shape != planes["FLUX"].shape:
             raise FrameError(f"{escape(path)}: {image} has another size than {planes['FLUX']}: make the master again")
     arrays = _read(images, geometry)
+    usable = require_usable(arrays["FLUX"], arrays["ERRS"], escape(path))
+    arrays["FLUX"] = np.where(usable, arrays["FLUX"], np.nan)
+    arrays["QUAL"] = np.where(usable, _whole(arrays["QUAL"]), PixelCode.NO_DATA.value)
     return LoadedMaster(
         path, header, kind.category, arm, instrument, detector, geometry, images,
         _master_images(

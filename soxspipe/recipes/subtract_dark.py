@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ..exceptions import MixedFramesError
 from ..fits_files.pixel_reader import PixelReader
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK
+from ..inputs.prepare import require_usable
 from ..inputs.raw_frames import CalibrationFile, FrameSet
 from ..inputs.set_of_files import SofEntry, list_files
+from ..pixel_codes import PixelCode
 from ..products.dark_match import PLANES, DarkMatch, find_bias, match_dark
 from ..products.headers import ProductFile, add_qc, image_hdu, product_header
 from ..products.pixel_cards import set_geometry, set_level
@@ -132,8 +134,12 @@ def _read_dark(master: CalibrationFile, ndit: int, bias_error: NDArray[np.float3
     images = [master.images[name] for name in PLANES]
     with PixelReader(images) as reader:
         data, error, codes, count = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images))
-    data, error = (np.asarray(image, np.float32) for image in (data, error))
-    return DarkImages(data, error, np.asarray(np.nan_to_num(codes), np.int32), count, ndit, bias_error)
+    data, error = (np.array(image, np.float32) for image in (data, error))
+    codes = np.array(np.nan_to_num(codes), np.int32)
+    usable = require_usable(data, error, master.name)
+    data[~usable] = np.nan
+    codes[~usable] |= PixelCode.NO_DATA.value
+    return DarkImages(data, error, codes, count, ndit, bias_error)
 
 
 def _bias_error_of(master: CalibrationFile) -> NDArray[np.float32] | None:

@@ -6,7 +6,9 @@ from astropy.io import fits
 
 import soxspipe
 from soxspipe.exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
+from soxspipe.pixel_codes import PixelCode
 from soxspipe.products.frames import Frame
+from soxspipe.products.load_master import load_master
 from soxspipe.recipes import soxs_mbias, soxs_mdark, soxs_subtract_dark
 from soxspipe.simulation import DarkSimulation, simulate_darks
 from soxspipe.stacking.robust import clipped_moments
@@ -194,7 +196,10 @@ def test_what_does_not_fit_is_refused_with_both_values(night, tmp_path):
     with pytest.raises(MixedFramesError, match="ESO DET READ CURID is 1, expected 5"):
         soxspipe.subtract_dark(mode, night.dark)
     window = edit(night.new[0], tmp_path / "window.fits", fits.getdata(night.new[0])[:200])
-    with pytest.raises(MixedFramesError, match=r"NAXIS1 x NAXIS2 of FLUX is '300 x 256', expected '300 x 200'"):
+    with pytest.raises(
+        MixedFramesError,
+        match=r"NAXIS1 x NAXIS2 of FLUX, QUAL, ERRS, NOISE, NCOMBINE is '300 x 256', expected '300 x 200'",
+    ):
         soxspipe.subtract_dark(window, night.dark)
     with pytest.raises(InputError, match=r"EXPTIME is 0\.0, expected seconds above zero"):
         soxspipe.subtract_dark(night.biases[0], night.dark)
@@ -261,3 +266,21 @@ def test_a_damaged_dark_is_refused_in_one_line(night, tmp_path):
         assert len(error.value.faults) == 1
     dark = damaged_dark(night, tmp_path / "dark.fits", ESO_DET_NDIT="many")
     assert abs(soxspipe.subtract_dark(night.new[0], dark, bias=night.bias).qc["SUB MEDIAN"].value) < 0.05
+
+
+@pytest.mark.parametrize("error", [0.0, -1.0, np.nan])
+def test_pixels_of_a_master_without_an_error_have_no_data(night, tmp_path, error):
+    dark = tmp_path / "dark.fits"
+    with fits.open(night.dark, do_not_scale_image_data=True) as hdus:
+        hdus["ERRS"].data[10, 20] = error
+        hdus.writeto(dark, checksum=True)
+        hdus["ERRS"].data[:] = error
+        hdus.writeto(tmp_path / "none.fits", checksum=True)
+    product = soxs_subtract_dark([night.new[0], dark, night.bias], output_dir=tmp_path).produce_product()
+    assert product.frame.flags[10, 20] & PixelCode.NO_DATA
+    assert np.isnan(product.frame.data[10, 20])
+    assert np.isfinite(product.frame.data[10, 21])
+    without = soxs_subtract_dark([night.new[0], tmp_path / "none.fits", night.bias], output_dir=tmp_path / "no")
+    for use in (without.produce_product, lambda: load_master(tmp_path / "none.fits")):
+        with pytest.raises(FrameError, match="no pixel of FLUX has an error in ERRS from"):
+            use()
