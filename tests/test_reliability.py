@@ -5,6 +5,7 @@ machine is exit code 1 and leaves as little.
 """
 
 import bz2
+import contextlib
 import errno
 import gzip
 import json
@@ -1291,7 +1292,7 @@ def test_two_inputs_of_one_product(night):
 )
 def test_a_database_whose_rows_are_damaged(night, change):
     assert night.main("qc", "x.db", "--import=reduced")[0] == 0
-    with sqlite3.connect("x.db") as connection:
+    with contextlib.closing(sqlite3.connect("x.db")) as connection, connection:
         connection.execute(f"UPDATE products SET {change}")
     for command in (["qc", "x.db"], ["trend", "x.db"]):
         code, err = night.main(*command)
