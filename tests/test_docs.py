@@ -6,6 +6,7 @@ Blocks are Python code, ``>>>`` examples, ``console`` sessions, and files, whose
 
 import doctest
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.stats import mad_std
 
 import soxspipe
 from soxspipe.instruments.keywords import shipped_instruments
@@ -194,3 +196,15 @@ def test_the_page_about_settings_runs(tmp_path, monkeypatch):
     for text in blocks["yaml"]:
         Path("part.yaml").write_text(text)
         Settings.load("part.yaml")
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((DOCS / "notebooks" / "master_dark.ipynb").read_text(encoding="utf-8"))
+    names = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "notebook", "exec"), names)
+    assert names["product"]._repr_html_().count("<tr") > 5
+    assert 0.9 < mad_std(names["pulls"]) < 1.1
+    assert names["hot"].any()
