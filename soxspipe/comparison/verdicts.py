@@ -57,7 +57,7 @@ class VerifiedFrame:
     in_master : bool
         Whether it is one of the frames of the master.
     pull : float
-        Standard deviation of what is left over its error: 1 for a good frame.
+        Standard deviation of the residuals over their errors: 1 for a good frame.
     noise_e : float
         Noise of the frame, electron.
     checks : tuple of Check

@@ -1,4 +1,4 @@
-"""Verify a master: subtract it from raw frames, and judge what is left in each amplifier."""
+"""Verify a master: subtract it from raw frames, and judge the residuals in each amplifier."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class FrameToVerify:
 def verify_frames(
     master: MasterImages, frames: Iterable[FrameToVerify], limits: VerifyParameters | None = None, **keywords: Any
 ) -> Verification:
-    """Subtract a master from raw frames, and judge what is left in each amplifier.
+    """Subtract a master from raw frames, and judge the residuals in each amplifier.
 
     Parameters
     ----------
@@ -129,13 +129,14 @@ def verify_frames(
 
 
 class _Mean:
-    """The mean of what is left of the frames that did not make the master."""
+    """The mean residual of the frames that did not make the master."""
 
     def __init__(self, master: MasterImages) -> None:
         self.n_frames = 0
         self._sum, self.count = np.zeros(master.shape, np.float32), np.zeros(master.shape, np.float32)
 
     def add(self, residual: _Image) -> None:
+        """Add the residuals of a frame; pixels without data do not count."""
         known = np.isfinite(residual)
         self._sum[known] += residual[known]
         self.count += known
@@ -143,6 +144,7 @@ class _Mean:
 
     @property
     def value(self) -> _Image:
+        """The mean; NaN in pixels that no frame has."""
         with np.errstate(invalid="ignore", divide="ignore"):
             mean: _Image = self._sum / self.count
         return mean

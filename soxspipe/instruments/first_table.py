@@ -81,9 +81,11 @@ class _Writer:
     questions: list[str] = field(default_factory=list)
 
     def line(self, text: str, comment: str = "") -> None:
+        """Add a line."""
         self.lines.append(f"{text:<34}# {comment}" if comment else text)
 
     def ask(self, question: str, indent: int = 0) -> None:
+        """Add a question as a comment."""
         self.lines.append(f"{' ' * indent}# QUESTION: {question}")
         self.questions.append(question)
 

@@ -29,8 +29,8 @@ class Frame(CCDData):
     """A product or prepared frame: a CCDData whose QC values are those of its header.
 
     Data, StdDevUncertainty, mask (any pixel code), flags (the codes) and header are those of
-    `~astropy.nddata.CCDData`. ``qc`` comes from the header, so that it survives whatever keeps the header: copies,
-    slices and the functions of ccdproc.
+    `~astropy.nddata.CCDData`. ``qc`` comes from the header, so that it survives operations that keep the header:
+    copies, slices and the functions of ccdproc.
     """
 
     @property

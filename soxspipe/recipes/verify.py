@@ -66,7 +66,7 @@ def verify_master(
     calibrations_dir: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> VerifiedMaster:
-    """Subtract a master from raw frames, and judge what is left.
+    """Subtract a master from raw frames, and judge the residuals.
 
     Parameters
     ----------
