@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soxspipe.stacking import clip_and_stack
-from soxspipe.stacking.vet_frames import FrameVetting, judge_conditions, vet_frames
+from soxspipe.stacking.frame_verdicts import FrameVetting
+from soxspipe.stacking.vet_frames import judge_conditions, vet_frames
 
 __all__ = ["FAULTS", "SCENES", "Fault", "VettingScene", "faulty_sets", "good_sets", "vet"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..stacking.clip_and_stack import StackResult
-from ..stacking.vet_frames import FrameVetting
+from ..stacking.frame_verdicts import FrameVetting
 
 __all__ = ["frame_records"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..pixel_codes import PixelCode
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.create_noise_map import NoiseMap
+from ..stacking.frame_verdicts import FrameVetting
 from ..stacking.robust import clipped_moments, grouped_median, student_factor
-from ..stacking.vet_frames import FrameVetting
 from .table import QCValue, measured
 
 __all__ = [

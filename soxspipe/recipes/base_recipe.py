@@ -19,7 +19,8 @@ from ..quality.noise import pull_histogram
 from ..run_log import get_logger
 from ..settings import ArmSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
-from ..stacking.vet_frames import FrameVetting, judge_conditions, vet_frames
+from ..stacking.frame_verdicts import FrameVetting
+from ..stacking.vet_frames import judge_conditions, vet_frames
 from .recipe import Recipe
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from ..products.provenance import Provenance
 from ..quality.table import QualityTable
 from ..run_log import collect_log, get_logger
 from ..settings import ArmSettings, Settings
-from ..stacking.vet_frames import FrameVetting
+from ..stacking.frame_verdicts import FrameVetting
 from ..text import escape, format_value
 from ..version import __version__
 from .recipe_product import RecipeProduct

@@ -10,9 +10,10 @@ from .fit_dark_rate import DarkRate, fit_dark_rate
 from .fit_levels import LevelFit, fit_levels
 from .frame_monitor import FrameFigures
 from .frame_stack import ArrayStack, FrameStack, Regions
+from .frame_verdicts import FrameVerdict, FrameVetting
 from .master_stack import ArrayMasters, MasterStack
 from .noise_model import NoiseModel, measure_noise
-from .vet_frames import FrameVerdict, FrameVetting, vet_frames
+from .vet_frames import vet_frames
 
 __all__ = [
     "ArrayMasters",

@@ -18,11 +18,11 @@ from .averages import (
     outlier_free_noise,
 )
 from .cosmic_rays import halos, neighbours_of
-from .frame_monitor import FrameMonitor
+from .frame_monitor import FAR_SIGMA, FarSamples, FrameMonitor, far_samples
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .parameters import StackParameters
-from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates, median_of_kept
+from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates
 
 __all__ = ["BandCombiner"]
 
@@ -97,18 +97,24 @@ class BandCombiner:
             pixels = np.flatnonzero(self._combine_all(samples, read_noise, start, stop))
         self.images["constant"][start:stop] = self._constant(samples, start)
 
-        def clip(part: NDArray[np.intp]) -> _Clipped:
-            values = samples[:, part // nx, part % nx]
+        def clip(part: NDArray[np.intp]) -> tuple[_Clipped, FarSamples | None]:
+            values, index, noise = samples[:, part // nx, part % nx], start * nx + part, read_noise[part % nx]
             with np.errstate(divide="ignore", invalid="ignore"):
-                return self._clip_candidates(values, start * nx + part, read_noise[part % nx])
+                clipped = self._clip_candidates(values, index, noise)
+            if self.monitor is None:
+                return clipped, None
+            return clipped, far_samples(values, self.images["above_level"].reshape(-1)[index], noise, index)
 
         most = max(CLIP_SAMPLES // self._n_frames, 1)
         parts = [pixels[first : first + most] for first in range(0, pixels.size, most)]
-        clipped = run_concurrently([partial(clip, part) for part in parts], self.workers)
+        results = run_concurrently([partial(clip, part) for part in parts], self.workers)
         if self.monitor is not None:
             offsets = np.array([self.model.row(offset, start) for offset in self.model.offsets_e])
             self.monitor.add(samples, self.images["above_level"][start:stop], read_noise, offsets, start)
-        return clipped
+            for _, far in results:
+                if far is not None:
+                    self.monitor.limit(far)
+        return [clipped for clipped, _ in results]
 
     def _combine_all(
         self, samples: NDArray[np.float32], read_noise: NDArray[np.float32], start: int, stop: int
@@ -129,6 +135,8 @@ class BandCombiner:
             self.images[name][start:stop] = value
         scale, sigma = self.parameters.stacked_clipping_scale, self.parameters.stacked_clipping_sigma
         candidates = clipping_candidates(low, high, mean, std, read_noise, scale, sigma)
+        if self.monitor is not None:
+            candidates |= clipping_candidates(low, high, mean, std, read_noise, "noise-model", FAR_SIGMA)
         nearest = self._reach.min()
         return candidates | ~((high <= nearest) & (low >= -nearest))
 
@@ -196,31 +204,36 @@ class BandCombiner:
         Parameters
         ----------
         samples : ndarray of float32, shape (frames, rows, nx), electron
-            The rows from ``start`` on.
+            The rows from ``start`` on, which is -1 where there is none before the first band.
         rejected : ndarray of int32, shape (n, 2)
             Frame and pixel of all samples rejected in these rows and those next to them.
         start, stop : int
             Rows to judge.
         """
         n_frames, nx = self._n_frames, samples.shape[2]
-        number, pixel = neighbours_of(rejected[:, 1], self.stack.shape)
-        inside = (pixel >= start * nx) & (pixel < stop * nx)
-        judged = _sample_keys(rejected[number[inside], 0], pixel[inside], n_frames)
-        pixels = np.unique(judged // n_frames)
-        pixels = pixels[~self.images["ambiguous"].reshape(-1)[pixels]]
-        values = samples[:, pixels // nx - start, pixels % nx]
-        clipped = _as_mask(rejected, pixels, n_frames)
-        kept = ~clipped & np.isfinite(values)
-        near = _as_mask(np.stack([judged % n_frames, judged // n_frames], axis=1), pixels, n_frames) & kept
-        read_noise = self._read_noise_at(pixels)
+        first, end = max(start, 0) * nx, stop * nx
+        number, near = neighbours_of(rejected[:, 1], self.stack.shape)
+        is_judged = np.zeros((n_frames, end - first), bool)
+        for frame, pixel, judged in ((rejected[number, 0], near, True), (*rejected.T, False)):
+            inside = (pixel >= first) & (pixel < end)
+            is_judged[frame[inside], pixel[inside] - first] = judged
+        is_judged[:, self.images["ambiguous"].reshape(-1)[first:end]] = False
+        frame, place = np.divmod(np.flatnonzero(is_judged), end - first)
+        values = samples[frame, (first + place) // nx - start, place % nx]
+        usable = np.isfinite(values)
+        frame, place, values = frame[usable], place[usable], values[usable]
         # the other samples give the level, where there are some: charge in the judged ones must not raise it
-        others = np.where((kept & ~near).any(axis=0), kept & ~near, kept)
-        centre = median_of_kept(values, others)
-        reach = np.float32(NEIGHBOUR_SIGMA) * np.sqrt(
-            np.square(read_noise) + np.float32(self.model.shot_scale) * np.maximum(centre, 0)
-        )
-        high = near & (values > centre + reach)
-        return self._reject(values, pixels, high, clipped, read_noise)
+        count, mean = (self.images[name].reshape(-1)[first:end][place] for name in ("count", "above_level"))
+        n_others = count - np.bincount(place)[place]
+        sum_of_others = mean * np.float64(count) - np.bincount(place, values)[place]
+        level = np.where(n_others > 0, sum_of_others / np.maximum(n_others, 1), mean)
+        variance = np.square(self._read_noise_at(first + place)) + self.model.shot_scale * np.maximum(level, 0)
+        is_high = values > level + NEIGHBOUR_SIGMA * np.sqrt(variance)
+        found = np.stack([frame, first + place], axis=1)[is_high]
+        pixels = np.unique(found[:, 1])
+        high, clipped = (_as_mask(listed, pixels, n_frames) for listed in (found, rejected))
+        values = samples[:, pixels // nx - start, pixels % nx]
+        return self._reject(values, pixels, high, clipped, self._read_noise_at(pixels))
 
     def _reject(
         self,
@@ -311,11 +324,6 @@ class BandCombiner:
 def _of_span(by_first_row: dict[int, NDArray[Any]], row: int) -> NDArray[Any]:
     """Return the value of the range of rows that holds a row."""
     return by_first_row[max(first for first in by_first_row if first <= row)]
-
-
-def _sample_keys(frame: NDArray[Any], pixel: NDArray[Any], n_frames: int) -> NDArray[np.int64]:
-    """Return one number for each sample without repetition, sorted by pixel and frame."""
-    return np.unique(pixel.astype(np.int64) * n_frames + frame)
 
 
 def _as_list(mask: NDArray[np.bool_], index: NDArray[np.intp]) -> NDArray[np.int32]:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from .robust import nan_medians
 
-__all__ = ["FrameFigures", "FrameMonitor"]
+__all__ = ["FAR_SIGMA", "FarSamples", "FrameFigures", "FrameMonitor", "far_samples"]
 
 #: Least side of a box, pixels.
 BOX = 32
 #: Residuals beyond this many read noises count as this many: a cosmic ray adds little to its box, and a light leak
 #: of any brightness stays visible.
-REACH = 5.0
+FAR_SIGMA = 5.0
 #: Pixels that give noise and pattern of a frame, from rows spread over it.
 SAMPLE_PIXELS = 2**17
 #: Second differences that are the pattern: from so many errors of the median. Those beyond so many read noises count as
@@ -94,32 +94,37 @@ class FrameMonitor:
         start : int
             First row.
         """
-        reach = np.float32(REACH) * read_noise
         y_edges, x_edges = self._edges
         stop = start + len(mean)
         first, last = np.searchsorted(y_edges, start, "right") - 1, np.searchsorted(y_edges, stop, "left")
         cuts = np.clip(y_edges[first : last + 1], start, stop) - start
-        residual, scaled = np.empty_like(mean), np.float32(1) / read_noise
-        for i, frame in enumerate(samples):
-            np.subtract(frame, mean, out=residual)
-            np.minimum(np.maximum(residual, -reach, out=residual), reach, out=residual)
-            rows = _sums_of_rows(residual, cuts)
-            if not np.isfinite(rows).all():  # pixels without data do not deviate
-                rows = _sums_of_rows(np.nan_to_num(residual, copy=False), cuts)
-            self._sums[i, first:last] += np.add.reduceat(rows, x_edges[:-1], axis=1, dtype=np.float64)
-            columns = np.add.reduceat(offsets[i], x_edges[:-1], dtype=np.float64)
-            self._offsets[i, first:last] += np.diff(cuts)[:, np.newaxis] * columns
-            self._add_noise(i, residual[-start % self._stride :: self._stride] * scaled)
+        sums = _sums_of_rows(samples, cuts)
+        for i in np.flatnonzero(~np.isfinite(sums).all(axis=(0, 2))):
+            sums[:, i] = _sums_of_rows(_finite(samples[i]), cuts)
+        sums -= _sums_of_rows(_finite(mean), cuts)[:, np.newaxis]
+        self._sums[:, first:last] += np.add.reduceat(sums, x_edges[:-1], axis=2, dtype=np.float64).swapaxes(0, 1)
+        columns = np.add.reduceat(offsets, x_edges[:-1], axis=1, dtype=np.float64)
+        self._offsets[:, first:last] += np.diff(cuts)[:, np.newaxis] * columns[:, np.newaxis]
+        scaled, rows = np.float32(1) / read_noise, slice(-start % self._stride, None, self._stride)
+        self._add_noise((samples[:, rows] - mean[rows]) * scaled)
         for y in range((self._stride // 2 - start) % self._stride, len(mean) - 1, self._stride):
             if y > 0:
                 self._add_pattern(samples[:, y - 1 : y + 2] * scaled)
 
-    def _add_noise(self, frame: int, residual: NDArray[np.float32]) -> None:
-        """Add second differences along the rows: they hold little of glow, leaks and 1/f noise."""
-        difference = _second_difference(residual).ravel()
-        kept = difference[np.abs(difference) < np.float32(2 * REACH)]
-        self._squares[frame] += float(np.dot(kept, kept)) / 6
-        self._counts[frame] += kept.size
+    def limit(self, far: FarSamples) -> None:
+        """Let samples that are far from their mean count as `FAR_SIGMA` read noises, and those without data as none."""
+        frame, pixel, excess = far
+        y, x = np.divmod(pixel, self._edges[1][-1])
+        box_y, box_x = (np.searchsorted(edges, at, "right") - 1 for edges, at in zip(self._edges, (y, x), strict=True))
+        np.subtract.at(self._sums, (frame, box_y, box_x), excess)
+
+    def _add_noise(self, residual: NDArray[np.float32]) -> None:
+        """Add second differences along rows of all frames: they hold little of glow, leaks and 1/f noise."""
+        limited = np.nan_to_num(np.clip(residual, -FAR_SIGMA, FAR_SIGMA), copy=False)
+        difference = _second_difference(limited)
+        kept = np.abs(difference) < np.float32(2 * FAR_SIGMA)
+        self._squares += np.sum(np.square(difference), axis=(1, 2), where=kept, dtype=np.float64) / 6
+        self._counts += kept.sum(axis=(1, 2))
 
     def _add_pattern(self, samples: NDArray[np.float32]) -> None:
         """Correlate the second difference along a row of the median with that of each frame in this row and the next.
@@ -154,9 +159,42 @@ class FrameMonitor:
         )
 
 
-def _sums_of_rows(image: NDArray[np.float32], cuts: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Return the sums of the rows from each cut to the next, in a quarter of the time of `numpy.add.reduceat`."""
-    return np.stack([image[first:last].sum(axis=0) for first, last in itertools.pairwise(cuts)])
+#: Frame and pixel (index into the flattened image) of samples, and what they have beyond the limit, electron.
+FarSamples = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]
+
+
+def far_samples(
+    samples: NDArray[np.float32], mean: NDArray[np.float32], read_noise: NDArray[np.float32], index: NDArray[np.intp]
+) -> FarSamples:
+    """Find the samples that are further from their mean than `FAR_SIGMA` read noises, or have no data.
+
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (frames, pixels), electron
+        Samples of some pixels.
+    mean, read_noise : ndarray of float32, shape (pixels,), electron
+        Clipped mean and read noise of these pixels.
+    index : ndarray of int, shape (pixels,)
+        Pixels, as indices into the flattened image.
+    """
+    residual = _finite(samples) - _finite(mean)
+    limit = np.where(np.isfinite(samples) & np.isfinite(mean), np.float32(FAR_SIGMA) * read_noise, 0)
+    frame, pixel = np.nonzero(np.abs(residual) > limit)
+    excess = residual[frame, pixel]
+    return frame, index[pixel], excess - np.copysign(limit[frame, pixel], excess)
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a copy with 0 where there is no data."""
+    return np.where(np.isfinite(values), values, np.float32(0))
+
+
+def _sums_of_rows(images: NDArray[np.float32], cuts: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return the sums of the rows from each cut to the next along the first axis of the result.
+
+    It takes a quarter of the time of `numpy.add.reduceat`.
+    """
+    return np.stack([images[..., first:last, :].sum(axis=-2) for first, last in itertools.pairwise(cuts)])
 
 
 def _second_difference(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .frame_monitor import FrameFigures
+from .frame_verdicts import FEWEST_TO_EXCLUDE, FrameVerdict, FrameVetting
 from .robust import clipped_moments
 
-__all__ = ["FrameVerdict", "FrameVetting", "judge_conditions", "vet_frames"]
+__all__ = ["judge_conditions", "vet_frames"]
 
-#: Fewest frames of which one may be left out: with fewer it is not certain which one is right.
-FEWEST_TO_EXCLUDE = 5
 #: Chance of a false warning for each figure of a set.
 CHANCE = 1e-5
 #: Least ratios to the other frames that are a warning, for differences that are significant but do no harm. Profiles
@@ -36,115 +34,6 @@ FEWEST_BOXES = 16
 GRADIENT_SHARE = 0.6
 #: Significance of a shift; part of the pattern that is left in a frame that is shifted further than a pixel.
 SHIFT_SIGMA, PATTERN_LEFT = 8.0, 0.2
-
-
-@dataclass(frozen=True)
-class FrameVerdict:
-    """Figures of one frame among the others of its set, and what they look like.
-
-    Attributes
-    ----------
-    name : str
-        The frame.
-    box_rms_e : float
-        Rms of the means of (frame - median of the others) in boxes of 32 x 32 pixels, electron.
-    box_ratio, row_ratio, column_ratio, amplifier_ratio : float
-        Rms of the same without the profiles of rows and columns of boxes, of these profiles, and of the levels of the
-        amplifiers, each over that of the other frames.
-    noise_ratio : float
-        Noise of neighbouring pixels over that of the other frames.
-    shift : tuple of int
-        Rows and columns by which the pattern of the others fits best.
-    temperature_k, days : float or None
-        Detector temperature and start of the exposure, from the median of the set.
-    findings : tuple of str
-        What the frame looks like; empty for a good frame.
-    excluded : bool
-        Whether it was left out.
-    """
-
-    name: str
-    box_rms_e: float
-    box_ratio: float
-    row_ratio: float
-    column_ratio: float
-    amplifier_ratio: float
-    noise_ratio: float
-    shift: tuple[int, int]
-    temperature_k: float | None = None
-    days: float | None = None
-    findings: tuple[str, ...] = ()
-    excluded: bool = False
-
-    @property
-    def line(self) -> str:
-        """The figures as a line of the log."""
-        conditions = "" if self.temperature_k is None else f", {self.temperature_k:+.2f} K"
-        conditions += "" if self.days is None else f", {24 * self.days:+.2f} h from the median"
-        return (
-            f"{self.name}: box rms {self.box_rms_e:.3g} electron; over the other frames: boxes {self.box_ratio:.2f}, "
-            f"rows {self.row_ratio:.2f}, columns {self.column_ratio:.2f}, amplifiers {self.amplifier_ratio:.2f}, "
-            f"noise {self.noise_ratio:.3f}; shift {self.shift[0]}, {self.shift[1]}{conditions}"
-        )
-
-    def record(self) -> dict[str, Any]:
-        """Return the verdict as JSON holds it."""
-        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name, value in record.items():
-            if isinstance(value, float):
-                record[name] = float(f"{value:.5g}") if math.isfinite(value) else None
-        return record | {"shift": list(self.shift), "findings": list(self.findings)}
-
-
-@dataclass(frozen=True)
-class FrameVetting:
-    """Verdicts of the frames of a set.
-
-    Attributes
-    ----------
-    frames : tuple of FrameVerdict
-        One for each frame.
-    slope_z : float
-        Third largest slope of a box over the frames, in standard deviations of all boxes.
-    trend : str
-        What the slopes look like; empty without a trend.
-    """
-
-    frames: tuple[FrameVerdict, ...]
-    slope_z: float
-    trend: str = ""
-
-    @property
-    def culprit(self) -> int | None:
-        """Index of the one frame that may be left out; None unless exactly one of five or more is odd, and no trend."""
-        odd = [i for i, frame in enumerate(self.frames) if frame.findings]
-        clear = len(odd) == 1 and len(self.frames) >= FEWEST_TO_EXCLUDE and not self.trend
-        return odd[0] if clear else None
-
-    @property
-    def excluded(self) -> FrameVerdict | None:
-        """The frame that was left out."""
-        return next((frame for frame in self.frames if frame.excluded), None)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """One line for each frame that differs from the others."""
-        few = len(self.frames) < FEWEST_TO_EXCLUDE
-        advice = "look at the frame and leave it out if it is bad"
-        if few:
-            advice += f" (of {len(self.frames)} frames it is not certain which one is)"
-        return tuple(
-            f"{frame.name}: {'; '.join(frame.findings)}: "
-            + ("it was left out of the stack (vet-frames: exclude)" if frame.excluded else advice)
-            for frame in self.frames
-            if frame.findings
-        )
-
-    def excluding(self, index: int) -> FrameVetting:
-        """Return a copy in which a frame is left out."""
-        verdicts = list(self.frames)
-        verdicts[index] = replace(verdicts[index], excluded=True)
-        return replace(self, frames=tuple(verdicts))
 
 
 def vet_frames(names: Sequence[str], figures: FrameFigures, amplifier_levels_e: NDArray[np.float64]) -> FrameVetting:
@@ -280,35 +169,53 @@ def _compare(
     """Return the rms of a part of each frame's structure over that of the other frames, and the largest good ratio."""
     n_frames = len(values)
     deviations = part(_from_others(values))
-    rms = np.sqrt(np.mean(deviations.reshape(n_frames, -1) ** 2, axis=1))
+    rms = _rms(deviations)
+    # the mean of the others is the sum of all without this one
+    squares = [each / (n_frames - 1) for each in _squares(deviations)]
+    sums = [each.sum(axis=0) for each in squares]
+    typical = rms - _from_others(rms)
     ratios, limits = np.full(n_frames, np.nan), np.full(n_frames, np.inf)
     for i in range(n_frames):
+        power, variance = (np.maximum(total - each[i], 0) for total, each in zip(sums, squares, strict=True))
         if n_frames < FEWEST_TO_EXCLUDE:  # a frame would be half or a third of the others of the others
             others = part(_from_others(np.delete(values, i, axis=0))) * WITHOUT_ONE[n_frames]
-        else:
-            others = np.delete(deviations, i, axis=0)
-        typical = float(np.median(np.sqrt(np.mean(others.reshape(n_frames - 1, -1) ** 2, axis=1))))
-        if typical > 0.0:
-            ratios[i] = rms[i] / typical
-            limits[i] = max(least, math.sqrt(_largest_ratio(others, n_frames - 2)))
+            typical[i] = np.median(_rms(others))
+            power, variance = (each.mean(axis=0) for each in _squares(others))
+        if typical[i] > 0.0:
+            ratios[i] = rms[i] / typical[i]
+            limits[i] = max(least, math.sqrt(_largest_ratio(power, variance, n_frames - 2)))
     return ratios, limits
 
 
-def _largest_ratio(maps: NDArray[np.float64], n_maps: int) -> float:
+def _rms(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rms of each map."""
+    return np.asarray(np.sqrt(np.mean(maps.reshape(len(maps), -1) ** 2, axis=1)))
+
+
+def _squares(maps: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the power of each mode and the square at each place, of each map."""
+    return np.abs(np.fft.fftn(maps, axes=tuple(range(1, maps.ndim)))) ** 2, maps**2
+
+
+def _largest_ratio(power: NDArray[np.float64], variance: NDArray[np.float64], n_maps: int) -> float:
     """Return the largest ratio of the mean square of a good map to that of so many independent ones.
 
     Drifts have most of their power in few modes, and glow has most of its noise in few places. A mean square with
     powers P is distributed as one with (sum P)^2 / sum P^2 equal powers (Satterthwaite 1946).
+
+    Parameters
+    ----------
+    power, variance : ndarray
+        Mean power of each mode, and mean square at each place, of these maps.
+    n_maps : int
     """
     from scipy.special import fdtri
 
-    power = np.mean(np.abs(np.fft.fftn(maps, axes=tuple(range(1, maps.ndim)))) ** 2, axis=0)
-    variance = np.mean(maps**2, axis=0)
     if not power.any():
         return math.inf
     # the scatter of measured powers about their mean makes their squares too large
     freedom = [np.sum(p) ** 2 / np.sum(p**2) * (1 + excess / n_maps) for p, excess in ((power, 1), (variance, 2))]
-    free = max(min(*freedom, math.prod(size - 1 for size in maps.shape[1:])), 1.0)
+    free = max(min(*freedom, math.prod(size - 1 for size in variance.shape)), 1.0)
     return float(fdtri(free, free * n_maps, 1.0 - CHANCE / (n_maps + 2)))
 
 
@@ -345,7 +252,8 @@ def _judge_slopes(boxes: NDArray[np.float64], deviations: NDArray[np.float64]) -
         slopes = np.tensordot(time, maps, (0, 0)) / np.sum(time**2)
         rest = maps - maps.mean(axis=0) - np.multiply.outer(time, slopes)
         noise = clipped_moments(rest.ravel())[1] * math.sqrt(n_frames / (n_frames - 2))
-        limit = SLOPE_Z * math.sqrt(_largest_ratio(rest, n_frames - 2))
+        power, variance = (each.mean(axis=0) for each in _squares(rest))
+        limit = SLOPE_Z * math.sqrt(_largest_ratio(power, variance, n_frames - 2))
         third, sign = _third_slope(maps, time, noise)
         left, _ = _third_slope(np.delete(maps, oddest, axis=0), np.delete(time, oddest), noise)
         found.append((min(third, left) / limit, third, sign))

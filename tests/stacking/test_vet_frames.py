@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.accuracy.vetting import FAULTS, SCENES, faulty_sets, good_sets, is_named, vet
 from soxspipe.stacking import clip_and_stack
-from soxspipe.stacking.frame_monitor import REACH
-from soxspipe.stacking.vet_frames import FEWEST_TO_EXCLUDE, judge_conditions, vet_frames
+from soxspipe.stacking.frame_monitor import FAR_SIGMA
+from soxspipe.stacking.frame_verdicts import FEWEST_TO_EXCLUDE
+from soxspipe.stacking.vet_frames import judge_conditions, vet_frames
 
 SIDE = 256
 WHITE = SCENES["NIR, white"]
@@ -57,7 +58,7 @@ def test_a_cosmic_ray_adds_little_to_its_box_and_missing_data_nothing():
     before = figures_of(frames).box_means
     hit = [frame.copy() for frame in frames]
     hit[1][40, 40] += 1e5
-    assert np.abs(figures_of(hit).box_means - before).max() < 2 * REACH * 7 / 1024
+    assert np.abs(figures_of(hit).box_means - before).max() < 2 * FAR_SIGMA * 7 / 1024
     lost = [frame.copy() for frame in frames]
     lost[1][32:40, 32:64] = np.nan
     assert np.isfinite(figures_of(lost).box_means).all()
