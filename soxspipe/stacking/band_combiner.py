@@ -109,7 +109,7 @@ class BandCombiner:
         parts = [pixels[first : first + most] for first in range(0, pixels.size, most)]
         results = run_concurrently([partial(clip, part) for part in parts], self.workers)
         if self.monitor is not None:
-            offsets = np.array([self.model.row(offset, start) for offset in self.model.offsets_e])
+            offsets = _of_span(self._levels, start) - self.model.row(self.model.level_e, start)
             self.monitor.add(samples, self.images["above_level"][start:stop], read_noise, offsets, start)
             for _, far in results:
                 if far is not None:
