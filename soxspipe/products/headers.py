@@ -58,6 +58,7 @@ CODE_PLANES, MAIN_PLANES = ("QUAL", "BPMAP"), ("FLUX", "BPMAP")
 LONGEST_WORD = 40
 #: Longest card that fits one record, and columns before its comment where the value is short.
 CARD, FIXED_VALUE = 80, 30
+PRINTABLE = "".join(map(chr, range(32, 127)))
 #: Words that need the next one: a comment that is cut does not end with them.
 LINKS = {
     "DARK", "RON", "a", "along", "and", "as", "at", "because", "before", "between", "by", "first", "for", "from",
@@ -120,7 +121,7 @@ def _seconds(exptime_s: float) -> str:
 
 def card_text(text: str) -> str:
     """Return a text as it stands in a header: percent-encoded where it is not ASCII."""
-    return urllib.parse.quote(text, safe="".join(chr(c) for c in range(32, 127)))
+    return urllib.parse.quote(text, safe=PRINTABLE)
 
 
 def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -> None:
@@ -142,14 +143,15 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
     elif isinstance(value, np.generic):
         value = value.item()
     name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
-    used = len(str(fits.Card(name, value)).rstrip())
+    card = fits.Card(name, value)
+    used = len(str(card).rstrip())
     if used > CARD:
         set_card(header, "LONGSTRN", "OGIP 1.0", "The OGIP long string convention may be used")
-    comment = _shortened(comment, CARD - max(used, FIXED_VALUE if name == keyword else 0) - 3)
+    card.comment = _shortened(comment, CARD - max(used, FIXED_VALUE if name == keyword else 0) - 3)
     if name in header:
-        header[name] = (value, comment)
+        header[name] = (value, card.comment)
     else:  # an insertion before the end would take time for each card behind it
-        header.append((name, value, comment), end=True)
+        header.append(card, end=True)
 
 
 def _shortened(text: str, room: int) -> str:
