@@ -4,8 +4,9 @@ import pytest
 
 from soxspipe.recipes import recipe
 from tests.browser import browser
+from tests.commands import shell_path
 
-__all__ = ["browser"]
+__all__ = ["browser", "shell_path"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -44,9 +43,13 @@ def run_examples(text, page, names):
     names.update(test.globs)
 
 
-def run_session(text):
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    environment, code = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}, 0
+@pytest.fixture
+def environment(shell_path):
+    return {**os.environ, "PATH": shell_path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+
+
+def run_session(text, environment):
+    code = 0
     for match in SESSION.finditer(text):
         command = f"(exit {code})\n" + match["command"].replace("\n> ", "\n")
         run = subprocess.run(
@@ -63,7 +66,7 @@ def run_session(text):
      pytest.param(["files"], marks=pytest.mark.slow), pytest.param(["tutorial"], marks=pytest.mark.slow)],
     ids=lambda pages: pages[0],
 )  # fmt: skip
-def test_pages_show_the_output_of_their_examples(pages, tmp_path, monkeypatch):
+def test_pages_show_the_output_of_their_examples(pages, tmp_path, monkeypatch, environment):
     monkeypatch.chdir(tmp_path)
     names = {}
     for page in pages:
@@ -78,7 +81,7 @@ def test_pages_show_the_output_of_their_examples(pages, tmp_path, monkeypatch):
             elif match["name"]:
                 Path(match["name"]).write_text(text.rstrip("\n") + "\n")
             elif match["language"] == "console":
-                run_session(text)
+                run_session(text, environment)
             elif match["language"] == "python":
                 exec(compile(text, page, "exec"), names)
         assert blocks
@@ -136,16 +139,19 @@ def prepared_folder():
         Path(copy).write_bytes(first.read_bytes())
 
 
-def shell(commands):
-    """Run commands of a page as a person does, and expect that each succeeds."""
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
-    run = subprocess.run(["bash", "-e", "-c", commands], capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr
+@pytest.fixture
+def shell(environment):
+    """Return a function that runs commands of a page as a person does, and expects that each succeeds."""
+
+    def run(commands):
+        done = subprocess.run(["bash", "-e", "-c", commands], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 @pytest.mark.slow
-def test_the_commands_and_the_code_of_the_readme_run(tmp_path, monkeypatch):
+def test_the_commands_and_the_code_of_the_readme_run(tmp_path, monkeypatch, shell):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     prepared_folder()
@@ -168,7 +174,7 @@ def test_the_commands_and_the_code_of_the_readme_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", sorted(path.stem for path in (DOCS / "recipes").glob("*.rst")))
-def test_the_commands_of_the_pages_of_recipes_run(page, tmp_path, monkeypatch):
+def test_the_commands_of_the_pages_of_recipes_run(page, tmp_path, monkeypatch, shell):
     monkeypatch.chdir(tmp_path)
     prepared_folder()
     if "dark_current" in page or "subtract" in page:
@@ -182,7 +188,7 @@ def test_the_commands_of_the_pages_of_recipes_run(page, tmp_path, monkeypatch):
     shell("\n".join(re.findall(r"^ *\$ (.*)$", "".join(sessions), re.MULTILINE)))
 
 
-def test_the_page_about_settings_runs(tmp_path, monkeypatch):
+def test_the_page_about_settings_runs(tmp_path, monkeypatch, shell):
     monkeypatch.chdir(tmp_path)
     prepared_folder()
     source = (DOCS / "settings.rst").read_text(encoding="utf-8")
