@@ -23,7 +23,16 @@ class Watch:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         settings = folder / "quick.yaml"
         settings.write_text("night: {rescan-seconds: 0.5}\n")
-        command = [sys.executable, "-m", "soxspipe", "watch", "night", "--output=out", f"--settings={settings}"]
+        command = [
+            sys.executable,
+            "-m",
+            "soxspipe",
+            "watch",
+            "night",
+            "--output=out",
+            f"--settings={settings}",
+            "--no-report",
+        ]
         self.lines = (folder / "lines.txt").open("a+")
         self.process = subprocess.Popen(
             command, stdout=self.lines, stderr=subprocess.STDOUT, env=environment, cwd=folder

@@ -68,11 +68,11 @@ def test_errors_are_right_and_hot_pixels_keep_their_value():
     assert halves == pytest.approx(np.sqrt(102 * (1 / 3 + 1 / 2)), rel=0.01)
 
 
-@pytest.mark.parametrize("scale", ["noise-model", "std", pytest.param("mad", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scale", ["noise-model", "std", "mad"])
 def test_the_result_does_not_depend_on_band_height_or_workers(scale, monkeypatch):
-    frames, _, _ = noisy_frames()
-    whole = clip_and_stack(frames, scale=scale, band_rows=256, unit="electron")
-    for band_rows, workers, clipped_at_once in ((1, 1, 2**11), (7, 2, 5), (100, 3, 100), (None, 2, 3)):
+    frames, _, _ = noisy_frames(shape=(112, 96))
+    whole = clip_and_stack(frames, scale=scale, band_rows=112, unit="electron")
+    for band_rows, workers, clipped_at_once in ((1, 1, 2**11), (7, 2, 5), (50, 3, 100), (None, 2, 3)):
         monkeypatch.setattr("soxspipe.stacking.band_combiner.CLIP_SAMPLES", clipped_at_once * len(frames))
         banded = clip_and_stack(frames, scale=scale, band_rows=band_rows, workers=workers, unit="electron")
         for name in ("noise", "outlier_free_noise", "count", "ambiguous"):

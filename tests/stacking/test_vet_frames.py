@@ -109,7 +109,7 @@ def test_good_sets_with_drifts_glow_and_cosmic_rays_have_no_warning():
 def test_faults_are_named_among_drifts_and_cosmic_rays():
     missed = [
         (fault.name, name, n, odd, vetting.warnings)
-        for fault, name, n, odd, vetting in faulty_sets(6)
+        for fault, name, n, odd, vetting in faulty_sets(6, SIDE)
         if not is_named(fault, n, odd, vetting)
     ]
     assert missed == []
