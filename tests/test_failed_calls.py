@@ -137,11 +137,12 @@ def state_of(folder):
 )  # fmt: skip
 def test_a_failed_call_never_ends_as_another_product(made, counts, call, error, step):
     """Whichever call fails: the files are a whole set, and that of the new run where the exit code is 0."""
-    if call != "pwrite64":  # which nothing uses today
-        assert counts[call] >= 8
+    if call == "pwrite64" and counts[call] == 0:  # nothing uses it today
+        return
+    assert counts[call] >= 8
     numbers = range(1, counts[call] + 1, step)
     inject = f"--inject={CALLS[call]}:error={error}:when={AT}"
-    results, lines, errors = run_under_strace(made, call, numbers, inject)
+    results, lines, errors = run_under_strace(made, call, numbers, f"--trace={CALLS[call]}", inject)
     injected = {int(line.split()[0]) for line in lines if "INJECTED" in line}
     expected = state_of(made / "reduced")
     older = {name: (made / "reduced" / name).read_bytes() for name in NAMES}

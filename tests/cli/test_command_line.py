@@ -698,7 +698,7 @@ def test_a_finished_recipe_leaves_no_arrays(command_, darks, here, capsys):
         assert command_line.main(["mdark", str(darks), "longer", "--workers=1", "-q"]) == 0
         inputs = capsys.readouterr().out.split()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = [command_, *inputs, "--workers=1", "--output=made", "-q"]
+    arguments = [command_, *inputs, "--workers=1", "--output=made", "--no-report", "-q"]
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), *arguments], capture_output=True, text=True, env=environment
     )
@@ -719,7 +719,7 @@ def test_no_product_is_left_when_the_next_is_made(workers, darks, here):
     for i in range(3):  # each begins with another frame, and so has a product of another name
         sofs.append(f"{i}.sof")
         Path(sofs[i]).write_text("\n".join(f"{darks.parent}/{line}" for line in darks.read_text().splitlines()[i:]))
-    arguments = ["mdark", *sofs, f"--workers={workers}", "--output=made"]
+    arguments = ["mdark", *sofs, f"--workers={workers}", "--output=made", "--no-report"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, "-c", COUNTING_RUN, *arguments], capture_output=True, text=True, env=environment
@@ -754,7 +754,7 @@ def test_several_processes_make_the_same_files_as_one(darks, here):
 
 def test_each_warning_is_shown_once(darks, here):
     Path("my.yaml").write_text("quality: {RON RAW: [null, 0]}\n")
-    run = command("mdark", str(darks), "--settings=my.yaml", cwd=here)
+    run = command("mdark", str(darks), "--settings=my.yaml", "--no-report", cwd=here)
     assert run.returncode == 0, run.stderr
     assert [("RON RAW" in line) for line in run.stderr.splitlines()].count(True) >= 1
     assert len(set(run.stderr.splitlines())) == len(run.stderr.splitlines())
@@ -764,10 +764,10 @@ def test_each_warning_is_shown_once(darks, here):
 def test_the_demo_prints_its_product_last(here, monkeypatch, capsys):
     import functools
 
-    from soxspipe.simulation import simulate
+    from soxspipe import simulation
 
     # the demo's darks, but small
-    monkeypatch.setattr(simulate, "DarkSimulation", functools.partial(simulate.DarkSimulation, shape=(128, 128)))
+    monkeypatch.setattr(simulation, "DarkSimulation", functools.partial(simulation.DarkSimulation, shape=(128, 128)))
     assert command_line.main(["demo"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "soxspipe-demo/darks.sof"
