@@ -94,7 +94,7 @@ def run_under_strace(folder, call, numbers, *options):
     paths += [f"{parent}/{name}" for parent in ("out", hidden) for name in NAMES]
     paths += [f"{hidden}/{name}.older" for name in NAMES]
     paths += [str(folder / path) for path in paths if path != os.devnull]
-    command = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "trace", *(f"--trace-path={path}" for path in paths), *options]
+    command = ["strace", "-fqq", "--seccomp-bpf", "-o", "trace", *(f"--trace-path={path}" for path in paths), *options]
     run = subprocess.run(
         [*command, sys.executable, "-c", RUNS, call, *map(str, numbers)],
         cwd=folder,

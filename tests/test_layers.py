@@ -1,6 +1,7 @@
 """Imports point downward only, and what is heavy is imported where it is used."""
 
 import ast
+import functools
 import graphlib
 import json
 import os
@@ -91,7 +92,11 @@ def name_of(path):
 
 
 SOURCES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+@functools.cache
+def tree_of(name):
+    return ast.parse(SOURCES[name].read_text(encoding="utf-8"))
 
 
 def rank(name):
@@ -111,7 +116,7 @@ def statements(node):
 def imports(name, nodes=None):
     """Yield all that a module imports, at its top or inside its functions, as full names."""
     package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
-    for node in nodes or ast.walk(TREES[name]):
+    for node in nodes or ast.walk(tree_of(name)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -159,7 +164,7 @@ def test_any_module_can_be_the_first_to_be_imported():
     """No import at the top of a module leads back to it. Who imports a module imports the packages around it too."""
     graph = {}
     for name in SOURCES:
-        direct = set(imports(name, list(statements(TREES[name])))) & set(SOURCES)
+        direct = set(imports(name, list(statements(tree_of(name))))) & set(SOURCES)
         around = {room for target in direct for room in SOURCES if within(target, room) and not within(name, room)}
         graph[name] = direct | around
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(SOURCES)
@@ -203,7 +208,7 @@ def test_help_and_version_are_light(option):
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in COMMAND_LINE])
 def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {"print", "exit", "quit", "sys.exit", "input"}, node.lineno
@@ -214,5 +219,5 @@ def test_only_the_command_line_prints_exits_and_sets_logging_up(name):
 
 def test_only_the_entry_point_exits():
     for name in COMMAND_LINE - {"soxspipe.__main__"}:
-        calls = {ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
+        calls = {ast.unparse(node.func) for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call)}
         assert "sys.exit" not in calls

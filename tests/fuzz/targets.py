@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import io
 import os
@@ -207,6 +208,7 @@ def check(target: str, data: bytes, folder: Path) -> None:
         _watch["on"] = False
 
 
+@functools.cache
 def seeds(target: str) -> list[bytes]:
     """Return the first inputs of a target."""
     tables = [path.read_bytes() for path in sorted(Path(keywords.__file__).parent.rglob("*.yaml"))]

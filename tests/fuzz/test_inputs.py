@@ -30,8 +30,6 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("quick"), derandomize=False, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-SEEDS = {target: targets.seeds(target) for target in targets.TARGETS}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -44,7 +42,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("target", ["sof", "settings", "header", "packed", "reduction"])
 @given(data=st.data())
 def test_nearly_right(target, folder, data):
-    seed = data.draw(st.sampled_from(SEEDS[target]))
+    seed = data.draw(st.sampled_from(targets.seeds(target)))
     targets.check(target, mutated(seed, random.Random(data.draw(st.integers(0, 2**32)))), folder)
 
 
@@ -151,7 +149,7 @@ CARDS = st.one_of(
 @pytest.mark.parametrize("target", ["header", "reduction"])
 @given(cards=st.lists(CARDS, min_size=1, max_size=4), replaced=st.integers(0, 20))
 def test_cards(target, folder, cards, replaced):
-    frame = SEEDS["header"][0]
+    frame = targets.seeds("header")[0]
     at = 80 * (5 + replaced)
     data = frame[:at] + "".join(cards).encode("latin-1") + frame[at + 80 * len(cards) :]
     targets.check(target, data, folder)
@@ -167,7 +165,7 @@ def test_cards(target, folder, cards, replaced):
     tail=st.sampled_from([b"", b"junk", bytes(3000), gzip.compress(b"x"), b"\x1f\x8b"]),
 )
 def test_packed_streams(folder, wrap, cut, flips, tail):
-    stream = bytearray(wrap(SEEDS["header"][0]) + tail)
+    stream = bytearray(wrap(targets.seeds("header")[0]) + tail)
     for flip in flips:
         stream[flip % len(stream)] ^= 1 << flip % 8
     targets.check("packed", b"r" + bytes(stream[: cut % len(stream)] if cut % 3 == 0 else stream), folder)
@@ -253,7 +251,7 @@ def test_a_start_at_the_end_of_the_calendar(folder):
 @pytest.mark.parametrize("value", ["0", "'x'", "", "T"])
 @pytest.mark.parametrize("place", [5, 8])
 def test_a_card_that_is_called_continue(folder, value, place):
-    frame = SEEDS["header"][0]
+    frame = targets.seeds("header")[0]
     at = 80 * place
     targets.check("reduction", frame[:at] + card("CONTINUE", value).encode() + frame[at + 80 :], folder)
 
