@@ -22,7 +22,8 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         (folder / "quick.yaml").write_text("night: {rescan-seconds: 0.5}\n")
-        command = [sys.executable, "-m", "soxspipe", "watch", "night", "--output=out", "--no-report", "--settings=quick.yaml"]
+        options = ["--output=out", "--no-report", "--settings=quick.yaml"]
+        command = [sys.executable, "-m", "soxspipe", "watch", "night", *options]
         self.lines = (folder / "lines.txt").open("a+")
         self.process = subprocess.Popen(
             command, stdout=self.lines, stderr=subprocess.STDOUT, env=environment, cwd=folder
