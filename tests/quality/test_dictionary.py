@@ -1,20 +1,21 @@
 """The data dictionary in ESO's form: generated, and true for the headers of products."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
 
 from soxspipe.quality.definitions import DEFINITIONS
-from soxspipe.quality.dictionary import dictionary_entries, dictionary_text
 from soxspipe.recipes import soxs_dark_current, soxs_mbias, soxs_mdark, soxs_subtract_dark
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
-FILE = Path(__file__).parents[2] / "docs" / "soxspipe_qc.dic"
+PROGRAM = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "_ext" / "qc_dictionary.py"))
+FILE, dictionary_text = PROGRAM["FILE"], PROGRAM["dictionary_text"]
 TYPES = {"double": float, "integer": int, "logical": bool, "string": str}
 FIELDS = ["Parameter Name", "Class", "Context", "Type", "Value Format", "Unit", "Comment Field", "Description"]
-ENTRIES = {entry.name: entry for entry in dictionary_entries()}
+ENTRIES = {entry.name: entry for entry in PROGRAM["dictionary_entries"]()}
 
 
 @pytest.fixture(scope="module")
