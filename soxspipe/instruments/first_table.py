@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,17 @@ DIALECTS = {
     "Ekos": "setting", "QHY": "setting", "ToupTek": "setting", "MaxIm": "open", "SBIG": "open", "CCDOPS": "open",
     "CCDSoft": "open", "TheSky": "open", "Voyager": "setting", "PRISM": "open", "FireCapture": "setting",
 }  # fmt: skip
+#: Parts of a word for the type of a frame, and what it means.
+PARTS_OF_WORDS = {
+    "dark": "dark", "bias": "bias", "zero": "bias", "flat": "flat", "light": "light", "object": "light",
+    "science": "light",
+}  # fmt: skip
+_TIME_UNITS = {
+    "ms": re.compile(r"[(\[]\s*(ms|milli\w*)\s*[)\]]|millisec", re.IGNORECASE),
+    "us": re.compile(r"[(\[]\s*(us|micro\w*)\s*[)\]]|microsec", re.IGNORECASE),
+    "min": re.compile(r"[(\[]\s*min\w*\s*[)\]]|minutes", re.IGNORECASE),
+}
+_PER_ADU = re.compile(r"e\w*-?\s*(/|per)\s*(adu|dn|a/d|count)", re.IGNORECASE)
 CMOS_ONLY = ("ASIAIR", "ZWO", "ToupTek")
 #: Pixels that are looked at.
 MOST_ROWS = 512
@@ -71,23 +82,6 @@ class FirstTable:
 
     text: str
     questions: tuple[str, ...]
-
-
-@dataclass
-class _Writer:
-    """Collects lines of a table, and questions."""
-
-    lines: list[str] = field(default_factory=list)
-    questions: list[str] = field(default_factory=list)
-
-    def line(self, text: str, comment: str = "") -> None:
-        """Add a line."""
-        self.lines.append(f"{text:<34}# {comment}" if comment else text)
-
-    def ask(self, question: str, indent: int = 0) -> None:
-        """Add a question as a comment."""
-        self.lines.append(f"{' ' * indent}# QUESTION: {question}")
-        self.questions.append(question)
 
 
 def first_table(path: str | os.PathLike[str]) -> FirstTable:
@@ -116,28 +110,22 @@ def first_table(path: str | os.PathLike[str]) -> FirstTable:
     if min(ny, nx) < SMALLEST_SIDE:
         side = SMALLEST_SIDE
         raise FrameError(f"{escape(path)}: {ny} x {nx} pixels, expected {side} x {side} at least: give a frame")
-    header = _Header(image.header)
-    writer = _Writer()
-    program = f", a header of {header.program}" if header.program else ""
-    writer.line(f"# Instrument table, written by soxspipe from {escape(os.path.basename(path))}{program}.")
-    writer.line(
-        "# Answer the questions below, and remove them. The page 'Your own camera' of the docs has all entries."
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("soxspipe.instruments", "")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"quoted": _quoted, "listed": _listed}
+    text = environment.get_template("first_table.yaml.jinja").render(
+        file_name=escape(os.path.basename(path)),
+        header=_Header(image.header),
+        image=image,
+        n_images=len(images),
+        level=_Level.of(image),
+        frame_types=FRAME_TYPES,
+        most_noise_e=MOST_NOISE_E,
+        usual_pixel_um=USUAL_PIXEL_UM,
     )
-    writer.line("")
-    camera = next((name for name in NAMES_OF_CAMERAS if header.text(name)), None)
-    name = re.sub(r"[^A-Za-z0-9]+", "-", header.text(camera) if camera else "").strip("-")[:20].strip("-")
-    writer.line(f"instrument: {_quoted(name or 'CAMERA')}", "word in the names of products")
-    if camera is None:
-        writer.ask("no keyword names the camera: the table is for any frame, or which keyword is it?")
-        writer.line("match: any")
-    else:
-        writer.line("match:", "a frame with this value is one of the camera")
-        writer.line(f"  {camera}: {_listed([header.text(camera)])}")
-    _write_units_and_keywords(writer, header)
-    writer.line("detectors:")
-    writer.line(f"  {'CMOS' if header.is_cmos else 'CCD'}:", "the arm: a word in the names of products")
-    _write_detector(writer, header, image, len(images))
-    return FirstTable("\n".join(writer.lines) + "\n", tuple(writer.questions))
+    return FirstTable(text, tuple(re.findall("^ *# QUESTION: (.*)$", text, re.MULTILINE)))
 
 
 class _Header:
@@ -146,6 +134,7 @@ class _Header:
     def __init__(self, header: Any) -> None:
         self.cards: Mapping[str, Any] = header
         self.comments = header.comments
+        self.camera = next((name for name in NAMES_OF_CAMERAS if self.text(name)), "")
         words = " ".join(self.text(name) for name in ("SWCREATE", "SOFTWARE", "PROGRAM", "CREATOR", *NAMES_OF_CAMERAS))
         self.program = next((name for name in DIALECTS if name.lower() in words.lower()), "")
 
@@ -169,10 +158,65 @@ class _Header:
         """Return the keywords of a meaning that the header has."""
         return [keyword for keyword in CANDIDATES[meaning] if self.text(keyword)]
 
-    def is_date(self, keyword: str) -> bool:
-        """Return whether a keyword may have the start of the exposure; DATE has that of the file."""
-        usual = keyword != "DATE" and re.fullmatch(r"[A-Z0-9_-]+", keyword) is not None
-        return usual and re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", self.text(keyword)) is not None
+    def first(self, meaning: str) -> str:
+        """Return the best keyword of a meaning that the header has; empty where it has none."""
+        return next(iter(self.found(meaning)), "")
+
+    @property
+    def camera_name(self) -> str:
+        """Its camera, as it may stand in the name of a file."""
+        return re.sub(r"[^A-Za-z0-9]+", "-", self.text(self.camera)).strip("-")[:20].strip("-")
+
+    @property
+    def dates(self) -> list[str]:
+        """Keywords that may have the start of the exposure; DATE has that of the file."""
+        usual = (keyword for keyword in self.cards if keyword != "DATE" and re.fullmatch(r"[A-Z0-9_-]+", keyword))
+        others = (keyword for keyword in usual if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", self.text(keyword)))
+        return self.found("date") or list(others)[:1]
+
+    @property
+    def time_unit(self) -> str:
+        """Unit of the exposure time, from its comment."""
+        comment = self.comment(self.first("exptime"))
+        return next((unit for unit, words in _TIME_UNITS.items() if words.search(comment)), "s")
+
+    def temperature_unit(self, keyword: str) -> tuple[str, bool]:
+        """Return the unit of a temperature, and whether it is a guess."""
+        comment, text = self.comment(keyword), self.text(keyword)
+        if re.search(r"celsius|\bdeg(rees)? ?c\b|[(\[]c[)\]]", comment, re.IGNORECASE) or text.startswith("-"):
+            return "celsius", False
+        if re.search(r"kelvin|[(\[]k[)\]]", comment, re.IGNORECASE):
+            return "kelvin", False
+        return "kelvin" if (self.number(keyword) or 0.0) > 60 else "celsius", True
+
+    @property
+    def kind(self) -> str:
+        """Type of the frame that its word means; empty where that is open, as for a dark of a flat."""
+        word = self.text(self.first("type")).casefold()
+        kinds = {kind for part, kind in PARTS_OF_WORDS.items() if part in word}
+        return kinds.pop() if len(kinds) == 1 else ""
+
+    def words_for(self, name: str) -> list[str]:
+        """Return words for a type of frames; that of this frame is one of them."""
+        word = self.text(self.first("type"))
+        known = word.casefold() in [one.casefold() for one in WORDS[name]]
+        return [*WORDS[name], *([word] if self.kind == name and not known else [])]
+
+    @property
+    def factor_keywords(self) -> list[str]:
+        """Keyword of the conversion factor, electron/ADU."""
+        found = [keyword for keyword in self.found("conad") if self.number(keyword)][:1]
+        return found or (["GAIN"] if self.number("GAIN") and _PER_ADU.search(self.comment("GAIN")) else [])
+
+    @property
+    def factor(self) -> float | None:
+        """Conversion factor, electron/ADU or electron per count."""
+        return self.number(next(iter(self.factor_keywords), None))
+
+    @property
+    def gain_is_setting(self) -> bool:
+        """Whether GAIN is a setting of the camera, and no conversion factor."""
+        return DIALECTS.get(self.program) == "setting"
 
     @property
     def is_cmos(self) -> bool:
@@ -183,156 +227,16 @@ class _Header:
     @property
     def binning(self) -> tuple[int, int]:
         """Binning in y and x."""
-        factors = [self.number(next(iter(self.found(name)), None)) for name in ("biny", "binx")]
+        factors = [self.number(self.first(name)) for name in ("biny", "binx")]
         bin_y, bin_x = (int(factor) if factor and 1 <= factor <= MOST_BINNING else 1 for factor in factors)
         return bin_y, bin_x
 
 
-def _write_units_and_keywords(writer: _Writer, header: _Header) -> None:
-    exptime = header.found("exptime")
-    writer.line("units:")
-    comment = header.comment(exptime[0]) if exptime else ""
-    unit = next((unit for unit, words in _TIME_UNITS.items() if words.search(comment)), "s")
-    writer.line(f"  exptime: {unit}")
-    temperature = next(iter(header.found("temperature")), None)
-    if temperature is not None:
-        writer.line(f"  temperature: {_temperature_unit(writer, header, temperature)}", f"of {temperature}")
-    writer.line("keywords:")
-    _write_type(writer, header)
-    if not exptime:
-        writer.ask("which keyword has the exposure time? The frame has none of the usual ones", 2)
-    writer.line(f"  exptime: {_listed(exptime or ['EXPTIME', 'EXPOSURE'])}")
-    dates = header.found("date") or [keyword for keyword in header.cards if header.is_date(keyword)][:1]
-    if not dates and not header.text("MJD-OBS") and not header.text("JD"):
-        writer.ask("which keyword has the start of the exposure? The frame has none of the usual ones", 2)
-    writer.line(f"  date: {_listed(dates or ['DATE-OBS'])}", "start of the exposure, UTC")
-    for meaning in ("binx", "biny"):
-        writer.line(f"  {meaning}: {_listed(header.found(meaning)[:1])}")
-    for meaning, words in (("conad", "electron/ADU"), ("read_noise", "electron; only compared")):
-        found = _factor_keywords(header) if meaning == "conad" else header.found(meaning)[:1]
-        writer.line(f"  {meaning}: {_listed(found)}", words)
-
-
-_TIME_UNITS = {
-    "ms": re.compile(r"[(\[]\s*(ms|milli\w*)\s*[)\]]|millisec", re.IGNORECASE),
-    "us": re.compile(r"[(\[]\s*(us|micro\w*)\s*[)\]]|microsec", re.IGNORECASE),
-    "min": re.compile(r"[(\[]\s*min\w*\s*[)\]]|minutes", re.IGNORECASE),
-}
-_PER_ADU = re.compile(r"e\w*-?\s*(/|per)\s*(adu|dn|a/d|count)", re.IGNORECASE)
-
-
-def _temperature_unit(writer: _Writer, header: _Header, keyword: str) -> str:
-    comment, text = header.comment(keyword), header.text(keyword)
-    if re.search(r"celsius|\bdeg(rees)? ?c\b|[(\[]c[)\]]", comment, re.IGNORECASE) or text.startswith("-"):
-        return "celsius"
-    if re.search(r"kelvin|[(\[]k[)\]]", comment, re.IGNORECASE):
-        return "kelvin"
-    unit = "kelvin" if (header.number(keyword) or 0.0) > 60 else "celsius"
-    writer.ask(f"{keyword} is {text}: is it in {unit}?", 2)
-    return unit
-
-
-def _write_type(writer: _Writer, header: _Header) -> None:
-    keyword = next(iter(header.found("type")), None)
-    if keyword is None:
-        writer.ask("no keyword has the type of the frame: are all frames darks? Then keep defaults: type", 2)
-        writer.line("  type: []")
-        writer.lines.insert(writer.lines.index("units:"), "defaults: {type: dark}")
-        return
-    word = header.text(keyword)
-    kind = _kind_of(word)
-    if kind is None:
-        writer.ask(f"{keyword} is '{word}': is this a dark? Then add the word below", 2)
-    writer.line("  type:")
-    writer.line(f"    keyword: {_listed([keyword])}")
-    for name in FRAME_TYPES:
-        known = word.casefold() in [one.casefold() for one in WORDS[name]]
-        writer.line(f"    {name}: {_listed([*WORDS[name], *([word] if kind == name and not known else [])])}")
-
-
-def _kind_of(word: str) -> str | None:
-    """Return the type of a frame that a word of a camera means; None where it is open, as for a dark of a flat."""
-    parts = {
-        "dark": "dark", "bias": "bias", "zero": "bias", "flat": "flat", "light": "light", "object": "light",
-        "science": "light",
-    }  # fmt: skip
-    kinds = {kind for part, kind in parts.items() if part in word.casefold()}
-    return kinds.pop() if len(kinds) == 1 else None
-
-
-def _factor_keywords(header: _Header) -> list[str]:
-    """Return the keyword of the conversion factor, electron/ADU."""
-    found = [keyword for keyword in header.found("conad") if header.number(keyword)][:1]
-    return found or (["GAIN"] if header.number("GAIN") and _PER_ADU.search(header.comment("GAIN")) else [])
-
-
-def _write_detector(writer: _Writer, header: _Header, image: FitsImage, n_images: int) -> None:
-    (ny, nx), (bin_y, bin_x) = image.shape, header.binning
-    indent = 4
-    writer.line(f"    name: {_quoted(header.text('DETECTOR') or header.text('INSTRUME') or 'camera')}")
-    if n_images > 1:
-        writer.ask(f"the file has {n_images} images: is {image} the one with the pixels?", indent)
-        if image.extname:
-            writer.line(f"    extension: {_quoted(image.extname)}")
-    if (bin_y, bin_x) != (1, 1) or header.number("XORGSUBF") or header.number("YORGSUBF"):
-        writer.ask("is raw_shape that of the whole detector, unbinned? The frame is binned, or a part of it", indent)
-    writer.line(f"    raw_shape: [{ny * bin_y}, {nx * bin_x}]", "rows, columns of the whole detector, unbinned")
-    for keyword in ("BIASSEC", "TRIMSEC"):
-        if header.text(keyword):
-            writer.ask(
-                f"{keyword} is {header.text(keyword)}: give overscan_columns and science, counted from 0", indent
-            )
-    level = _Level.of(image)
-    scale = 65535.0 if level.is_fraction else 1.0
-    if level.is_fraction:
-        writer.ask("samples are from 0 to 1: is 1 the highest value of 16 bits, 65535?", indent)
-        writer.line("    scale: 65535", "ADU of a sample of 1")
-    _write_factor(writer, header, level, scale)
-    pixel_um = header.number(next(iter(header.found("pixel_size")), None))
-    if pixel_um is None:
-        writer.ask("side of a pixel in micrometre?", indent)
-    writer.line(
-        f"    pixel_size: {round((pixel_um or USUAL_PIXEL_UM) / (bin_x if pixel_um else 1), 4):g}", "micrometre"
-    )
-    step = max(1, round(level.step * scale))
-    if image.bitpix in (16, -32, -64):
-        writer.line(f"    saturation: {65535 // step * step}", "ADU of a saturated sample")
-    temperature = next(iter(header.found("temperature")), None)
-    if temperature is not None:
-        writer.line(f"    temperature: {temperature}")
-
-
-def _write_factor(writer: _Writer, header: _Header, level: _Level, scale: float) -> None:
-    """Write the conversion factor; of a camera that writes few bits as 16, per count or per ADU."""
-    keyword = next(iter(_factor_keywords(header)), None)
-    factor, noise_adu, step = header.number(keyword), level.noise * scale, max(1, round(level.step * scale))
-    if keyword is None or factor is None:
-        gain = header.text("GAIN")
-        if gain and DIALECTS.get(header.program) != "setting":
-            writer.ask(f"GAIN is {gain}: is it in electron/ADU? Then it is conad", 4)
-        else:
-            writer.ask("conversion factor in electron/ADU? With 1.0 all values are in ADU", 4)
-        writer.line("    conad: 1.0", "electron/ADU")
-        return
-    per_count = step > 1 and noise_adu * factor > MOST_NOISE_E
-    if step > 1:
-        writer.ask(
-            f"samples are multiples of {step}: few bits are written as 16. Is {keyword} electron per count of the "
-            f"converter (adu_per_count: {step})? Then the noise of this frame is {noise_adu * factor / step:.2g} "
-            f"electron, else {noise_adu * factor:.3g}: compare with the read noise of the data sheet",
-            4,
-        )
-    if per_count:
-        writer.line(f"    adu_per_count: {step}", f"{keyword} is per count; 1 where it is per ADU")
-    writer.line(f"    conad: {factor / (step if per_count else 1):.6g}", f"electron/ADU, from {keyword}")
-    writer.line("    conad_from_header: true")
-
-
 @dataclass(frozen=True)
 class _Level:
-    """What the samples of a frame look like: their step and noise, and whether all are from 0 to 1."""
+    """Step and noise of the samples of a frame, ADU, and whether all are written as 0 to 1."""
 
-    step: float
+    step: int
     noise: float
     is_fraction: bool
 
@@ -344,15 +248,14 @@ class _Level:
             rows = reader.read_rows(0, start, min(ny, start + MOST_ROWS)).astype(float)
         values = rows[np.abs(rows) < 2**31]
         if values.size < 2:
-            return cls(1.0, 0.0, False)
+            return cls(1, 0.0, False)
         is_fraction = image.bitpix < 0 and bool(values.min() >= 0 and values.max() <= 1)
-        scaled = values * 65535.0 if is_fraction else values
-        whole = bool(np.abs(scaled - np.rint(scaled)).max() < 0.01)
-        gaps = np.diff(np.unique(np.rint(scaled).astype(np.int64)))
-        step = float(np.gcd.reduce(gaps)) if whole and gaps.size else 0.0
+        scale = 65535.0 if is_fraction else 1.0
+        whole = bool(np.abs(scale * values - np.rint(scale * values)).max() < 0.01)
+        gaps = np.diff(np.unique(np.rint(scale * values).astype(np.int64)))
         differences = rows[:, 2:] - rows[:, :-2]  # of pixels of one colour
-        low, high = np.nanpercentile(differences, [15.87, 84.13])
-        return cls(step / 65535.0 if is_fraction else step, float(high - low) / 2 / np.sqrt(2.0), is_fraction)
+        low, high = scale * np.nanpercentile(differences, [15.87, 84.13])
+        return cls(int(np.gcd.reduce(gaps)) if whole and gaps.size else 1, (high - low) / 2 / np.sqrt(2.0), is_fraction)
 
 
 #: Words that YAML reads as they are: letters of the alphabet first, and no word for true, false or nothing.
