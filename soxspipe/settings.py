@@ -69,10 +69,9 @@ _WITHOUT_ARMS = ("input", "night", "instruments")
 
 def _arms(table: Path | None) -> tuple[str, ...]:
     """Return the arms of the shipped instrument tables, and of a further table."""
-    from .instruments.keywords import load_instrument, shipped_instruments
+    from .instruments.keywords import all_instruments
 
-    instruments = [*shipped_instruments(), *([] if table is None else [load_instrument(table)])]
-    return tuple(dict.fromkeys(arm for instrument in instruments for arm in instrument.detectors))
+    return tuple(dict.fromkeys(arm for instrument in all_instruments(table) for arm in instrument.detectors))
 
 
 def _named_arms(mapping: Mapping[Any, Any], folder: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -22,6 +22,7 @@ RANKS = {
     "soxspipe.signals": 0,
     "soxspipe.version": 0,
     "soxspipe.text": 0,
+    "soxspipe.templates": 0,
     "soxspipe.checked_model": 0,
     "soxspipe.pixel_codes": 0,
     "soxspipe.parallel": 0,
@@ -72,7 +73,7 @@ ONLY_IN = {
         "soxspipe.database.schema",
         "soxspipe.database.trend_tables",
     },
-    "jinja2": {"soxspipe.report.page", "soxspipe.trend.page"},
+    "jinja2": {"soxspipe.templates"},
 }
 #: What layer 1 has nothing to do with: paths, headers, settings, files.
 NOT_IN_LAYER_1 = {"astropy.io", "pathlib", "os", "glob", "shutil", "tempfile", "yaml", "soxspipe.yaml_files"}

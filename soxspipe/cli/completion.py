@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..exceptions import CommandLineError
+from ..templates import fill
 from ..text import escape, nearest
 from ..version import __version__
 from .terminal import Terminal, write_result
@@ -21,11 +23,9 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     shell = options["<shell>"]
     if shell not in SHELLS:
         raise CommandLineError(f"unknown shell '{escape(shell)}': {nearest(shell, SHELLS)}")
-    from jinja2 import Environment, PackageLoader
-
-    templates = Environment(loader=PackageLoader("soxspipe.cli", "completions"), trim_blocks=True, lstrip_blocks=True)
     title, _, text = overview().partition("\n\n")
     commands = [CommandHelp(name) for name in COMMANDS]
     facts = {"commands": commands, "shells": SHELLS, "title": title, "overview": text, "version": __version__}
-    write_result(templates.get_template(f"{shell}.jinja").render(facts).rstrip("\n"))
+    template = Path(__file__).with_name("completions") / f"{shell}.jinja"
+    write_result(fill(template, facts).rstrip("\n"))
     return 0

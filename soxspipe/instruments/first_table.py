@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..exceptions import FrameError
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader
+from ..templates import fill
 from ..text import escape
 from .detectors import LONGEST_TEXT, SMALLEST_SIDE
 from .keywords import NAMES_OF_CAMERAS
@@ -110,21 +112,17 @@ def first_table(path: str | os.PathLike[str]) -> FirstTable:
     if min(ny, nx) < SMALLEST_SIDE:
         side = SMALLEST_SIDE
         raise FrameError(f"{escape(path)}: {ny} x {nx} pixels, expected {side} x {side} at least: give a frame")
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("soxspipe.instruments", "")
-    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"quoted": _quoted, "listed": _listed}
-    text = environment.get_template("first_table.yaml.jinja").render(
-        file_name=escape(os.path.basename(path)),
-        header=_Header(image.header),
-        image=image,
-        n_images=len(images),
-        level=_Level.of(image),
-        frame_types=FRAME_TYPES,
-        most_noise_e=MOST_NOISE_E,
-        usual_pixel_um=USUAL_PIXEL_UM,
-    )
+    facts = {
+        "file_name": escape(os.path.basename(path)),
+        "header": _Header(image.header),
+        "image": image,
+        "n_images": len(images),
+        "level": _Level.of(image),
+        "frame_types": FRAME_TYPES,
+        "most_noise_e": MOST_NOISE_E,
+        "usual_pixel_um": USUAL_PIXEL_UM,
+    }
+    text = fill(Path(__file__).with_name("first_table.yaml.jinja"), facts, quoted=_quoted, listed=_listed)
     return FirstTable(text, tuple(re.findall("^ *# QUESTION: (.*)$", text, re.MULTILINE)))
 
 

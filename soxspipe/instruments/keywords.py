@@ -19,6 +19,7 @@ from .tables import InstrumentTable, spelled_out
 __all__ = [
     "EXAMPLES",
     "Instrument",
+    "all_instruments",
     "example_tables",
     "find_instrument",
     "instrument_for",
@@ -169,6 +170,11 @@ def shipped_instruments() -> Iterator[Instrument]:
 
 
 _shipped = functools.cache(load_instrument)
+
+
+def all_instruments(table: Path | None) -> list[Instrument]:
+    """Return the shipped instruments, and that of the user's table; raises SettingsError where it cannot be read."""
+    return [*shipped_instruments(), *([] if table is None else [load_instrument(table)])]
 
 
 def example_tables() -> dict[str, Path]:

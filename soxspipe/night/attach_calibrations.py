@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..inputs.frame_kinds import ProductKind
 from ..text import format_value
+from .find_frames import NightFile
 
-__all__ = ["LEVEL_WORDS", "Attached", "Candidate", "attach", "level_of"]
+__all__ = ["LEVEL_WORDS", "Attached", "attach", "level_of"]
 
 #: Quality levels of a calibration as ESO numbers them.
 LEVEL_WORDS = ("calibration plan", "good", "acceptable", "significant risk")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A calibration that may be attached: a product on disk, or one that is still to be made.
-
-    Attributes
-    ----------
-    kind : str
-        Category without the arm.
-    path : str
-        The file.
-    instrument, arm : str
-        Instrument and arm.
-    mjd : float
-        Start of its first frame, modified Julian date.
-    values : mapping of str to object
-        Values by keyword.
-    product : str
-        Name of the product that is to be made; empty for one on disk.
-    """
-
-    kind: str
-    path: str
-    instrument: str
-    arm: str
-    mjd: float
-    values: Mapping[str, Any]
-    product: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +21,7 @@ class Attached:
 
     Attributes
     ----------
-    candidate : Candidate
+    candidate : NightFile
         The calibration.
     age_days : float
         Time between calibration and frames, day.
@@ -58,7 +29,7 @@ class Attached:
         0 calibration plan, 1 good, 2 acceptable, 3 significant risk.
     """
 
-    candidate: Candidate
+    candidate: NightFile
     age_days: float
     level: int
 
@@ -82,8 +53,8 @@ def level_of(age_days: float, windows_days: Sequence[float]) -> int:
 
 def attach(
     kind: ProductKind,
-    wanted: Candidate,
-    candidates: Iterable[Candidate],
+    wanted: NightFile,
+    candidates: Iterable[NightFile],
     windows_days: Sequence[float],
     compared: Sequence[str],
 ) -> tuple[Attached | None, list[str]]:
@@ -93,9 +64,9 @@ def attach(
     ----------
     kind : ProductKind
         Kind of calibration.
-    wanted : Candidate
+    wanted : NightFile
         Properties of the group.
-    candidates : iterable of Candidate
+    candidates : iterable of NightFile
         Calibrations.
     windows_days : sequence of float
         Longest time for the levels 0, 1 and 2, day.

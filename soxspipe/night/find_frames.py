@@ -52,6 +52,8 @@ class NightFile:
         Name in the archive; empty where the header has none.
     is_fault : bool
         Whether the reason is a fault of the file: it cannot be read, or is truncated.
+    product : str
+        Name of a product that is still to be made; empty for a file on disk.
     """
 
     path: str
@@ -66,6 +68,7 @@ class NightFile:
     run_frames: int = 0
     archive_name: str = ""
     is_fault: bool = False
+    product: str = ""
 
     @property
     def name(self) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 
 from ..inputs.exposure import mode_keywords, read_mode_of
 from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
-from ..instruments.detectors import Detector
-from ..instruments.keywords import Instrument, load_instrument, shipped_instruments
+from ..instruments.keywords import Instrument, all_instruments
 from ..products.headers import product_stem
+from ..products.provenance import Naming
 from ..settings import Settings
 from ..text import escape
-from .attach_calibrations import LEVEL_WORDS, Attached, Candidate, attach
+from .attach_calibrations import LEVEL_WORDS, Attached, attach
 from .find_frames import NightFile
 from .group_frames import group_frames
 
@@ -203,10 +203,7 @@ def make_plan(files: Sequence[NightFile], recipes: Sequence[SetRecipe], settings
     -------
     Plan
     """
-    table = settings.instruments.table
-    instruments = {
-        one.name: one for one in [*shipped_instruments(), *([] if table is None else [load_instrument(table)])]
-    }
+    instruments = {one.name: one for one in all_instruments(settings.instruments.table)}
     by_tag = {recipe.kind.tag: recipe for recipe in recipes}
     raw = [file for file in files if file.kind in by_tag and not file.reason]
     sets: list[PlannedSet] = []
@@ -224,7 +221,7 @@ def make_plan(files: Sequence[NightFile], recipes: Sequence[SetRecipe], settings
     made = [_as_candidate(one) for one in sets if not one.problem]
     to_be_made = {os.path.realpath(candidate.path) for candidate in made}
     on_disk = [
-        Candidate(file.kind, file.path, file.instrument, file.arm, file.mjd, file.values)
+        file
         for file in files
         if file.kind and not file.reason and file.kind not in by_tag and os.path.realpath(file.path) not in to_be_made
     ]
@@ -244,31 +241,17 @@ def make_plan(files: Sequence[NightFile], recipes: Sequence[SetRecipe], settings
     return Plan(tuple(_in_order(complete)), tuple(sorted(left_out, key=lambda file: file.path)))
 
 
-@dataclass(frozen=True)
-class _Naming:
-    """Properties that a product is named after; see `~soxspipe.products.headers.product_stem`."""
-
-    begin_mjd: float
-    exptime_s: float
-    instrument: Instrument
-    detector: Detector
-    arm: str
-    binning: tuple[int, int]
-    read_mode: str | None
-
-
 def _planned_set(
     recipe: SetRecipe, frames: Sequence[NightFile], instrument: Instrument, output_dir: Path
 ) -> PlannedSet:
     """Return the set of a group, with the name that its product will have."""
     first = frames[0]
     binning = [_value(first.values, instrument, meaning) or 1 for meaning in ("biny", "binx")]
-    naming = _Naming(
+    naming = Naming(
         begin_mjd=first.mjd,
         exptime_s=first.exposure_s,
         instrument=instrument,
         detector=instrument.detectors[first.arm],
-        arm=first.arm,
         binning=(binning[0], binning[1]),
         read_mode=read_mode_of(instrument, first.values),
     )
@@ -286,14 +269,13 @@ def _planned_set(
     return PlannedSet(recipe, name, str(output_dir / f"{name}.fits"), tag, tuple(frames), (), tuple(notes), problem)
 
 
-def _as_candidate(one: PlannedSet) -> Candidate:
-    first = one.frames[0]
+def _as_candidate(one: PlannedSet) -> NightFile:
     path = os.path.abspath(one.product)
-    return Candidate(one.recipe.category, path, first.instrument, first.arm, first.mjd, first.values, one.name)
+    return replace(one.frames[0], path=path, kind=one.recipe.category, product=one.name)
 
 
 def _with_calibrations(
-    one: PlannedSet, candidates: Sequence[Candidate], instrument: Instrument, settings: Settings
+    one: PlannedSet, candidates: Sequence[NightFile], instrument: Instrument, settings: Settings
 ) -> PlannedSet:
     """Return a set with the calibrations that fit it."""
     attached, notes, lacks = [], list(one.notes), []

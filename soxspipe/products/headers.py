@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from ..inputs.frame_kinds import SIMULATED
 from ..inputs.start_time import MJD_DECIMALS, utc_text
-from ..instruments.detectors import Detector
-from ..instruments.keywords import Instrument
 from ..pixel_codes import PixelCode
 from ..quality.table import QualityTable
 from ..version import __version__
-from .provenance import Provenance
+from .provenance import Naming, Provenance
 
 __all__ = [
     "ProductFile",
@@ -67,32 +65,13 @@ LINKS = {
 }  # fmt: skip
 
 
-class Named(Protocol):
-    """Properties that a product is named after; see `Provenance`."""
-
-    @property
-    def begin_mjd(self) -> float: ...
-    @property
-    def exptime_s(self) -> float | None: ...
-    @property
-    def instrument(self) -> Instrument: ...
-    @property
-    def detector(self) -> Detector: ...
-    @property
-    def arm(self) -> str: ...
-    @property
-    def binning(self) -> tuple[int, int]: ...
-    @property
-    def read_mode(self) -> str | None: ...
-
-
-def product_stem(provenance: Named, kind: str) -> str:
+def product_stem(naming: Naming, kind: str) -> str:
     """Return the name, without ending, that the files of a product share.
 
     Parameters
     ----------
-    provenance : Named
-        Provenance of the product, or the same properties of its raw frames.
+    naming : Naming
+        What the product is named after, such as its `Provenance`.
     kind : str
         Kind of the product, e.g. ``'MDARK'``.
 
@@ -102,14 +81,14 @@ def product_stem(provenance: Named, kind: str) -> str:
         ``<UTC of first input>_<ARM>_<mode>_<kind>_<EXPTIME>S_<INSTRUME>``, without EXPTIME where the inputs differ
         in it, or where it is 0.
     """
-    utc, _, fraction = utc_text(provenance.begin_mjd).partition(".")
-    if getattr(provenance, "single", False) and fraction.strip("0"):  # single frames may begin in the same second
+    utc, _, fraction = utc_text(naming.begin_mjd).partition(".")
+    if naming.single and fraction.strip("0"):  # single frames may begin in the same second
         utc = f"{utc}.{fraction}"
-    mode = provenance.read_mode or "X"
-    if provenance.detector.mode == "binning":
-        mode = f"{provenance.binning[1]}x{provenance.binning[0]}"
-    exposure = [] if not provenance.exptime_s else [f"{_seconds(provenance.exptime_s).replace('.', '_')}S"]
-    words = [re.sub("[-:]", "", utc), provenance.arm, mode, kind, *exposure, provenance.instrument.name]
+    mode = naming.read_mode or "X"
+    if naming.detector.mode == "binning":
+        mode = f"{naming.binning[1]}x{naming.binning[0]}"
+    exposure = [] if not naming.exptime_s else [f"{_seconds(naming.exptime_s).replace('.', '_')}S"]
+    words = [re.sub("[-:]", "", utc), naming.arm, mode, kind, *exposure, naming.instrument.name]
     return "_".join(re.sub(r"[^A-Za-z0-9_.-]+", "-", word)[:LONGEST_WORD] for word in words)
 
 

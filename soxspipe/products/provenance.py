@@ -16,7 +16,7 @@ from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument
 from ..yaml_files import read_yaml_text
 
-__all__ = ["INSTRUMENT_TABLE", "Provenance", "text_md5"]
+__all__ = ["INSTRUMENT_TABLE", "Naming", "Provenance", "text_md5"]
 
 #: Category of an instrument table among the calibrations.
 INSTRUMENT_TABLE = "INSTRUMENT_TABLE"
@@ -27,9 +27,9 @@ def text_md5(path: Path) -> str:
     return hashlib.md5(read_yaml_text(path).encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Provenance of a product.
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """What a product is named after; see `~soxspipe.products.headers.product_stem`.
 
     Attributes
     ----------
@@ -41,6 +41,34 @@ class Provenance:
         Binning in y and x.
     read_mode : str or None
         Read-out mode.
+    begin_mjd : float
+        Start of the first raw frame, modified Julian date.
+    exptime_s : float or None
+        Exposure time of all raw frames, second; None where they differ in it.
+    single : bool
+        Whether the product is of one frame, whose name has milliseconds where they are not zero.
+    """
+
+    instrument: Instrument
+    detector: Detector
+    binning: tuple[int, int]
+    read_mode: str | None
+    begin_mjd: float
+    exptime_s: float | None
+    single: bool = False
+
+    @property
+    def arm(self) -> str:
+        """Arm of the spectrograph."""
+        return self.detector.arm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Naming):
+    """Provenance of a product.
+
+    Attributes
+    ----------
     paths : tuple of pathlib.Path
         Input files in order of time.
     category : str
@@ -51,46 +79,30 @@ class Provenance:
         Name in the archive, or of the file, of the first raw frame.
     technique : str
         Technique of the observation.
-    begin_mjd, end_mjd : float
-        Start of the first raw frame and end of the last, modified Julian date.
-    exptime_s : float or None
-        Exposure time of all raw frames, second; None where they differ in it.
+    end_mjd : float
+        End of the last raw frame, modified Julian date.
     calibrations : tuple of CalibrationFile
         Used calibrations.
     datasums : tuple of str
         Sum of the data of each raw frame, as DATASUM has it; empty for other input.
     simulated : bool
         Whether an input file is simulated, or made of simulated files.
-    single : bool
-        Whether the product is of one frame, whose name has milliseconds where they are not zero.
     """
 
-    instrument: Instrument
-    detector: Detector
-    binning: tuple[int, int]
-    read_mode: str | None
     paths: tuple[Path, ...]
     category: str
     header: fits.Header = field(repr=False)
     ancestor: str
     technique: str
-    begin_mjd: float
     end_mjd: float
-    exptime_s: float | None
     calibrations: tuple[CalibrationFile, ...] = ()
     datasums: tuple[str, ...] = ()
     simulated: bool = False
-    single: bool = False
 
     def with_table(self, path: Path) -> Provenance:
         """Return a copy with an instrument table; raises SettingsError where it cannot be read."""
         table = CalibrationFile(path, path.name, INSTRUMENT_TABLE, {}, text_md5(path), "the settings")
         return replace(self, calibrations=(*self.calibrations, table))
-
-    @property
-    def arm(self) -> str:
-        """Arm of the spectrograph."""
-        return self.detector.arm
 
     @classmethod
     def of_frames(cls, frames: FrameSet) -> Provenance:

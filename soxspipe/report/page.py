@@ -14,6 +14,7 @@ from ..fits_files.checksums import read_verified_images
 from ..products.atomic_files import AtomicFiles
 from ..products.find_inputs import RECIPE, numbered
 from ..products.product_files import ENDINGS
+from ..templates import fill
 from ..text import escape
 from .bad_pixels import describe_bad_pixels
 from .figure import Figure
@@ -26,6 +27,7 @@ from .verdict import answers, product_noun, rows, verdict_sentence
 
 __all__ = ["make_report", "write_report"]
 
+TEMPLATE = Path(__file__).parent / "templates" / "report.html.jinja"
 #: Planes that are shown as images: title and what to look for.
 PLANES = {
     "FLUX": ("{noun}", "Look for glow at the edges, for light, and for lines that stand out."),
@@ -65,7 +67,7 @@ def make_report(product_path: str | os.PathLike[str]) -> str:
     product = read_product(Path(product_path))
     _require_matplotlib()
     try:
-        return str(_template().render(_context(product)))
+        return fill(TEMPLATE, _context(product), html=True)
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         if isinstance(error, SoxspipeError):
             raise
@@ -111,17 +113,6 @@ def _require_matplotlib() -> None:
         raise SoxspipeError(
             f"matplotlib cannot be imported ({error}): correct its configuration, such as the variable MPLBACKEND"
         ) from error
-
-
-def _template() -> Any:
-    """Return the template of the page; it escapes what headers and file names hold."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("soxspipe.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("report.html.jinja")
 
 
 def _context(product: ProductData) -> dict[str, Any]:

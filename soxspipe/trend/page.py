@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ..templates import fill
 from ..version import __version__
 from .page_data import page_data
 from .records import MapComparison, PixelChange, RateHistogram, TrendProduct
@@ -51,24 +52,23 @@ def trend_page(
         HTML. The same records give the same text, apart from ``made``.
     """
     import bokeh
-    from jinja2 import Environment, FileSystemLoader, select_autoescape
 
     from .plots import plot_items
 
     instruments = sorted({product.instrument for product in products if product.instrument})
     document = {"data": page_data(products, changes, comparisons, histograms), "items": plot_items()}
-    environment = Environment(loader=FileSystemLoader(WEB), autoescape=select_autoescape())
-    return environment.get_template("page.html").render(
-        title=f"Trends of {', '.join(instruments)}" if instruments else "Trends",
-        summary=_summary(products),
-        css=_text("page.css"),
-        script="\n".join(map(_text, SCRIPTS)),
-        bokeh=_bokeh_script(),
-        bokeh_version=bokeh.__version__,
-        document=_json(document),
-        version=__version__,
-        made=made,
-    )
+    facts = {
+        "title": f"Trends of {', '.join(instruments)}" if instruments else "Trends",
+        "summary": _summary(products),
+        "css": _text("page.css"),
+        "script": "\n".join(map(_text, SCRIPTS)),
+        "bokeh": _bokeh_script(),
+        "bokeh_version": bokeh.__version__,
+        "document": _json(document),
+        "version": __version__,
+        "made": made,
+    }
+    return fill(WEB / "page.html", facts, html=True)
 
 
 def _text(name: str) -> str:

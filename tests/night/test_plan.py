@@ -12,7 +12,7 @@ from soxspipe.cli.prep import _set_recipes
 from soxspipe.inputs.frame_kinds import MASTER_BIAS
 from soxspipe.inputs.set_of_files import parse_sof
 from soxspipe.night.arrival import complete_sets
-from soxspipe.night.attach_calibrations import Candidate, attach, level_of
+from soxspipe.night.attach_calibrations import attach, level_of
 from soxspipe.night.find_frames import NightFile, find_frames
 from soxspipe.night.group_frames import group_frames, night_of
 from soxspipe.night.plan import make_plan
@@ -226,9 +226,9 @@ def test_the_quality_level_follows_from_the_age(age, level):
 
 def test_the_nearest_calibration_that_fits_is_attached():
     def bias(path, mjd, arm="VIS", **values):
-        return Candidate("MASTER_BIAS", path, "SOXS", arm, mjd, {"BIN": 1, **values})
+        return NightFile(path, "MASTER_BIAS", "", "SOXS", arm, mjd, {"BIN": 1, **values})
 
-    wanted = Candidate("MASTER_DARK", "", "SOXS", "VIS", 60010.0, {"BIN": 1})
+    wanted = NightFile("", "MASTER_DARK", "", "SOXS", "VIS", 60010.0, {"BIN": 1})
     near = [bias("old", 60000.0), bias("new", 60012.0), bias("other arm", 60010.0, "UVB"), bias("2", 60010.0, BIN=2)]
     found, misses = attach(MASTER_BIAS, wanted, near, (1.0, 3.0, 30.0), ["BIN"])
     assert (found.candidate.path, found.age_days, found.level) == ("new", 2.0, 1)
