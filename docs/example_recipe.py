@@ -25,13 +25,10 @@ class soxs_meandark(BaseRecipe):  # noqa: N801 - lower case like all recipes
 
     def process(self, frames, settings):
         """Average the frames and rotate the result to product orientation."""
-        from astropy.nddata import CCDData  # heavy, so imported here
-
         with PreparedFrames(frames) as prepared:
             mean = clip_and_stack(prepared, stacked_clipping_sigma=1e6).master
-        rotate = frames.geometry.to_product
-        frame = CCDData(rotate(mean.data), unit=mean.unit, mask=rotate(mean.mask))
-        median = float(np.nanmedian(frame.data))
-        hdus = fits.HDUList([fits.PrimaryHDU(frame.data)])
+        image = frames.geometry.to_product(mean.data)
+        median = float(np.nanmedian(image))
+        hdus = fits.HDUList([fits.PrimaryHDU(image)])
         file = ProductFile("mean dark", ".fits", self.category, hdus)
-        return RecipeOutput(frame, QualityTable([measured("MDARK MEDIAN", median)]), [file])
+        return RecipeOutput(QualityTable([measured("MDARK MEDIAN", median)]), [file])

@@ -9,7 +9,6 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
-from numpy.typing import NDArray
 
 from ..exceptions import FrameError, SoxspipeError
 from ..fits_files.pixel_reader import PixelReader
@@ -93,18 +92,23 @@ def read(path: str | os.PathLike[str]) -> Frame:
     return frame_of(data, error, np.nan_to_num(codes), header)
 
 
-def frame_of(data: Any, error: Any, codes: NDArray[np.integer], header: fits.Header) -> Frame:
-    """Return a frame of its planes; BUNIT of its header is their unit."""
-    flags = np.asarray(codes, np.int32)
-    unit = units.Unit(str(header.get("BUNIT", "electron")))
+def frame_of(data: Any, error: Any, codes: Any, header: fits.Header) -> Frame:
+    """Return a frame of its planes; BUNIT of its header is their unit. Error and codes may be None."""
+    flags = None if codes is None else np.asarray(codes, np.int32)
     return Frame(
         np.asarray(data, np.float32),
-        unit=unit,
-        uncertainty=StdDevUncertainty(np.asarray(error, np.float32)),
-        mask=flags != 0,
+        unit=units.Unit(str(header.get("BUNIT", "electron"))),
+        uncertainty=None if error is None else StdDevUncertainty(np.asarray(error, np.float32), copy=False),
+        mask=None if flags is None else flags != 0,
         flags=flags,
         meta=header,
     )
+
+
+def frame_of_hdus(hdus: fits.HDUList) -> Frame:
+    """Return the planes FLUX, ERRS and QUAL of a product as a frame; the first is its main image."""
+    planes = {hdu.name: hdu.data for hdu in hdus}
+    return frame_of(hdus[0].data, planes.get("ERRS"), planes.get("QUAL"), hdus[0].header)
 
 
 def _plain_header(header: fits.Header) -> fits.Header:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
@@ -16,52 +15,20 @@ from ..stacking import StackResult
 from .headers import ProductFile, image_hdu
 from .pixel_cards import set_geometry, set_level
 
-if TYPE_CHECKING:
-    from astropy.nddata import CCDData
-
-__all__ = ["bad_pixel_map", "master_file", "master_frame"]
-
-
-def master_frame(stack: StackResult, codes: NDArray[np.integer[Any]], geometry: Geometry) -> CCDData:
-    """Return a stack in product orientation.
-
-    Parameters
-    ----------
-    stack : StackResult
-        Stack in raw orientation.
-    codes : ndarray of int32, shape (ny, nx)
-        Pixel codes in raw orientation.
-    geometry : Geometry
-        Orientation of the pixels.
-
-    Returns
-    -------
-    CCDData
-        Data and StdDevUncertainty in electron, mask (any code) and flags (the codes).
-    """
-    from astropy.nddata import CCDData, StdDevUncertainty
-
-    flags = geometry.to_product(codes)
-    return CCDData(
-        geometry.to_product(stack.master.data),
-        unit=stack.master.unit,
-        uncertainty=StdDevUncertainty(geometry.to_product(stack.master.uncertainty.array), copy=False),
-        mask=flags != 0,
-        flags=flags,
-    )
+__all__ = ["bad_pixel_map", "master_file"]
 
 
 def master_file(
-    frame: CCDData, stack: StackResult, frames: FrameSet, prepared: PreparedFrames, product: ProductKind
+    stack: StackResult, codes: NDArray[Any], frames: FrameSet, prepared: PreparedFrames, product: ProductKind
 ) -> ProductFile:
     """Return the FITS file of a master.
 
     Parameters
     ----------
-    frame : CCDData
-        Master in product orientation.
     stack : StackResult
         Its stack.
+    codes : ndarray of int32, shape (ny, nx)
+        Its pixel codes in product orientation.
     frames : FrameSet
         Its raw frames.
     prepared : PreparedFrames
@@ -75,9 +42,9 @@ def master_file(
     """
     to_product = frames.geometry.to_product
     planes: dict[str, tuple[NDArray[Any], str]] = {
-        "FLUX": (frame.data, "electron"),
-        "QUAL": (frame.flags, ""),
-        "ERRS": (frame.uncertainty.array, "electron"),
+        "FLUX": (to_product(stack.master.data), "electron"),
+        "QUAL": (codes, ""),
+        "ERRS": (to_product(stack.master.uncertainty.array), "electron"),
         "NOISE": (to_product(stack.noise), "electron"),
         "NCOMBINE": (to_product(stack.count), ""),
     }
@@ -93,8 +60,8 @@ def master_file(
     return ProductFile(product.noun, ".fits", product.category, hdus)
 
 
-def bad_pixel_map(frame: CCDData, geometry: Geometry) -> ProductFile:
+def bad_pixel_map(codes: NDArray[Any], geometry: Geometry) -> ProductFile:
     """Return the FITS file of the pixel codes of a master."""
-    hdus = fits.HDUList([image_hdu("BPMAP", frame.flags)])
+    hdus = fits.HDUList([image_hdu("BPMAP", codes)])
     set_geometry(hdus[0].header, geometry)
     return ProductFile(BAD_PIXEL_MAP.noun, "_BPMAP.fits", BAD_PIXEL_MAP.category, hdus)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..inputs.start_time import utc_text
 from ..products.provenance import Provenance
 from ..quality.frames import frame_records
 from ..quality.noise import pull_histogram
+from ..quality.stack import StackContext
 from ..run_log import get_logger
 from ..settings import ArmSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
@@ -23,12 +24,11 @@ from ..stacking.frame_verdicts import FrameVetting
 from ..stacking.vet_frames import judge_conditions, vet_frames
 from .recipe import Recipe
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["BaseRecipe", "StackedFrames"]
 
 log = get_logger(__name__)
+
+ContextT = TypeVar("ContextT", bound=StackContext)
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,18 @@ class StackedFrames:
     noise_map: NoiseMap
     vetting: FrameVetting | None
     details: Mapping[str, Any]
+
+    def context(self, kind: type[ContextT], **more: Any) -> ContextT:
+        """Return what the QC values need in addition to the stack; ``more`` has the fields of the recipe."""
+        return kind(
+            pedestals_e=self.prepared.pedestals_e,
+            step_e=self.prepared.step_e,
+            times_h=self.frames.times_h,
+            temperatures_k=self.frames.temperatures_k,
+            vetting=self.vetting,
+            orient=self.frames.geometry.to_product,
+            **more,
+        )
 
 
 class BaseRecipe(Recipe[FrameSet]):

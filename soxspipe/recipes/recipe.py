@@ -28,7 +28,7 @@ from ..version import __version__
 from .recipe_product import RecipeProduct
 
 if TYPE_CHECKING:
-    from astropy.nddata import CCDData
+    pass
 
 __all__ = ["Inputs", "Progress", "Recipe", "RecipeOutput", "RecipeProduct"]
 
@@ -44,12 +44,10 @@ class RecipeOutput:
 
     Attributes
     ----------
-    frame : CCDData
-        The product, in product orientation.
     qc : QualityTable
         Its QC values.
     files : sequence of ProductFile
-        Its FITS files, the main product first.
+        Its FITS files, the main product first; the product in memory has its planes FLUX, ERRS and QUAL.
     warnings : tuple of str
         Warnings about the pixels, one line each.
     vetting : FrameVetting, optional
@@ -58,7 +56,6 @@ class RecipeOutput:
         More figures for ``_qc.json``, from which the report draws.
     """
 
-    frame: CCDData
     qc: QualityTable
     files: Sequence[ProductFile]
     warnings: tuple[str, ...] = ()
@@ -239,7 +236,9 @@ class Recipe(ABC, Generic[InputsT]):
                 if self.report and self.has_report:  # files are written and synced meanwhile
                     threading.Thread(target=_import_for_report).start()
                 product.add_fits(output.files, compress=self.compress)
-                output.frame.header = output.files[0].hdus[0].header
+                from ..products.frames import frame_of_hdus  # imports astropy.nddata
+
+                frame = frame_of_hdus(output.files[0].hdus)
                 records: dict[str, Any] = {
                     "product": product.path.name,
                     "sof": next((os.path.basename(path) for path in given if str(path).endswith(".sof")), None),
@@ -255,7 +254,7 @@ class Recipe(ABC, Generic[InputsT]):
                 log.info("written to %s in %.1f s", product.path, time.monotonic() - started)
                 product.add_text("log", ".log", run_log.text())
                 product.commit()
-        return RecipeProduct(product.path, product.paths, output.frame, output.qc.to_qtable(), warnings, output.qc)
+        return RecipeProduct(product.path, product.paths, frame, output.qc.to_qtable(), warnings, output.qc)
 
 
 def _check_arguments(input_frames: object, output_dir: object, workers: object) -> None:

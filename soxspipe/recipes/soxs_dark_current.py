@@ -21,7 +21,6 @@ from ..stacking.fit_levels import LevelFit
 from .recipe import Recipe, RecipeOutput
 
 if TYPE_CHECKING:
-    from astropy.nddata import CCDData
     from numpy.typing import NDArray
 
 __all__ = ["soxs_dark_current"]
@@ -93,7 +92,7 @@ class soxs_dark_current(Recipe[MasterSet]):
         metrics = dark_rate_quality(fit, level, codes, limit_e_per_s=masters.dark_current_limit_e_per_s)
         quality = QualityTable(metrics, settings.quality.ranges)
         files = [_rate_file(fit, codes, masters, self.category)]
-        return RecipeOutput(_rate_frame(fit, codes), quality, files, details={"masters": _records(masters, level)})
+        return RecipeOutput(quality, files, details={"masters": _records(masters, level)})
 
 
 def _records(masters: MasterSet, level: LevelFit) -> list[dict[str, Any]]:
@@ -123,20 +122,6 @@ def _pixel_codes(fit: DarkRate) -> NDArray[np.int32]:
     codes[fit.nonlinear] |= PixelCode.NONLINEAR.value
     codes[np.isnan(fit.rate_e_per_s)] |= PixelCode.NO_DATA.value
     return codes
-
-
-def _rate_frame(fit: DarkRate, codes: NDArray[np.int32]) -> CCDData:
-    """Return rate and StdDevUncertainty in electron/s, mask (any code) and flags (the codes)."""
-    from astropy import units
-    from astropy.nddata import CCDData, StdDevUncertainty
-
-    return CCDData(
-        fit.rate_e_per_s,
-        unit=units.electron / units.s,
-        uncertainty=StdDevUncertainty(fit.rate_error_e_per_s),
-        mask=codes != 0,
-        flags=codes,
-    )
 
 
 def _rate_file(fit: DarkRate, codes: NDArray[np.int32], masters: MasterSet, category: str) -> ProductFile:

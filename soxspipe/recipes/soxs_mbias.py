@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
 from ..inputs.raw_frames import FrameSet
-from ..products.master_files import master_file, master_frame
+from ..products.master_files import master_file
 from ..quality.bias import bias_quality
 from ..quality.stack import StackContext
 from ..quality.table import QualityTable
@@ -73,19 +73,10 @@ class soxs_mbias(BaseRecipe):
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Make the master bias from verified frames."""
         stacked = self.stack_frames(frames, settings)
-        frames, prepared, stack, noise_map = stacked.frames, stacked.prepared, stacked.stack, stacked.noise_map
-        frame = master_frame(stack, noise_map.codes, frames.geometry)
-        context = StackContext(
-            pedestals_e=prepared.pedestals_e,
-            step_e=prepared.step_e,
-            times_h=frames.times_h,
-            temperatures_k=frames.temperatures_k,
-            vetting=stacked.vetting,
-            orient=frames.geometry.to_product,
-        )
-        quality = QualityTable(
-            bias_quality(stack, noise_map, context) + calibration_quality(frames, settings.night),
-            settings.quality.ranges,
-        )
-        files = [master_file(frame, stack, frames, prepared, MASTER_BIAS)]
-        return RecipeOutput(frame, quality, files, prepared.warnings, stacked.vetting, stacked.details)
+        frames, stack, noise_map = stacked.frames, stacked.stack, stacked.noise_map
+        qc_values = bias_quality(stack, noise_map, stacked.context(StackContext))
+        qc_values += calibration_quality(frames, settings.night)
+        codes = frames.geometry.to_product(noise_map.codes)
+        files = [master_file(stack, codes, frames, stacked.prepared, MASTER_BIAS)]
+        quality = QualityTable(qc_values, settings.quality.ranges)
+        return RecipeOutput(quality, files, stacked.prepared.warnings, stacked.vetting, stacked.details)

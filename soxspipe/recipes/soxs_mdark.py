@@ -6,7 +6,7 @@ import math
 
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
 from ..inputs.raw_frames import FrameSet
-from ..products.master_files import bad_pixel_map, master_file, master_frame
+from ..products.master_files import bad_pixel_map, master_file
 from ..quality.dark import DarkContext, dark_quality
 from ..quality.definitions import DEFINITIONS
 from ..quality.table import QualityTable, Range
@@ -68,35 +68,30 @@ class soxs_mdark(BaseRecipe):
         limits = settings.create_noise_map
         stacked = self.stack_frames(frames, settings)
         frames, stack, noise_map = stacked.frames, stacked.stack, stacked.noise_map
-        frame = master_frame(stack, noise_map.codes, frames.geometry)
-        master = master_file(frame, stack, frames, stacked.prepared, MASTER_DARK)
+        codes = frames.geometry.to_product(noise_map.codes)
+        master = master_file(stack, codes, frames, stacked.prepared, MASTER_DARK)
         qc_values = dark_quality(stack, noise_map, _context(stacked, limits))
         qc_values += calibration_quality(frames, settings.night)
         known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
         error = next((qc.value for qc in qc_values if qc.name == "DARK CURRENT ERR"), None) or 0.0
         quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e, float(error)))
-        files = [master, bad_pixel_map(frame, frames.geometry)]
-        return RecipeOutput(frame, quality, files, stacked.prepared.warnings, stacked.vetting, stacked.details)
+        files = [master, bad_pixel_map(codes, frames.geometry)]
+        return RecipeOutput(quality, files, stacked.prepared.warnings, stacked.vetting, stacked.details)
 
 
 def _context(stacked: StackedFrames, limits: NoiseMapParameters) -> DarkContext:
     """Return the properties of the frames that their stack does not hold."""
     frames, prepared = stacked.frames, stacked.prepared
-    return DarkContext(
+    return stacked.context(
+        DarkContext,
         exptime_s=frames.dit_s,
         pedestal_removed=prepared.pedestal != "nothing",
-        step_e=prepared.step_e,
         ndit=frames.ndit,
         hot_sigma=limits.hot_pixel_sigma,
         cold_sigma=limits.cold_pixel_sigma,
         bias_error=prepared.common_error,
         pedestal_from_bias=prepared.bias_has_pedestal,
-        pedestals_e=prepared.pedestals_e,
-        times_h=frames.times_h,
-        temperatures_k=frames.temperatures_k,
-        vetting=stacked.vetting,
         pixel_area_cm2=frames.binning[0] * frames.binning[1] * (frames.detector.pixel_size_um * 1e-4) ** 2,
-        orient=frames.geometry.to_product,
     )
 
 

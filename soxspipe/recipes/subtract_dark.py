@@ -96,8 +96,6 @@ class soxs_subtract_dark(Recipe[FrameSet]):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Subtract the master dark from the frame."""
-        from ..products.frames import frame_of
-
         match, master = self._match(frames), frames.calibrations[MASTER_DARK]
         prepared = PreparedImages(frames, self.workers, common_mode=match.common_mode)
         if prepared.pedestal != match.pedestal:
@@ -114,11 +112,12 @@ class soxs_subtract_dark(Recipe[FrameSet]):
         qc_values = subtracted_quality(result, scale=match.scale, level_error_e=match.level_error_e)
         quality = QualityTable(qc_values, settings.quality.ranges)
         file = _product_file(result, frames, prepared.pedestal, self.category)
-        frame = frame_of(result.data, result.error, result.codes, file.hdus[0].header)
-        return RecipeOutput(frame, quality, [file], (*match.warnings, *prepared.warnings))
+        return RecipeOutput(quality, [file], (*match.warnings, *prepared.warnings))
 
     def subtract(self) -> Frame:
         """Return the difference as a CCDData with the header that its file would have, and write nothing."""
+        from ..products.frames import frame_of_hdus  # imports astropy.nddata
+
         inputs, provenance, parameters = self._prepare()
         output = self.process(inputs, self.settings.for_arm(inputs.arm))
         warnings = (*inputs.warnings, *output.warnings, *output.qc.warnings)
@@ -126,8 +125,9 @@ class soxs_subtract_dark(Recipe[FrameSet]):
             log.warning("%s", line)
         header = product_header(provenance, self.name, f"{self.category}_{inputs.arm}", parameters)
         add_qc(header, output.qc, warnings)
-        output.frame.header.extend(header, end=True)
-        return output.frame
+        hdus = output.files[0].hdus
+        hdus[0].header.extend(header, end=True)
+        return frame_of_hdus(hdus)
 
 
 def _read_dark(master: CalibrationFile, ndit: int, bias_error: NDArray[np.float32] | None) -> DarkImages:
