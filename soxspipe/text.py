@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["escape", "format_value", "listed", "nearest"]
+__all__ = ["escape", "format_value", "listed", "nearest", "range_words"]
 
 #: Longer values are cut in a message: the width of a header card.
 LONGEST_VALUE = 80
@@ -52,10 +52,17 @@ def format_value(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
-def listed(items: Sequence[object]) -> str:
-    """Return items for a message: the first ten by name, and the number of the others."""
-    more = f" and {len(items) - MOST_LISTED} more" if len(items) > MOST_LISTED else ""
-    return ", ".join(map(str, items[:MOST_LISTED])) + more
+def listed(items: Sequence[object], most: int = MOST_LISTED) -> str:
+    """Return items for a message: the first ones by name, and the number of the others."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
+
+
+def range_words(low: float | None, high: float | None, form: str = "g") -> str:
+    """Return the words for a range, whose ends have a format; None is an open end."""
+    if low is None:
+        return "" if high is None else f"at most {high:{form}}"
+    return f"at least {low:{form}}" if high is None else f"{low:{form}} to {high:{form}}"
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

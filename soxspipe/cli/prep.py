@@ -17,7 +17,7 @@ from ..night.known_headers import HEADERS_NAME, headers_text, load_headers
 from ..night.plan import Plan, PlannedSet, SetRecipe, make_plan
 from ..products.atomic_files import AtomicFiles
 from ..settings import Settings
-from ..text import escape
+from ..text import escape, listed
 from .run_options import output_option, settings_option
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument
@@ -125,8 +125,7 @@ def plan_text(plan: Plan, *, as_json: bool) -> str:
         for file in plan.left_out:
             names.setdefault(file.reason, []).append(escape(file.name))
         for reason, of_reason in names.items():
-            more = f" and {len(of_reason) - NAMED} more" if len(of_reason) > NAMED else ""
-            lines.append(f"  {', '.join(of_reason[:NAMED])}{more}: {escape(reason)}")
+            lines.append(f"  {listed(of_reason, NAMED)}: {escape(reason)}")
     counts = Counter(one.recipe.command for one in plan.reducible)
     words = ", ".join(f"{number} for {command}" for command, number in sorted(counts.items())) or "none"
     return "\n".join([*lines, "", f"sets to reduce: {words}"])

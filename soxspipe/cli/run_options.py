@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..execution.job import ReductionJob
+from ..products.atomic_files import write_file
 from .database_writer import DatabaseWriter
+from .terminal import write_result
 from .usage import path_argument, workers_argument
 
 if TYPE_CHECKING:
     from ..products.products_sof import ProductsSof
     from ..settings import Settings
 
-__all__ = ["RunOptions", "output_option", "settings_option"]
+__all__ = ["RunOptions", "output_option", "settings_option", "write_output"]
 
 
 @dataclass(frozen=True)
@@ -119,3 +121,13 @@ def settings_option(options: Mapping[str, Any]) -> Settings | None:
         None if source is None else path_argument(source, "--settings"),
         instrument_table=None if instrument is None else table_path(path_argument(instrument, "--instrument")),
     )
+
+
+def write_output(options: Mapping[str, Any], text: str) -> None:
+    """Write a text to the new file of ``--output``, and print its name; without the option print the text."""
+    if options["--output"] is None:
+        write_result(text.rstrip("\n"))
+        return
+    path = Path(path_argument(options["--output"], "--output"))
+    write_file(path, text, remedy="choose another name or remove it")
+    write_result(str(path))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..quality.definitions import SUMMARY
-from ..text import escape
+from ..text import escape, range_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,11 @@ def figures_table(result: JobResult) -> Table:
             continue
         style, words = VERDICTS[passed]
         table.add_row(
-            value["name"], _number(value["value"]), value.get("unit", ""), _range(value), Text(words, style=style)
+            value["name"],
+            _number(value["value"]),
+            value.get("unit", ""),
+            range_words(*(value.get("range") or (None, None))),
+            Text(words, style=style),
         )
     return table
 
@@ -96,13 +100,3 @@ def _figure(value: Mapping[str, Any]) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _range(value: Mapping[str, Any]) -> str:
-    """Return a range in short: ``< high``, ``> low`` or ``low to high``."""
-    low, high = value.get("range") or (None, None)
-    if low is None and high is None:
-        return ""
-    if low is None:
-        return f"< {high:g}"
-    return f"> {low:g}" if high is None else f"{low:g} to {high:g}"

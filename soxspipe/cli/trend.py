@@ -10,7 +10,7 @@ from typing import Any
 
 from ..database.quality_database import DATABASE_NAME, Filters, QualityDatabase
 from ..exceptions import CommandLineError, DatabaseError, SoxspipeError
-from ..products.atomic_files import AtomicFiles
+from ..products.atomic_files import write_file
 from ..run_log import get_logger
 from ..text import escape
 from ..trend.collect import collect_records, compare_masters
@@ -60,9 +60,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         histograms=records.histograms,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    with AtomicFiles(page.parent, [page.name], overwrite=True) as files:
-        files.write(page.name, [text.encode()])
-        files.commit()
+    write_file(page, text, overwrite=True)
     if options["--json"]:
         counts = {name: len(getattr(records, name)) for name in ("products", "changes", "comparisons", "histograms")}
         write_result(json.dumps({"page": str(page), **counts, "warnings": faults}, indent=2))

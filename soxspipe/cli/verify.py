@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..products.atomic_files import AtomicFiles
+from ..products.atomic_files import write_file
 from ..recipes.verify import VerifiedMaster, verify_master
 from ..run_log import get_logger
-from ..text import escape
+from ..text import escape, range_words
 from .run_options import settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
@@ -46,15 +45,11 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         workers=workers_argument(options["--workers"]),
     )
     for line in verified.warnings:
-        _log.log(logging.WARNING, "%s", line)
+        _log.warning("%s", line)
     document = json.dumps(verified.record(), indent=2, allow_nan=False)
     if paths["--output"] is not None:
-        path = Path(paths["--output"])
-        with AtomicFiles(
-            path.parent, [path.name], overwrite=options["--overwrite"], remedy="choose another name, or --overwrite"
-        ) as files:
-            files.write(path.name, [f"{document}\n".encode()])
-            files.commit()
+        remedy = "choose another name, or --overwrite"
+        write_file(Path(paths["--output"]), f"{document}\n", overwrite=options["--overwrite"], remedy=remedy)
     write_result(document if options["--json"] else verdict_text(verified))
     return OUT_OF_RANGE if options["--strict"] and not verified.verification.passed else 0
 
@@ -89,8 +84,7 @@ def _words(check: Check) -> str:
     where = "" if check.amplifier is None else f" of amplifier {check.amplifier}"
     where += "" if check.x is None else f" at x = {check.x}, y = {check.y}"
     unit = f" {check.unit}" if check.unit else ""
-    low, high = ("" if limit is None else f"{limit:.4g}" for limit in (check.low, check.high))
-    expected = f"{low} to {high}" if low else f"at most {high}"
+    expected = range_words(check.low, check.high, ".4g")
     return f"{check.criterion}{where} is {check.value:.4g}{unit}, expected {expected}{unit}"
 
 

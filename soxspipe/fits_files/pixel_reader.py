@@ -21,7 +21,7 @@ from .images import FitsImage
 from .streams import Stream, changed, fingerprint_of, open_regular, truncated
 from .tiles import unpacked_tiles
 
-__all__ = ["PixelReader", "same_pixels"]
+__all__ = ["PixelReader", "read_images", "same_pixels"]
 
 log = get_logger(__name__)
 
@@ -187,6 +187,12 @@ def _unpacked_stream(image: FitsImage) -> Iterator[bytes]:
             raise truncated(image.path, end, position)
         stream.skip(-end % BLOCK)
         stream.check_end()
+
+
+def read_images(images: Sequence[FitsImage]) -> list[NDArray[Any]]:
+    """Return all pixels of images; see `PixelReader.read_rows`."""
+    with PixelReader(images) as reader:
+        return [reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images)]
 
 
 def same_pixels(reader: PixelReader, first: int, second: int) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..exceptions import FrameError
 from ..text import escape
 from .images import FitsImage, read_image_hdus
-from .pixel_reader import PixelReader
+from .pixel_reader import read_images
 
 __all__ = ["plane_images", "read_planes"]
 
@@ -60,5 +60,4 @@ def read_planes(path: str | os.PathLike[str], names: Sequence[str] | None = None
         Physical values by EXTNAME, in native byte order.
     """
     images = plane_images(path, names)
-    with PixelReader(list(images.values())) as reader:
-        return {name: reader.read_rows(i, 0, image.shape[0]) for i, (name, image) in enumerate(images.items())}
+    return dict(zip(images, read_images(list(images.values())), strict=True))

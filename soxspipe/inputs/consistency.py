@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from ..exceptions import ErrorCollector, MixedFramesError
-from ..text import format_value
+from ..text import format_value, listed
 from .exposure import ExposureInfo
 from .keyword_rules import RULES, SPLIT, KeywordRule, time_tolerance
 
@@ -128,7 +128,7 @@ def set_warnings(frames: Sequence[ExposureInfo]) -> Iterable[str]:
     """Yield a warning for each keyword of one arm's frames that is missing or odd."""
     for keyword in dict.fromkeys(keyword for frame in frames for keyword in frame.remarks):
         odd = [frame for frame in frames if keyword in frame.remarks]
-        yield f"{_names(odd)}: {odd[0].remarks[keyword]}"
+        yield f"{listed([frame.label for frame in odd], NAMED)}: {odd[0].remarks[keyword]}"
     unit_keyword, unit = common_value(frames, "unit")
     if unit != "ADU":
         yield f"{unit_keyword} is {format_value(unit)}: the samples are converted from it to electron, not from ADU"
@@ -154,11 +154,6 @@ def set_warnings(frames: Sequence[ExposureInfo]) -> Iterable[str]:
             f"{dit_keyword} is {format_value(dit)} and {ndit_keyword} {format_value(ndit or 1)}, expected them "
             f"to make up {exptime_keyword} {format_value(exptime)}: rates are per {dit_keyword}"
         )
-
-
-def _names(frames: Sequence[ExposureInfo]) -> str:
-    more = f" and {len(frames) - NAMED} more" if len(frames) > NAMED else ""
-    return ", ".join(frame.label for frame in frames[:NAMED]) + more
 
 
 def conversion_factor(frames: Sequence[ExposureInfo]) -> tuple[float, tuple[str, ...]]:

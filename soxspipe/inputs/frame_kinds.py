@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = [
-    "BAD_PIXEL_MAP", "MASTER_BIAS", "MASTER_DARK", "PREPARED", "PRODUCT_CATEGORY", "SIMULATED", "STATIC_MAP",
-    "FrameKind", "ProductKind",
+    "BAD_PIXEL_MAP", "MASTER_BIAS", "MASTER_DARK", "PREPARED", "PRODUCT_CATEGORY", "RECIPE", "SIMULATED",
+    "STATIC_MAP", "FrameKind", "ProductKind", "numbered", "recorded_bias", "recorded_parameters",
 ]  # fmt: skip
 
 #: Keyword of a product's category; raw frames do not have it.
 PRODUCT_CATEGORY = "ESO PRO CATG"
+#: Beginning of the keywords that record how a product was made.
+RECIPE = "ESO PRO REC1"
 #: Keyword that is true in simulated frames, and in what is made of them.
 SIMULATED = "SIMULATE"
 
@@ -109,3 +111,24 @@ class FrameKind:
         """Return the kind of calibration for a tag or category; None if there is none."""
         stem = str(tag).strip().rpartition("_")[0]
         return next((kind for kind in self.calibrations if kind.category == stem), None)
+
+
+def numbered(header: Mapping[str, Any], kind: str) -> Iterator[str]:
+    """Yield the beginnings of numbered keywords that a header has, e.g. ``ESO PRO REC1 RAW1``."""
+    number = 1
+    while f"{RECIPE} {kind}{number} NAME" in header:
+        yield f"{RECIPE} {kind}{number}"
+        number += 1
+
+
+def recorded_bias(header: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return NAME, CATG and DATAMD5 of the master bias of which a product was made; None where it had none."""
+    for keyword in numbered(header, "CAL"):
+        if MASTER_BIAS.matches({PRODUCT_CATEGORY: header.get(f"{keyword} CATG")}):
+            return {word: str(header.get(f"{keyword} {word}", "")) for word in ("NAME", "CATG", "DATAMD5")}
+    return None
+
+
+def recorded_parameters(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with which a product was made, by name."""
+    return {str(header[f"{keyword} NAME"]): header.get(f"{keyword} VALUE") for keyword in numbered(header, "PARAM")}

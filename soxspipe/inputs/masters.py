@@ -24,7 +24,7 @@ from .classify import LeftOut
 from .collect import InputFiles, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value
 from .exposure import read_mode_of, setting_keywords
-from .frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
+from .frame_kinds import MASTER_DARK, PRODUCT_CATEGORY, recorded_bias
 from .keyword_rules import RULES, read_number
 from .set_of_files import SofEntry
 
@@ -241,9 +241,7 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             shape=first.images[0].shape,
             binning=binning,
             read_mode=read_mode_of(instrument, header),
-            regions=tuple(
-                (slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in geometry.product_amplifiers
-            ),
+            regions=tuple(window.slices for window in geometry.product_amplifiers),
             pedestal=first.pedestal,
             common_error_e=_common_error(agreeing),
             warnings=(*self.warnings, *self.checksums.warnings),
@@ -345,13 +343,8 @@ def _not_a_master(entry: SofEntry, header: fits.Header) -> str:
 
 def _common_error(masters: Sequence[MasterDark]) -> float:
     """Return the error of the master bias where all masters had the same one, electron; else 0."""
-    biases = set()
-    for master in masters:
-        header = master.header
-        for card in header["ESO PRO REC1 CAL* CATG"].cards:
-            if str(card.value).startswith(MASTER_BIAS.category):
-                stem = card.keyword.removesuffix("CATG")
-                biases.add((header.get(f"{stem}NAME"), header.get(f"{stem}DATAMD5")))
+    records = (recorded_bias(master.header) for master in masters)
+    biases = {(record["NAME"], record["DATAMD5"]) for record in records if record is not None}
     errors = [read_number(master.header.get(BIAS_NOISE)) for master in masters]
     known = [error for error in errors if error is not None]
     return min(known) if len(biases) == 1 and len(known) == len(masters) else 0.0

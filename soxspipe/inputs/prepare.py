@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import FrameError
 from ..fits_files.images import FitsImage
-from ..fits_files.pixel_reader import PixelReader
+from ..fits_files.pixel_reader import PixelReader, read_images
 from ..instruments.detectors import Window
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
@@ -88,8 +88,7 @@ class PreparedFrames:
     def __init__(self, frames: FrameSet, workers: int = 1, *, common_mode: bool = False) -> None:
         self.names = tuple(frame.name for frame in frames.frames)
         self.shape = frames.geometry.shape
-        regions = ((slice(window.y0, window.y1), slice(window.x0, window.x1)) for window in frames.geometry.amplifiers)
-        self.regions: Regions = check_regions(tuple(regions), self.shape)
+        self.regions: Regions = check_regions(frames.geometry.regions, self.shape)
         self.shot_scale = frames.shot_scale
         self.column_parity = frames.detector.column_parity
         self._e_per_sample = np.float32(frames.e_per_sample)
@@ -266,8 +265,7 @@ def _saturation(frames: FrameSet) -> list[float]:
 
 def _read_image(image: FitsImage, frames: FrameSet) -> NDArray[np.generic]:
     """Read a whole calibration image in raw orientation."""
-    with PixelReader([image]) as reader:
-        return frames.geometry.from_product(reader.read_rows(0, 0, image.shape[0]))
+    return frames.geometry.from_product(read_images([image])[0])
 
 
 def _read_bias(bias: CalibrationFile, frames: FrameSet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

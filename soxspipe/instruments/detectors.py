@@ -50,6 +50,11 @@ class Window:
         """Rows and columns."""
         return self.y1 - self.y0, self.x1 - self.x0
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
     def within(self, outer: Window) -> Window | None:
         """Return the part inside ``outer``, in coordinates that begin at its corner; None when empty."""
         y0, y1 = max(self.y0, outer.y0), min(self.y1, outer.y1)
@@ -356,6 +361,11 @@ class Geometry:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the light-sensitive part, raw orientation."""
         return self.science.shape
+
+    @property
+    def regions(self) -> tuple[tuple[slice, slice], ...]:
+        """Rows and columns of each read-out amplifier, as `amplifiers`."""
+        return tuple(window.slices for window in self.amplifiers)
 
     @property
     def product_shape(self) -> tuple[int, int]:

@@ -12,13 +12,13 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from ..exceptions import InputError, ProductError, ProductExistsError
 from ..signals import deferred_signals
 from ..text import escape
 
-__all__ = ["AtomicFiles"]
+__all__ = ["AtomicFiles", "write_file"]
 
 #: Errors of a name that cannot be that of a folder.
 NO_FOLDER = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -285,6 +285,28 @@ class AtomicFiles:
             if where.parent != self.folder or where.name not in self.names:  # the name of a hidden file says nothing
                 where = self.folder
             raise ProductError(f"{where}: {error.strerror or error}: {state}") from error
+
+
+def write_file(path: Path, text: str, **options: Any) -> None:
+    """Write a text file, all of it or nothing.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    text : str
+        Its content. A character that UTF-8 has not is escaped.
+    **options
+        See `AtomicFiles`.
+
+    Raises
+    ------
+    InputError, ProductError
+        See `AtomicFiles`.
+    """
+    with AtomicFiles(path.parent, [path.name], **options) as files:
+        files.write(path.name, [text.encode("utf-8", "backslashreplace")])
+        files.commit()
 
 
 def _read_journal(file: IO[bytes]) -> dict[str, bool]:

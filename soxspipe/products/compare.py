@@ -14,13 +14,12 @@ from astropy.io import fits
 from ..comparison.compare_masters import MasterComparison, compare_masters
 from ..comparison.pixel_changes import PixelChanges, pixel_changes
 from ..fits_files.images import FitsImage
-from ..fits_files.pixel_reader import PixelReader
-from ..inputs.frame_kinds import MASTER_BIAS
+from ..fits_files.pixel_reader import read_images
+from ..inputs.frame_kinds import MASTER_BIAS, RECIPE, recorded_parameters
 from ..instruments.keywords import Instrument
 from ..quality.definitions import definition_of
 from ..settings import Settings
 from ..text import escape
-from .find_inputs import RECIPE, numbered
 from .load_master import load_master
 
 __all__ = ["ComparedMasters", "ComparedValue", "compare_files", "compare_products"]
@@ -67,9 +66,7 @@ def compare_products(old: Sequence[FitsImage], new: Sequence[FitsImage]) -> tupl
 def _compared_values(header: fits.Header) -> dict[str, Any]:
     """Return the values to compare by keyword, parameters by their names."""
     values = {keyword: header[keyword] for keyword in header if not _NOT_COMPARED.fullmatch(keyword)}
-    for keyword in numbered(header, "PARAM"):
-        values[f"parameter {header[f'{keyword} NAME']}"] = header.get(f"{keyword} VALUE")
-    return values
+    return values | {f"parameter {name}": value for name, value in recorded_parameters(header).items()}
 
 
 def _difference(old: FitsImage | None, new: FitsImage | None) -> str:
@@ -80,8 +77,7 @@ def _difference(old: FitsImage | None, new: FitsImage | None) -> str:
     if old.shape != new.shape or (old.dtype != new.dtype and not are_integers):
         before, now = (f"{image.dtype} of {image.shape[1]} x {image.shape[0]}" for image in (old, new))
         return f"{before}, now {now}"
-    with PixelReader([old, new]) as reader:
-        first, second = (reader.read_rows(index, 0, old.shape[0]) for index in (0, 1))
+    first, second = read_images([old, new])
     differs = (first != second) & ~(np.isnan(first) & np.isnan(second))
     if not differs.any():
         return ""
@@ -184,7 +180,7 @@ def compare_files(
     images = compare_masters(
         one.images, other.images, n_shared=len(one.datasums & other.datasums), shared_bias=shared_bias
     )
-    parameters = (settings or Settings.load()).for_arm(one.arm).pixel_changes
+    parameters = (settings or Settings.load()).for_arm(one.detector.arm).pixel_changes
     changes = pixel_changes(one.images, other.images, parameters, shared_bias=shared_bias, workers=workers)
     values = [_compared_values(master.header) for master in (one, other)]
     differing = tuple(

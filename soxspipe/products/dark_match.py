@@ -10,11 +10,11 @@ from typing import Any
 from astropy.io import fits
 
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
-from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK
+from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, RECIPE, recorded_bias, recorded_parameters
 from ..inputs.keyword_rules import RULES, read_number, time_tolerance
 from ..inputs.raw_frames import CalibrationFile, FrameSet
 from ..text import escape, format_value
-from .find_inputs import RECIPE, find_inputs, numbered
+from .find_inputs import find_inputs
 
 __all__ = ["PLANES", "DarkMatch", "find_bias", "match_dark"]
 
@@ -78,7 +78,7 @@ def find_bias(header: fits.Header, path: Path) -> Path | None:
     SetOfFilesError
         When it is not found.
     """
-    record = _bias_record(header)
+    record = recorded_bias(header)
     if record is None:
         return None
     wanted = fits.Header()
@@ -88,7 +88,7 @@ def find_bias(header: fits.Header, path: Path) -> Path | None:
         return find_inputs(wanted, path, None)[0].path
     except InputError as error:
         raise SetOfFilesError(
-            f"{escape(path)}: the master bias of its darks, {escape(str(record['NAME']))}, is not found in its folder "
+            f"{escape(path)}: the master bias of its darks, {escape(record['NAME'])}, is not found in its folder "
             "or the working directory: give it too (--bias)"
         ) from error
 
@@ -122,7 +122,7 @@ def match_dark(frames: FrameSet, *, scale: bool) -> DarkMatch:
     if lacking:
         raise FrameError(f"{dark.name}: has no {', '.join(lacking)}, expected a master dark of soxspipe: {REMAKE}")
     faults = [*_conversion_faults(frames, header, dark), *_exposure_faults(frames, header, dark, scale)]
-    bias, record = frames.calibrations.get(MASTER_BIAS), _bias_record(header)
+    bias, record = frames.calibrations.get(MASTER_BIAS), recorded_bias(header)
     if bias is not None and record is None:
         faults.append(
             f"{bias.name}: the darks of {dark.name} had no master bias, and the frame must be calibrated as they were: "
@@ -130,14 +130,14 @@ def match_dark(frames: FrameSet, *, scale: bool) -> DarkMatch:
         )
     if faults:
         raise MixedFramesError(faults)
-    used = _bias_record(frames.frames[0].header) if frames.is_prepared else None
+    used = recorded_bias(frames.frames[0].header) if frames.is_prepared else None
     digest = used["DATAMD5"] if used else None if bias is None else bias.datamd5
     same_bias = record is None or digest is None or record["DATAMD5"] == digest
     warnings = []
     if bias is not None and not same_bias:
         warnings.append(f"{bias.name}: is not the master bias of the darks of {dark.name}: its error does not cancel")
     is_dark = "DARK" in str(frames.instrument.value(frames.frames[0].header, "type", ""))
-    common_mode = _parameter(header, "common-mode") == "true"
+    common_mode = recorded_parameters(header).get("common-mode") == "true"
     if common_mode and not is_dark:
         warnings.append(f"common-mode of {dark.name} is not removed from this frame: its signal would be taken for it")
     pedestal = str(header[PEDESTAL])
@@ -182,19 +182,3 @@ def _exposure_faults(frames: FrameSet, header: fits.Header, dark: CalibrationFil
 
 def _differ(one_s: float, other_s: Any) -> bool:
     return abs(one_s - float(other_s)) > time_tolerance(one_s)
-
-
-def _bias_record(header: fits.Header) -> dict[str, Any] | None:
-    """Return NAME, CATG and DATAMD5 of the master bias in the header of a master dark; None where it has none."""
-    for keyword in numbered(header, "CAL"):
-        if str(header.get(f"{keyword} CATG")).startswith(MASTER_BIAS.category):
-            return {word: header.get(f"{keyword} {word}", "") for word in ("NAME", "CATG", "DATAMD5")}
-    return None
-
-
-def _parameter(header: fits.Header, name: str) -> str | None:
-    """Return the value of a parameter in the header of a product."""
-    for keyword in numbered(header, "PARAM"):
-        if header[f"{keyword} NAME"] == name:
-            return str(header.get(f"{keyword} VALUE"))
-    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,25 +14,16 @@ from astropy.io import fits
 from ..exceptions import CommandLineError, ErrorCollector, FrameError, InputError
 from ..fits_files.checksums import data_sum, file_md5
 from ..fits_files.images import FitsImage, read_image_hdus
+from ..inputs.frame_kinds import RECIPE, numbered
 from ..inputs.set_of_files import FITS_NAME, SofEntry
 from ..instruments.keywords import EXAMPLES
 from ..text import escape
 from .headers import card_text
 from .provenance import INSTRUMENT_TABLE, text_md5
 
-__all__ = ["RECIPE", "find_inputs", "numbered"]
+__all__ = ["find_inputs"]
 
-#: Beginning of the keywords that record how a product was made.
-RECIPE = "ESO PRO REC1"
 _COMPRESSED = re.compile(r"\.(gz|z|fz|bz2)$", re.IGNORECASE)
-
-
-def numbered(header: fits.Header, kind: str) -> Iterator[str]:
-    """Yield the beginnings of numbered keywords that a header has, e.g. ``ESO PRO REC1 RAW1``."""
-    number = 1
-    while f"{RECIPE} {kind}{number} NAME" in header:
-        yield f"{RECIPE} {kind}{number}"
-        number += 1
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from ..exceptions import FrameError, SoxspipeError
-from ..fits_files.pixel_reader import PixelReader
+from ..fits_files.pixel_reader import read_images
 from ..fits_files.planes import plane_images
 from ..quality.definitions import definition_of
 from ..quality.qc_table import QCTable
@@ -80,8 +80,7 @@ def read(path: str | os.PathLike[str]) -> Frame:
     if not isinstance(path, str | os.PathLike):
         raise SoxspipeError(f"read: found a {type(path).__name__}, expected the path of a product")
     images = plane_images(path, ("FLUX", "ERRS", "QUAL"))
-    with PixelReader(list(images.values())) as reader:
-        data, error, codes = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images.values()))
+    data, error, codes = read_images(list(images.values()))
     header = _plain_header(images["FLUX"].header)
     try:
         units.Unit(str(header.get("BUNIT", "electron")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,17 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..comparison.master_images import MasterImages
-from ..exceptions import ErrorCollector, FrameError, MixedFramesError
+from ..exceptions import FrameError, MixedFramesError
 from ..fits_files.checksums import read_verified_images
-from ..fits_files.images import FitsImage
-from ..fits_files.pixel_reader import PixelReader
+from ..fits_files.pixel_reader import read_images
 from ..inputs.exposure import setting_keywords
-from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY
+from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY, numbered, recorded_bias
 from ..inputs.keyword_rules import RULES, read_number
 from ..inputs.prepare import require_usable
 from ..instruments.detectors import Detector, Geometry
 from ..instruments.keywords import Instrument, instrument_for
 from ..pixel_codes import PixelCode
 from ..text import escape, format_value
-from .find_inputs import numbered
 
 __all__ = ["LoadedMaster", "load_master"]
 
@@ -47,12 +45,8 @@ class LoadedMaster:
         Its primary header.
     category : str
         Its ``ESO PRO CATG`` without the arm.
-    arm : str
-        Its arm.
     instrument, detector, geometry : Instrument, Detector, Geometry
         Instrument, detector, and where the pixels of a raw frame lie.
-    planes : tuple of FitsImage
-        Its planes in the file.
     images : MasterImages
         Its images in raw orientation.
     """
@@ -60,11 +54,9 @@ class LoadedMaster:
     path: Path
     header: fits.Header = field(repr=False)
     category: str
-    arm: str
     instrument: Instrument = field(repr=False)
     detector: Detector = field(repr=False)
     geometry: Geometry = field(repr=False)
-    planes: tuple[FitsImage, ...] = field(repr=False)
     images: MasterImages = field(repr=False)
 
     @property
@@ -82,10 +74,8 @@ class LoadedMaster:
     @property
     def bias(self) -> str | None:
         """MD5 of the data of the master bias that was subtracted; None without one."""
-        for key in numbered(self.header, "CAL"):
-            if str(self.header.get(f"{key} CATG")).startswith(f"{MASTER_BIAS.category}_"):
-                return str(self.header.get(f"{key} DATAMD5"))
-        return None
+        record = recorded_bias(self.header)
+        return None if record is None else record["DATAMD5"]
 
     @property
     def keys(self) -> dict[str, tuple[str, Any]]:
@@ -93,8 +83,8 @@ class LoadedMaster:
         header, instrument = self.header, self.instrument
         found = {
             "instrument": ("INSTRUME", instrument.name),
-            "category": (PRODUCT_CATEGORY, f"{self.category}_{self.arm}"),
-            "size": ("NAXIS1 x NAXIS2", " x ".join(map(str, self.planes[0].shape[::-1]))),
+            "category": (PRODUCT_CATEGORY, f"{self.category}_{self.detector.arm}"),
+            "size": ("NAXIS1 x NAXIS2", " x ".join(map(str, self.geometry.product_shape[::-1]))),
             "dit": ("ESO QC EXPOSURE", read_number(header.get("ESO QC EXPOSURE"), 0.0)),
             "conad": ("ESO QC CONAD", read_number(header.get("ESO QC CONAD"))),
         }
@@ -120,21 +110,26 @@ class LoadedMaster:
         MixedFramesError
             With a line for each keyword that differs.
         """
-        errors = ErrorCollector()
+        differences = self.differences(expected)
+        if any(meaning in ("instrument", "category") for meaning in differences):  # they differ in all else
+            differences = {key: found for key, found in differences.items() if key in ("instrument", "category")}
+        if differences:
+            raise MixedFramesError(
+                f"{self.label}: {keyword} is {format_value(value)}, expected {format_value(wanted)} as in {other}: "
+                f"{remedy}"
+                for keyword, value, wanted in differences.values()
+            )
+
+    def differences(self, expected: Mapping[str, Any]) -> dict[str, tuple[str, Any, Any]]:
+        """Return keyword, value and expected value of each meaning that differs; see `check_match`."""
+        found = {}
         for meaning, (keyword, value) in self.keys.items():
-            if errors and meaning == "size":
-                break  # frames of another detector differ in all else
             wanted, rule = expected.get(meaning), RULES.get(meaning)
             if value is None or wanted is None or value == wanted:
                 continue
-            if rule is not None and rule.tolerance is not None and abs(value - wanted) <= rule.tolerance(wanted):
-                continue
-            errors.add(
-                MixedFramesError,
-                f"{self.label}: {keyword} is {format_value(value)}, expected {format_value(wanted)} as in {other}: "
-                f"{remedy}",
-            )
-        errors.raise_any()
+            if rule is None or rule.tolerance is None or abs(value - wanted) > rule.tolerance(wanted):
+                found[meaning] = keyword, value, wanted
+        return found
 
 
 def load_master(path: str | os.PathLike[str], user_instrument: Instrument | None = None) -> LoadedMaster:
@@ -184,25 +179,14 @@ def load_master(path: str | os.PathLike[str], user_instrument: Instrument | None
     for image in images:
         if image.shape != planes["FLUX"].shape:
             raise FrameError(f"{escape(path)}: {image} has another size than {planes['FLUX']}: make the master again")
-    arrays = _read(images, geometry)
+    arrays = dict(zip(PLANES, map(geometry.from_product, read_images(images)), strict=True))
     usable = require_usable(arrays["FLUX"], arrays["ERRS"], escape(path))
     arrays["FLUX"] = np.where(usable, arrays["FLUX"], np.nan)
     arrays["QUAL"] = np.where(usable, _whole(arrays["QUAL"]), PixelCode.NO_DATA.value)
+    master = _master_images(arrays, header, instrument, detector, geometry)
     return LoadedMaster(
-        path, header, kind.category, arm, instrument, detector, geometry, images,
-        _master_images(
-            arrays, header, instrument, detector, geometry, is_bias=kind == MASTER_BIAS, name=escape(path.name)
-        ),
-    )  # fmt: skip
-
-
-def _read(images: tuple[FitsImage, ...], geometry: Geometry) -> dict[str, NDArray[Any]]:
-    """Return the planes in raw orientation."""
-    with PixelReader(list(images)) as reader:
-        return {
-            image.extname: geometry.from_product(reader.read_rows(i, 0, image.shape[0]))
-            for i, image in enumerate(images)
-        }
+        path, header, kind.category, instrument, detector, geometry, replace(master, name=escape(path.name))
+    )
 
 
 def _master_images(
@@ -211,9 +195,6 @@ def _master_images(
     instrument: Instrument,
     detector: Detector,
     geometry: Geometry,
-    *,
-    is_bias: bool,
-    name: str,
 ) -> MasterImages:
     """Return the images with what the header says about them."""
 
@@ -221,8 +202,8 @@ def _master_images(
         value = read_number(header.get(f"ESO QC {keyword}"), -1e12, 1e12)
         return default if value is None else value
 
-    amplifiers = geometry.amplifiers
-    read_noise = [number(f"RON RAW{i}", number("RON RAW")) for i in range(1, len(amplifiers) + 1)]
+    is_bias = MASTER_BIAS.matches(header)
+    read_noise = [number(f"RON RAW{i}", number("RON RAW")) for i in range(1, len(geometry.regions) + 1)]
     ndit = RULES["ndit"].read(instrument.find(header, "ndit")[1]) or 1
     return MasterImages(
         values_e=np.asarray(arrays["FLUX"], np.float32),
@@ -232,7 +213,7 @@ def _master_images(
         codes=_whole(arrays["QUAL"]),
         n_frames=int(read_number(header.get("ESO PRO DATANCOM"), 1) or 1),
         exposure_s=0.0 if is_bias else number("EXPOSURE") or 0.0,
-        regions=tuple((slice(one.y0, one.y1), slice(one.x0, one.x1)) for one in amplifiers),
+        regions=geometry.regions,
         read_noise_e=() if None in read_noise else tuple(float(value or math.nan) for value in read_noise),
         correlation=number("RON CORR", 1.0) or 1.0,
         row_correlation=number("RON CORR ROW", 1.0) or 1.0,
@@ -242,7 +223,6 @@ def _master_images(
         level_e=None if str(header.get("ESO QC LEVEL TYPE")).startswith("pedestal") else number("LEVEL"),
         temperature_k=number("DETECTOR TEMP"),
         rot90_count=geometry.rot90_count,
-        name=name,
     )
 
 

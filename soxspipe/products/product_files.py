@@ -12,10 +12,10 @@ from astropy.io import fits
 
 from ..exceptions import InputError
 from ..fits_files.checksums import read_verified_images
+from ..inputs.frame_kinds import RECIPE
 from ..run_log import get_logger
 from .atomic_files import AtomicFiles
 from .compressed import compressed_hdus
-from .find_inputs import RECIPE
 from .fits_output import FitsBytes, complete_headers
 from .headers import ProductFile, set_card
 from .qc_file import read_qc_file

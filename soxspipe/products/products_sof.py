@@ -6,12 +6,13 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..exceptions import InputError, ProductError
 from ..fits_files.images import read_main_header
 from ..inputs.frame_kinds import PRODUCT_CATEGORY
 from ..text import escape
-from .atomic_files import AtomicFiles
+from .atomic_files import AtomicFiles, write_file
 
 __all__ = ["ProductsSof"]
 
@@ -40,8 +41,11 @@ class ProductsSof:
     def __init__(self, path: Path, *, overwrite: bool = False, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
         if path.suffix != ".sof":  # by its name no frame of a folder or list, nor any file of a product, is replaced
             raise InputError(f"{escape(path)}: is no name of a list of products: let it end in .sof")
-        self.path, self.overwrite, self.inputs = path, overwrite, tuple(inputs)
-        with self._files():  # before hours of work
+        self.path = path
+        self._options: dict[str, Any] = {
+            "overwrite": overwrite, "inputs": tuple(inputs), "remedy": "choose another name, or --overwrite",
+        }  # fmt: skip
+        with AtomicFiles(path.parent, [path.name], **self._options):  # before hours of work
             pass
 
     def write(self, products: Sequence[str | os.PathLike[str]]) -> None:
@@ -58,16 +62,7 @@ class ProductsSof:
             When it cannot be written, or a name is no plain text.
         """
         if products:
-            content = "".join(map(_line, products)).encode()
-            with self._files() as files:
-                files.write(self.path.name, [content])
-                files.commit()
-
-    def _files(self) -> AtomicFiles:
-        remedy = "choose another name, or --overwrite"
-        return AtomicFiles(
-            self.path.parent, [self.path.name], overwrite=self.overwrite, inputs=self.inputs, remedy=remedy
-        )
+            write_file(self.path, "".join(map(_line, products)), **self._options)
 
 
 def _line(product: str | os.PathLike[str]) -> str:

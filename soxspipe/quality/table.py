@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..text import range_words
 from .definitions import DEFINITIONS, Range
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class QualityTable:
     def warnings(self) -> tuple[str, ...]:
         """One line for each value out of its range."""
         return tuple(
-            f"QC {qc.name} is {_short(qc.value)}{' ' + qc.unit if qc.unit else ''}, expected {_range_words(qc.range)}"
+            f"QC {qc.name} is {_short(qc.value)}{' ' + qc.unit if qc.unit else ''}, expected {range_words(*qc.range)}"
             f"{': ' + qc.note if qc.note else ''}"
             for qc in self._values
             if qc.passed is False
@@ -159,7 +160,7 @@ class QualityTable:
                 "name": [qc.name for qc in self._values],
                 "value": column("value", math.nan),
                 "unit": [qc.unit for qc in self._values],
-                "range": [_range_words(qc.range) for qc in self._values],
+                "range": [range_words(*qc.range) for qc in self._values],
                 "passed": column("passed", False),
                 "description": [qc.description for qc in self._values],
             }
@@ -178,14 +179,3 @@ def _rounded(value: Any) -> Any:
 
 def _short(value: float | int | bool | None) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _range_words(limits: Range) -> str:
-    low, high = limits
-    if low is None and high is None:
-        return ""
-    if low is None:
-        return f"at most {high:g}"
-    if high is None:
-        return f"at least {low:g}"
-    return f"{low:g} to {high:g}"

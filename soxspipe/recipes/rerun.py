@@ -14,8 +14,9 @@ from astropy.io import fits
 from ..exceptions import CommandLineError, FrameError
 from ..fits_files.checksums import read_verified_images
 from ..fits_files.images import read_image_hdus
+from ..inputs.frame_kinds import RECIPE, recorded_parameters
 from ..products.compare import compare_products
-from ..products.find_inputs import RECIPE, find_inputs, numbered
+from ..products.find_inputs import find_inputs
 from ..products.provenance import INSTRUMENT_TABLE
 from ..run_log import get_logger
 from ..settings import ArmSettings, Settings
@@ -131,13 +132,12 @@ def settings_of(header: fits.Header, recipe: type[BaseRecipe], path: Path, table
     defaults = ArmSettings()
     sections = {key: name for name in recipe.sections for key in getattr(defaults, name).as_mapping()}
     lines: dict[str, list[str]] = {}
-    for keyword in numbered(header, "PARAM"):
-        name = str(header[f"{keyword} NAME"])
+    for name, value in recorded_parameters(header).items():
         if name not in sections:
             _log.warning("%s: parameter '%s' is not one of %s, and ignored", escape(path), escape(name), recipe.name)
             continue
         section = sections[name].replace("_", "-")
-        lines.setdefault(section, []).append(f"  {name}: {header.get(f'{keyword} VALUE')}\n")
+        lines.setdefault(section, []).append(f"  {name}: {value}\n")
     label = f"{escape(path)}: {RECIPE} PARAM"
     text = "".join(f"{section}:\n{''.join(parameters)}" for section, parameters in lines.items())
     mapping, faults = parse_yaml(text, label)

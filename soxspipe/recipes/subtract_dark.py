@@ -10,7 +10,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..exceptions import MixedFramesError
-from ..fits_files.pixel_reader import PixelReader
+from ..fits_files.pixel_reader import read_images
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK
 from ..inputs.prepare import require_usable
 from ..inputs.raw_frames import CalibrationFile, FrameSet
@@ -131,9 +131,7 @@ class soxs_subtract_dark(Recipe[FrameSet]):
 
 
 def _read_dark(master: CalibrationFile, ndit: int, bias_error: NDArray[np.float32] | None) -> DarkImages:
-    images = [master.images[name] for name in PLANES]
-    with PixelReader(images) as reader:
-        data, error, codes, count = (reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images))
+    data, error, codes, count = read_images([master.images[name] for name in PLANES])
     data, error = (np.array(image, np.float32) for image in (data, error))
     codes = np.array(np.nan_to_num(codes), np.int32)
     usable = require_usable(data, error, master.name)

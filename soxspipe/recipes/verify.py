@@ -108,7 +108,7 @@ def verify_master(
         entry for entry in calibrations
         if entry.tag != INSTRUMENT_TABLE and os.path.realpath(entry.path) not in known
     ]  # fmt: skip
-    of_master = settings_of(header, recipe, path, tables).for_arm(loaded.arm)
+    of_master = settings_of(header, recipe, path, tables).for_arm(loaded.detector.arm)
     found = collect_frames(
         [*frames, *others],
         recipe.kind,
@@ -125,7 +125,7 @@ def verify_master(
         images = loaded.images
         if prepared.common_error is not None:
             images = replace(images, bias_error_e=prepared.common_error)
-        limits = given.for_arm(loaded.arm).verify
+        limits = given.for_arm(loaded.detector.arm).verify
         verification = verify_frames(images, _frames(loaded, found, prepared), limits)
     for name, check in verification.failed:
         _log.info("%s: %s of amplifier %s is %.4g", name, check.criterion, check.amplifier or "all", check.value)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..exceptions import InputError, SoxspipeError
 from ..fits_files.checksums import read_verified_images
-from ..products.atomic_files import AtomicFiles
-from ..products.find_inputs import RECIPE, numbered
+from ..inputs.frame_kinds import RECIPE, numbered
+from ..products.atomic_files import write_file
 from ..products.product_files import ENDINGS
 from ..templates import fill
 from ..text import escape
@@ -97,11 +97,8 @@ def write_report(product_path: str | os.PathLike[str]) -> Path:
     """
     path = Path(product_path)
     read_verified_images(path)
-    page = make_report(path).encode("utf-8", "backslashreplace")
     report = path.with_name(f"{path.stem}.html")
-    with AtomicFiles(report.parent, [report.name], overwrite=True, inputs=[path]) as files:
-        files.write(report.name, [page])
-        files.commit()
+    write_file(report, make_report(path), overwrite=True, inputs=[path])
     return report
 
 

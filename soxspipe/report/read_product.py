@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError
 from ..fits_files.images import FitsImage, read_image_hdus
-from ..fits_files.pixel_reader import PixelReader
-from ..products.find_inputs import RECIPE
+from ..fits_files.pixel_reader import read_images
+from ..inputs.frame_kinds import RECIPE
 from ..products.product_files import files_of
 from ..products.qc_file import read_qc_file
 from ..text import escape
@@ -71,9 +71,7 @@ class ProductData:
 
     def plane(self, name: str) -> NDArray[Any]:
         """Read the pixels of a plane."""
-        image = self.images[name]
-        with PixelReader([image]) as reader:
-            return reader.read_rows(0, 0, image.shape[0])
+        return read_images([self.images[name]])[0]
 
     def unit(self, name: str) -> str:
         """Return the unit of a plane; empty for pure numbers."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..quality.definitions import definition_of
+from ..text import range_words
 from .figure import brief
 from .frame_figures import odd_frames
 from .read_product import ProductData
@@ -68,16 +69,9 @@ def rows(product: ProductData) -> list[Row]:
 
 
 def _row(one: Mapping[str, Any]) -> Row:
-    low, high = one["range"]
-    ends = [None if end is None else brief(float(end)) for end in (low, high)]
-    expected = "" if ends == [None, None] else f"{ends[0]} to {ends[1]}"
-    if ends[0] is None and ends[1] is not None:
-        expected = f"at most {ends[1]}"
-    elif ends[1] is None and ends[0] is not None:
-        expected = f"at least {ends[0]}"
     advice = definition_of(one["name"]).advice if one["passed"] is False else ""
-    value = brief(one["value"], one["unit"])
-    return Row(one["name"], value, expected, one["description"], one["passed"], advice)
+    value, (low, high) = brief(one["value"], one["unit"]), one["range"]
+    return Row(one["name"], value, range_words(low, high, ".4g"), one["description"], one["passed"], advice)
 
 
 def verdict_sentence(product: ProductData) -> str:

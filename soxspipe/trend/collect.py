@@ -18,7 +18,6 @@ from ..database.quality_database import QualityDatabase
 from ..database.records import ProductRecord
 from ..database.trend_tables import StoredHistogram, TrendTables
 from ..exceptions import InputError
-from ..inputs.keyword_rules import RULES
 from ..pixel_codes import PixelCode
 from ..products.load_master import LoadedMaster, load_master
 from ..run_log import get_logger
@@ -211,15 +210,8 @@ def _difference(before: LoadedMaster, after: LoadedMaster) -> str:
     """Return why the pixels of two masters do not compare; empty where they do."""
     if before.datasums & after.datasums:
         return "they have frames in common"
-    keys = after.keys
-    for meaning, (keyword, value) in before.keys.items():
-        other, rule = keys[meaning][1] if meaning in keys else None, RULES.get(meaning)
-        if value is None or other is None or value == other:
-            continue
-        if rule is not None and rule.tolerance is not None and abs(value - other) <= rule.tolerance(other):
-            continue
-        return f"{keyword} differs"
-    return ""
+    values = {meaning: value for meaning, (_, value) in after.keys.items()}
+    return next((f"{keyword} differs" for keyword, *_ in before.differences(values).values()), "")
 
 
 def _has_pedestal(product: ProductRecord) -> bool:
