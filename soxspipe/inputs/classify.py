@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,40 +22,28 @@ from .exposure import ExposureInfo, read_exposure_info
 from .frame_kinds import PRODUCT_CATEGORY, FrameKind, ProductKind
 from .set_of_files import SofEntry
 
-__all__ = ["FrameClassifier", "InputFile", "LeftOut"]
+__all__ = ["FrameClassifier", "InputFile", "LeftOut", "Member"]
 
 _LAYOUT = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BSCALE", "BZERO", "BLANK")
 
 
-@dataclass(frozen=True)
-class InputFile:
-    """A raw frame, or a calibration for raw frames.
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file of a set: a frame or a product.
 
     Attributes
     ----------
     entry : SofEntry
         Path and place.
-    image : FitsImage
-        The image of a raw frame; the first image of a calibration.
-    arm : str
-        Its arm.
-    calibration : ProductKind or None
-        Kind of a calibration; None for a raw frame.
-    exposure : ExposureInfo or None
-        Exposure and read-out of a raw frame.
-    archive_name : str or None
-        Name of a raw frame in the archive.
-    datasum : str
-        Sum of the data unit, as DATASUM has it; of compressed tiles as their header states it. Empty where unknown.
+    images : tuple of FitsImage
+        Its images that are used, whose check sums are verified.
+    mjd : float
+        Start of the exposure, modified Julian date; of a calibration for raw frames 0.
     """
 
     entry: SofEntry
-    image: FitsImage = field(repr=False)
-    arm: str
-    calibration: ProductKind | None = None
-    exposure: ExposureInfo | None = field(default=None, repr=False)
-    archive_name: str | None = None
-    datasum: str = ""
+    images: tuple[FitsImage, ...] = field(repr=False)
+    mjd: float = 0.0
 
     @property
     def label(self) -> str:
@@ -72,19 +61,50 @@ class InputFile:
         return self.entry.path.name
 
     @property
+    def image(self) -> FitsImage:
+        """Its first image."""
+        return self.images[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.image.shape
+
+    @property
     def header(self) -> fits.Header:
         """Its header; see `FitsImage.header`."""
         return self.image.header
 
-    @property
-    def images(self) -> tuple[FitsImage, ...]:
-        """Images whose check sums are verified."""
-        return (self.image,)
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile(Member):
+    """A raw frame, or a calibration for raw frames.
+
+    Attributes
+    ----------
+    arm : str
+        Its arm.
+    calibration : ProductKind or None
+        Kind of a calibration; None for a raw frame.
+    exposure : ExposureInfo or None
+        Exposure and read-out of a raw frame.
+    archive_name : str or None
+        Name of a raw frame in the archive.
+    datasum : str
+        Sum of the data unit, as DATASUM has it; of compressed tiles as their header states it. Empty where unknown.
+    """
+
+    arm: str
+    calibration: ProductKind | None = None
+    exposure: ExposureInfo | None = field(default=None, repr=False)
+    archive_name: str | None = None
+    datasum: str = ""
 
     @property
-    def mjd(self) -> float:
-        """Start of the exposure, modified Julian date; of a calibration 0."""
-        return 0.0 if self.exposure is None else self.exposure.mjd
+    def temperature_k(self) -> float:
+        """Detector temperature in the header of a raw frame, kelvin; NaN without one."""
+        value = None if self.exposure is None else self.exposure.values["temperature"][1]
+        return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True)
@@ -173,7 +193,7 @@ class FrameClassifier:
         if calibration is not None:
             if header.get(PRODUCT_CATEGORY) is None:
                 self.warnings.append(f"{entry.label}: {PRODUCT_CATEGORY} is missing: '{entry.tag}' is assumed")
-            return InputFile(entry, images[0], arm, calibration)
+            return InputFile(entry=entry, images=(images[0],), arm=arm, calibration=calibration)
         detector = instrument.detectors.get(arm)
         extension = None if detector is None else detector.extension
         if self.kind.takes_prepared(header):
@@ -184,11 +204,13 @@ class FrameClassifier:
         _refuse_contradictions(header, instrument, entry.label)
         archive_name = instrument.value(header, "archive_name")
         datasum = str(header.get("DATASUM") or "0").strip()
+        exposure = read_exposure_info(header, entry.label, instrument, image.shape, self.kind)
         return InputFile(
-            entry,
-            image,
-            arm,
-            exposure=read_exposure_info(header, entry.label, instrument, image.shape, self.kind),
+            entry=entry,
+            images=(image,),
+            mjd=exposure.mjd,
+            arm=arm,
+            exposure=exposure,
             archive_name=None if archive_name is None else str(archive_name),
             datasum="" if datasum == "0" else datasum,
         )

@@ -7,19 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from ..exceptions import ErrorCollector, InputError, SetOfFilesError, TooFewFramesError
 from ..fits_files.checksums import ChecksumVerifier
-from ..fits_files.images import FitsImage
+from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, load_instrument
 from ..run_log import get_logger
 from ..text import listed
-from .classify import LeftOut
+from .classify import LeftOut, Member
 from .frame_kinds import BAD_PIXEL_MAP, PRODUCT_CATEGORY
 from .set_of_files import Listing, SofEntry, list_files
 
-__all__ = ["InputFiles", "SetCollector", "UniqueKey"]
+__all__ = ["InputFiles", "InputSet", "SetCollector", "UniqueKey"]
 
 log = get_logger(__name__)
 
@@ -30,21 +30,36 @@ SAME_FILE = "are the same file: list it once"
 InputFiles = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-class Member(Protocol):
-    """A file of a set: a frame or a calibration."""
+@dataclass(frozen=True, kw_only=True)
+class InputSet:
+    """Files that were verified to belong together.
+
+    Attributes
+    ----------
+    instrument, detector : Instrument, Detector
+        Their instrument and detector.
+    binning : tuple of int
+        Of the raw frames, in y and x.
+    read_mode : str or None
+        Read-out mode.
+    warnings : tuple of str
+        Assumptions that were made and odd values, one line each.
+    """
+
+    instrument: Instrument
+    detector: Detector
+    binning: tuple[int, int]
+    read_mode: str | None
+    warnings: tuple[str, ...]
 
     @property
-    def label(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def mjd(self) -> float: ...
-    @property
-    def images(self) -> Sequence[FitsImage]: ...
+    def arm(self) -> str:
+        """Arm of the detector."""
+        return self.detector.arm
 
 
 MemberT = TypeVar("MemberT", bound=Member)
-SetT = TypeVar("SetT")
+SetT = TypeVar("SetT", bound=InputSet)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +18,8 @@ from ..stacking.frame_stack import Regions
 from ..stacking.master_stack import SAME_EXPOSURE
 from ..stacking.robust import student_factor
 from ..text import escape, format_value
-from .classify import LeftOut
-from .collect import InputFiles, SetCollector, UniqueKey
+from .classify import LeftOut, Member
+from .collect import InputFiles, InputSet, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value
 from .exposure import read_mode_of, setting_keywords
 from .frame_kinds import MASTER_DARK, PRODUCT_CATEGORY, recorded_bias
@@ -40,20 +38,12 @@ _SPLIT = "leave this master out, or fit it in a separate run"
 _REMAKE = "make the master dark again with 'soxspipe mdark'"
 
 
-@dataclass(frozen=True)
-class MasterDark:
-    """A master dark.
+@dataclass(frozen=True, kw_only=True)
+class MasterDark(Member):
+    """A master dark with its planes FLUX, ERRS and QUAL.
 
     Attributes
     ----------
-    path : pathlib.Path
-        The file.
-    name : str
-        Its name without the folder.
-    label : str
-        Name and place in the input, for messages.
-    images : tuple of FitsImage
-        Its planes FLUX, ERRS and QUAL.
     instrument, detector : Instrument, Detector
         Its instrument and detector.
     exposure_s : float
@@ -64,76 +54,45 @@ class MasterDark:
         Raw frames in it.
     pedestal : str
         Level that was subtracted from its frames.
-    mjd, end_mjd : float
-        Start of its first frame and end of its last, modified Julian date.
+    end_mjd : float
+        End of its last frame, modified Julian date; ``mjd`` is the start of its first.
     values : mapping of str to (str, object)
         Keyword and value, by meaning, of instrument, read-out and reduction.
     """
 
-    path: Path
-    name: str
-    label: str
-    images: tuple[FitsImage, ...] = field(repr=False)
     instrument: Instrument = field(repr=False)
     detector: Detector = field(repr=False)
     exposure_s: float
     level_error_e: float
     n_frames: int
     pedestal: str
-    mjd: float
     end_mjd: float
     values: Mapping[str, tuple[str, Any]] = field(repr=False)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.images[0].shape
 
-    @property
-    def header(self) -> fits.Header:
-        """Its primary header; see `FitsImage.header`."""
-        return self.images[0].header
-
-
-@dataclass(frozen=True)
-class MasterSet:
+@dataclass(frozen=True, kw_only=True)
+class MasterSet(InputSet):
     """Master darks of different exposures that were verified to belong together.
 
     Attributes
     ----------
     masters : tuple of MasterDark
         Sorted by start and name.
-    instrument, detector : Instrument, Detector
-        Their instrument and detector.
-    arm : str
-        Arm of the detector.
     shape : tuple of int
         Rows and columns.
-    binning : tuple of int
-        Of the raw frames, in y and x.
-    read_mode : str or None
-        Read-out mode.
     regions : tuple of (slice, slice)
         Rows and columns of each read-out amplifier.
     pedestal : str
         Level that was subtracted from the raw frames.
     common_error_e : float
         Error of a master bias that all masters share, electron; 0 where there is none.
-    warnings : tuple of str
-        Warnings, one line each.
     """
 
     masters: tuple[MasterDark, ...]
-    instrument: Instrument
-    detector: Detector
-    arm: str
     shape: tuple[int, int]
-    binning: tuple[int, int]
-    read_mode: str | None
     regions: Regions
     pedestal: str
     common_error_e: float
-    warnings: tuple[str, ...]
 
     @property
     def exposure_s(self) -> NDArray[np.float64]:
@@ -157,13 +116,7 @@ class MasterSet:
         return None if limit is None else limit * self.binning[0] * self.binning[1]
 
 
-def collect_masters(
-    input_masters: InputFiles,
-    *,
-    extra_table: str | os.PathLike[str] | None = None,
-    strict_checksums: bool = False,
-    workers: int = 1,
-) -> MasterSet:
+def collect_masters(input_masters: InputFiles, **options: Any) -> MasterSet:
     """Collect master darks with the same detector, read-out and reduction, and verify them.
 
     Parameters
@@ -171,7 +124,7 @@ def collect_masters(
     input_masters : path-like or iterable of path-like
         A set-of-files file (its name ends in ``.sof``; tag ``MASTER_DARK_<ARM>``, or none) or a folder, FITS files, or
         both. From a folder: its master darks.
-    extra_table, strict_checksums, workers
+    **options
         See `SetCollector`.
 
     Returns
@@ -183,14 +136,7 @@ def collect_masters(
     InputError
         See `SetCollector.collect`.
     """
-    collector = _MasterCollector(
-        MASTER_DARK.noun,
-        f"{MASTER_DARK.noun}s",
-        extra_table=extra_table,
-        strict_checksums=strict_checksums,
-        workers=workers,
-    )
-    return collector.collect(input_masters)
+    return _MasterCollector(MASTER_DARK.noun, f"{MASTER_DARK.noun}s", **options).collect(input_masters)
 
 
 class _MasterCollector(SetCollector[MasterDark, MasterSet]):
@@ -229,7 +175,7 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
         instrument, header = first.instrument, first.header
         binning = common_value(agreeing, "biny")[1] or 1, common_value(agreeing, "binx")[1] or 1
         try:
-            geometry = first.detector.geometry_of_product(first.images[0].shape, binning, first.label)
+            geometry = first.detector.geometry_of_product(first.shape, binning, first.label)
         except FrameError as error:
             self.errors.take(error)
             return None
@@ -237,8 +183,7 @@ class _MasterCollector(SetCollector[MasterDark, MasterSet]):
             masters=tuple(agreeing),
             instrument=instrument,
             detector=first.detector,
-            arm=first.detector.arm,
-            shape=first.images[0].shape,
+            shape=first.shape,
             binning=binning,
             read_mode=read_mode_of(instrument, header),
             regions=tuple(window.slices for window in geometry.product_amplifiers),
@@ -293,9 +238,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
     if lines or exposure_s is None or level_error_e is None or n_frames is None or mjd is None:
         raise FrameError(lines)
     return MasterDark(
-        path=entry.path,
-        name=entry.path.name,
-        label=entry.label,
+        entry=entry,
         images=tuple(planes[name] for name in PLANES),
         instrument=instrument,
         detector=instrument.detectors[arm],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +14,10 @@ from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesErr
 from ..fits_files.checksums import file_md5
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader, same_pixels
-from ..instruments.detectors import Detector, Geometry
-from ..instruments.keywords import Instrument
+from ..instruments.detectors import Geometry
 from ..text import escape, format_value
 from .classify import FrameClassifier, InputFile, LeftOut
-from .collect import InputFiles, SetCollector, UniqueKey
+from .collect import InputFiles, InputSet, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value, conversion_factor, set_warnings
 from .exposure import ExposureInfo, read_mode_of, setting_keywords
 from .frame_kinds import PRODUCT_CATEGORY, STATIC_MAP, FrameKind, ProductKind
@@ -56,8 +54,8 @@ class CalibrationFile:
     where: str
 
 
-@dataclass(frozen=True)
-class FrameSet:
+@dataclass(frozen=True, kw_only=True)
+class FrameSet(InputSet):
     """Raw frames that were verified to belong together.
 
     Attributes
@@ -68,47 +66,29 @@ class FrameSet:
         Sorted by start and name.
     calibrations : mapping of ProductKind to CalibrationFile
         Calibrations of the input.
-    instrument : Instrument
-        Their instrument.
-    detector : Detector
-        Their detector.
-    arm : str
-        Its arm.
     geometry : Geometry
         Layout of a raw frame.
-    binning : tuple of int
-        In y and x.
     exptime_s : float
         Exposure time of the first frame, second.
     dit_s : float
         Exposure time of one integration (DIT), second; EXPTIME without DIT.
     ndit : int
         Integrations that were averaged in a frame.
-    read_mode : str or None
-        Read-out mode.
     conad_e_per_adu : float
         Conversion factor, electron/ADU.
     unit : {'ADU', 'electron', 'ADU/s', 'electron/s'}
         Unit of the samples.
-    warnings : tuple of str
-        Assumptions that were made and odd values, one line each.
     """
 
     kind: FrameKind
     frames: tuple[InputFile, ...]
     calibrations: Mapping[ProductKind, CalibrationFile]
-    instrument: Instrument
-    detector: Detector
-    arm: str
     geometry: Geometry
-    binning: tuple[int, int]
     exptime_s: float
     dit_s: float
     ndit: int
-    read_mode: str | None
     conad_e_per_adu: float
     unit: str
-    warnings: tuple[str, ...]
 
     @property
     def times_h(self) -> NDArray[np.float64]:
@@ -118,8 +98,8 @@ class FrameSet:
     @property
     def temperatures_k(self) -> NDArray[np.float64]:
         """Detector temperatures in the headers, kelvin; frames without one are left out."""
-        found = [frame.exposure.values["temperature"][1] for frame in self.frames if frame.exposure is not None]
-        return np.array([value for value in found if value is not None], float)
+        found = np.array([frame.temperature_k for frame in self.frames])
+        return found[np.isfinite(found)]
 
     @property
     def e_per_sample(self) -> float:
@@ -153,13 +133,7 @@ class FrameSet:
 
 
 def collect_frames(
-    input_frames: InputFiles,
-    kind: FrameKind,
-    *,
-    minimum_frames: int | Callable[[str], int] = 3,
-    extra_table: str | os.PathLike[str] | None = None,
-    strict_checksums: bool = False,
-    workers: int = 1,
+    input_frames: InputFiles, kind: FrameKind, *, minimum_frames: int | Callable[[str], int] = 3, **options: Any
 ) -> FrameSet:
     """Collect the raw frames of a reduction and verify that they belong together.
 
@@ -172,7 +146,7 @@ def collect_frames(
         The kind of raw frames.
     minimum_frames : int or callable
         Fewer frames are refused; a callable is given the arm.
-    extra_table, strict_checksums, workers
+    **options
         See `SetCollector`.
 
     Returns
@@ -184,10 +158,7 @@ def collect_frames(
     InputError
         See `SetCollector.collect`.
     """
-    collector = _RawFrameCollector(
-        kind, minimum_frames, extra_table=extra_table, strict_checksums=strict_checksums, workers=workers
-    )
-    return collector.collect(input_frames)
+    return _RawFrameCollector(kind, minimum_frames, **options).collect(input_frames)
 
 
 class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
@@ -263,7 +234,6 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             calibrations=accepted,
             instrument=first.instrument,
             detector=first.detector,
-            arm=first.detector.arm,
             geometry=geometry,
             binning=binning,
             exptime_s=values["exptime"],

@@ -155,14 +155,13 @@ def _vet(frames: FrameSet, stack: StackResult, settings: ArmSettings) -> FrameVe
         return None
     names = [frame.name for frame in frames.frames]
     vetting = vet_frames(names, stack.frame_figures, stack.noise_model.offsets_e)
-    found = [replace(frames, frames=(frame,)).temperatures_k for frame in frames.frames]
     widest_k, longest_d = (
         math.inf if limit is None else limit
         for _, limit in (
             settings.quality.ranges.get(name, (None, None)) for name in ("DETECTOR TEMP RANGE", "TIME SPAN")
         )
     )
-    temperatures = np.array([values[0] if values.size else math.nan for values in found])
+    temperatures = np.array([frame.temperature_k for frame in frames.frames])
     vetting = judge_conditions(vetting, temperatures, frames.times_h, widest_k, longest_d)
     for verdict in vetting.frames:
         log.info("%s", verdict.line)

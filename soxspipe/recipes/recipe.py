@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..exceptions import InputError
+from ..inputs.collect import InputSet
 from ..parallel import default_workers
 from ..products.headers import ProductFile, add_qc, leave_out_eso_claim, product_header, product_stem, set_card
 from ..products.product_files import Product, equal_product
@@ -30,7 +31,7 @@ from .recipe_product import RecipeProduct
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Inputs", "Progress", "Recipe", "RecipeOutput", "RecipeProduct"]
+__all__ = ["Progress", "Recipe", "RecipeOutput", "RecipeProduct"]
 
 log = get_logger(__name__)
 
@@ -63,16 +64,7 @@ class RecipeOutput:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Inputs(Protocol):
-    """Verified input of any recipe."""
-
-    @property
-    def arm(self) -> str: ...  # noqa: D102
-    @property
-    def warnings(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
-InputsT = TypeVar("InputsT", bound=Inputs)
+InputsT = TypeVar("InputsT", bound=InputSet)
 
 
 class Recipe(ABC, Generic[InputsT]):

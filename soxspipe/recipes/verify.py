@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -142,7 +143,6 @@ def _frames(master: LoadedMaster, frames: FrameSet, prepared: PreparedFrames) ->
         saturated = prepared.read(i, 0, prepared.shape[0], pixels)
         if saturated is not None:
             pixels[saturated] = np.nan
-        temperatures = replace(frames, frames=(frame,)).temperatures_k
         yield FrameToVerify(
             name=frame.name,
             pixels_e=pixels,
@@ -150,7 +150,7 @@ def _frames(master: LoadedMaster, frames: FrameSet, prepared: PreparedFrames) ->
             level_drifts=drifts,
             overscan_noise_e=None if prepared.overscan_noise_e is None else float(prepared.overscan_noise_e[i]),
             overscan_samples=samples,
-            temperature_k=float(temperatures[0]) if temperatures.size else None,
+            temperature_k=frame.temperature_k if math.isfinite(frame.temperature_k) else None,
         )
 
 
