@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .figure import Figure, brief
-from .plots import COLOUR, plot
+from .plots import COLOUR, Figure, brief, plot
 from .read_product import ProductData
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from ..products.product_files import ENDINGS
 from ..templates import fill
 from ..text import escape
 from .bad_pixels import describe_bad_pixels
-from .figure import Figure
 from .frame_figures import frame_figures
 from .images import ImagePanel, colour_stops, reduced, scaled_panel
+from .plots import Figure
 from .rate_figures import chi2_histogram, linearity_figures
 from .read_product import ProductData, read_product, sample
 from .stack_figures import amplifier_figure, level_histograms, noise_histogram, profile_figures, pull_figure

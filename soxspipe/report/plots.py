@@ -7,6 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOUR", "draw_histogram", "draw_model", "finish_counts", "histogram", "plot"]
+__all__ = ["COLOUR", "Figure", "brief", "histogram", "histogram_figure", "plot"]
 
 # a cache of matplotlib that cannot be written is of no interest: its warnings go to handlers that a user has set up
 logging.getLogger("matplotlib").addHandler(logging.NullHandler())
@@ -29,6 +30,38 @@ FONT_SIZE = 10.0
 BINS, CHUNK = 120, 2**17
 #: Place of the axes in a plot: left, bottom, width and height.
 PLACE = (0.17, 0.17, 0.8, 0.79)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot with the words around it.
+
+    Attributes
+    ----------
+    title : str
+        Its title.
+    svg : str
+        The plot; see `plot`.
+    alt : str
+        What it shows, for readers who cannot see it.
+    caption : str
+        How to read it.
+    """
+
+    title: str
+    svg: str
+    alt: str
+    caption: str
+
+
+def brief(value: float | int | bool | None, unit: str = "") -> str:
+    """Return a value as a reader wants it: few digits, thousands apart, yes and no."""
+    if value is None:
+        return "not measured"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    words = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{words} {unit}".rstrip()
 
 
 def plot(
@@ -61,10 +94,10 @@ def plot(
     -------
     str
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-    figure = Figure(figsize=SIZE)
+    figure = Canvas(figsize=SIZE)
     axes = figure.add_axes(PLACE)
     axes.patch.set_visible(False)
     for side, spine in axes.spines.items():
@@ -159,18 +192,52 @@ def histogram(
     return np.asarray(low + width * np.arange(number + 1), np.float64), counts
 
 
-def draw_histogram(axes: Axes, edges: NDArray[Any], counts: Sequence[int] | NDArray[Any], label: str = "") -> None:
-    """Draw a histogram as steps."""
-    axes.stairs(np.asarray(counts, float), edges, color=COLOUR["first"], fill=True, alpha=0.3)
-    axes.stairs(np.asarray(counts, float), edges, color=COLOUR["first"], linewidth=1.2, label=label)
+def histogram_figure(
+    key: str,
+    title: str,
+    label: str,
+    words: tuple[str, str],
+    bins: tuple[NDArray[Any], Sequence[int] | NDArray[Any]],
+    *,
+    all_counts: NDArray[np.intp] | None = None,
+    **models: NDArray[Any],
+) -> Figure:
+    """Return the figure of a histogram of good pixels.
 
+    Parameters
+    ----------
+    key, title, label : str
+        Identifier and title of the figure, and label of the x axis.
+    words : tuple of str
+        What it shows, and how to read it.
+    bins : tuple of (ndarray of shape (bins + 1,), sequence of int of length (bins,))
+        Edges and counts of good pixels.
+    all_counts : ndarray of shape (bins,), optional
+        Counts of all pixels.
+    **models : ndarray of shape (bins,)
+        Expected counts by their label, as ``right_errors``; the second one is dashed.
 
-def draw_model(axes: Axes, edges: NDArray[Any], expected: NDArray[Any], label: str, second: bool = False) -> None:
-    """Draw expected counts in the bins of a histogram as a line."""
-    colour, style = (COLOUR["third"], "--") if second else (COLOUR["second"], "-")
-    axes.plot(0.5 * (edges[1:] + edges[:-1]), expected, style, color=colour, linewidth=1.6, label=label)
+    Returns
+    -------
+    Figure
+    """
+    edges, counts = bins
 
+    def draw(axes: Axes) -> None:
+        axes.stairs(np.asarray(counts, float), edges, color=COLOUR["first"], fill=True, alpha=0.3)
+        axes.stairs(np.asarray(counts, float), edges, color=COLOUR["first"], linewidth=1.2, label="good pixels")
+        if all_counts is not None:
+            axes.stairs(all_counts, edges, color=COLOUR["ink"], linewidth=0.8, label="all pixels")
+        for (name, expected), (colour, style) in zip(models.items(), (("second", "-"), ("third", "--")), strict=False):
+            axes.plot(
+                0.5 * (edges[1:] + edges[:-1]),
+                expected,
+                style,
+                color=COLOUR[colour],
+                linewidth=1.6,
+                label=name.replace("_", " "),
+            )
+        # from below one, so that a single pixel shows; with room for a legend above the largest
+        axes.set_ylim(0.5, 100.0 * max(1, int(np.max(counts if all_counts is None else all_counts))))
 
-def finish_counts(axes: Axes, counts: Sequence[int] | NDArray[Any]) -> None:
-    """Show counts from below one, so that a single pixel shows; with room for a legend above the largest."""
-    axes.set_ylim(0.5, 100.0 * max(1, int(np.max(counts))))
+    return Figure(title, plot(key, draw, (label, "pixels"), log=True, legend=True), *words)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .figure import Figure, brief
-from .plots import COLOUR, draw_histogram, draw_model, finish_counts, histogram, plot
+from .plots import COLOUR, Figure, brief, histogram, histogram_figure, plot
 from .read_product import ProductData
 
 if TYPE_CHECKING:
@@ -67,16 +66,10 @@ def chi2_histogram(product: ProductData, chi2: NDArray[np.floating[Any]], good: 
         return None
     edges, counts = histogram(chi2, (0.0, 3.0 + 12.0 / dof), used=good)
     median = product.value("CHI2 MEDIAN")
-
-    def draw(axes: Axes) -> None:
-        draw_histogram(axes, edges, counts, "good pixels")
-        draw_model(axes, edges, number * np.diff(chdtr(dof, edges * dof)), "right errors")
-        finish_counts(axes, counts)
-
-    return Figure(
-        "Chi-square of the pixels",
-        plot("chi2", draw, ("reduced chi-square", "pixels"), log=True, legend=True),
+    words = (
         f"Histogram of the reduced chi-square of {brief(number)} pixels; the median is {brief(median)}.",
         "Pixels that follow a line follow the curve. A histogram that is wider than it has errors that are too small, "
         "or pixels that are not linear.",
     )
+    model, label = number * np.diff(chdtr(dof, edges * dof)), "reduced chi-square"
+    return histogram_figure("chi2", "Chi-square of the pixels", label, words, (edges, counts), right_errors=model)

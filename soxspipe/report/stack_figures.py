@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from ..stacking.frame_stack import sample_starts
 from ..stacking.robust import clipped_moments, nan_medians
-from .figure import Figure, brief
-from .plots import COLOUR, draw_histogram, draw_model, finish_counts, histogram, plot
+from .plots import COLOUR, Figure, brief, histogram, histogram_figure, plot
 from .read_product import ProductData, sample
 
 if TYPE_CHECKING:
@@ -59,45 +58,36 @@ def level_histograms(
     step = float(product.header.get("ESO QC CONAD", 0.0)) / max(product.n_frames, 1)
     edges, counts, all_counts = _both(image, good, mean, std, step)
     outside = 1 - all_counts.sum() / max(np.count_nonzero(np.isfinite(image)), 1)
-
-    def draw_values(axes: Axes) -> None:
-        draw_histogram(axes, edges, counts, "good pixels")
-        axes.stairs(all_counts, edges, color=COLOUR["ink"], linewidth=0.8, label="all pixels")
-        finish_counts(axes, all_counts)
-
     centre, width = clipped_moments(near[near_good])
     near_edges, near_counts, near_all = _both(near, near_good, centre, width, step)
-
-    def draw_residuals(axes: Axes) -> None:
-        draw_histogram(axes, near_edges, near_counts, "good pixels")
-        axes.stairs(near_all, near_edges, color=COLOUR["ink"], linewidth=0.8, label="all pixels")
-        for sigma, label, second in ((error, "errors alone", False), (width, "with fixed pattern", True)):
-            expected = np.count_nonzero(near_good) * np.diff(ndtr((near_edges - centre) / sigma))
-            draw_model(axes, near_edges, expected, label, second)
-        finish_counts(axes, near_all)
-
+    errors_alone, with_fixed_pattern = (
+        np.count_nonzero(near_good) * np.diff(ndtr((near_edges - centre) / sigma)) for sigma in (error, width)
+    )
+    words = (
+        f"Histogram of the pixel values: good pixels have the mean {brief(mean, unit)} and the standard deviation "
+        f"{brief(std, unit)}.",
+        "Several peaks are the levels of amplifiers, the tail of all pixels to the right is that of hot pixels. "
+        f"{100 * outside:.2g} % of the pixels lie outside of this plot.",
+    )
+    near_words = (
+        f"Histogram of the pixel values minus the median of their surroundings: the standard deviation is "
+        f"{brief(width, unit)}, the median error {brief(error, unit)}.",
+        "Solid line: the noise model, by the errors alone. Dashed: with the pattern of single pixels and columns "
+        f"added. Good pixels lie between the two or on them. From a sample of {brief(near.size)} pixels.",
+    )
     return [
-        Figure(
-            "Pixel values",
-            plot("level-histogram", draw_values, (f"value [{unit}]", "pixels"), log=True, legend=True),
-            f"Histogram of the pixel values: good pixels have the mean {brief(mean, unit)} and the standard deviation "
-            f"{brief(std, unit)}.",
-            "Several peaks are the levels of amplifiers, the tail of all pixels to the right is that of hot pixels. "
-            f"{100 * outside:.2g} % of the pixels lie outside of this plot.",
+        histogram_figure(
+            "level-histogram", "Pixel values", f"value [{unit}]", words, (edges, counts), all_counts=all_counts
         ),
-        Figure(
+        histogram_figure(
+            "residual-histogram",
             "Pixels above their surroundings",
-            plot(
-                "residual-histogram",
-                draw_residuals,
-                (f"value - local median [{unit}]", "pixels"),
-                log=True,
-                legend=True,
-            ),
-            f"Histogram of the pixel values minus the median of their surroundings: the standard deviation is "
-            f"{brief(width, unit)}, the median error {brief(error, unit)}.",
-            "Solid line: the noise model, by the errors alone. Dashed: with the pattern of single pixels and columns "
-            f"added. Good pixels lie between the two or on them. From a sample of {brief(near.size)} pixels.",
+            f"value - local median [{unit}]",
+            near_words,
+            (near_edges, near_counts),
+            all_counts=near_all,
+            errors_alone=errors_alone,
+            with_fixed_pattern=with_fixed_pattern,
         ),
     ]
 
@@ -165,20 +155,15 @@ def noise_histogram(product: ProductData, noise: NDArray[np.floating[Any]], good
     amplifiers = [value for _, value in _amplifiers(product)] or [read_noise]
     below = np.mean([gammainc(0.5 * dof, 0.5 * dof * np.square(edges / one)) for one in amplifiers], axis=0)
     outside = 1 - counts.sum() / max(number, 1)
-
-    def draw(axes: Axes) -> None:
-        draw_histogram(axes, edges, counts, "good pixels")
-        draw_model(axes, edges, number * np.diff(below), "noise model")
-        finish_counts(axes, counts)
-
-    return Figure(
-        "Noise of single pixels",
-        plot(
-            "noise-histogram", draw, ("standard deviation over the frames [electron]", "pixels"), log=True, legend=True
-        ),
+    words = (
         f"Histogram of the noise image of {product.n_frames} frames; the read noise is {brief(read_noise)} electron.",
         f"The line is what {product.n_frames} samples of the measured read noise give. A tail to the right of it is "
         f"that of pixels with more noise or more signal. {100 * outside:.2g} % of them lie outside of this plot.",
+    )
+    label = "standard deviation over the frames [electron]"
+    model = number * np.diff(below)
+    return histogram_figure(
+        "noise-histogram", "Noise of single pixels", label, words, (edges, counts), noise_model=model
     )
 
 
@@ -191,19 +176,13 @@ def pull_figure(product: ProductData) -> Figure | None:
         return None
     edges = np.linspace(pulls["low"], pulls["high"], len(pulls["counts"]) + 1)
     total, width = sum(pulls["counts"]) + pulls["outside"], product.value("PULL STD")
-
-    def draw(axes: Axes) -> None:
-        draw_histogram(axes, edges, pulls["counts"], "good pixels")
-        draw_model(axes, edges, total * np.diff(ndtr(edges)), "right errors")
-        finish_counts(axes, pulls["counts"])
-
-    return Figure(
-        "Pulls of the halves",
-        plot("pulls", draw, ("difference of the halves / error", "pixels"), log=True, legend=True),
+    words = (
         f"Histogram of the pulls of {brief(total)} pixels; their standard deviation is {brief(width)}.",
         f"The mean of the odd frames minus that of the even frames, over its error. If the errors are right, the "
         f"standard deviation is 1: here it is {brief(width)}. Wider than the line: the errors are too small.",
     )
+    model, label = total * np.diff(ndtr(edges)), "difference of the halves / error"
+    return histogram_figure("pulls", "Pulls of the halves", label, words, (edges, pulls["counts"]), right_errors=model)
 
 
 def _amplifiers(product: ProductData) -> list[tuple[int, float]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..quality.definitions import definition_of
 from ..text import range_words
-from .figure import brief
 from .frame_figures import odd_frames
+from .plots import brief
 from .read_product import ProductData
 
 __all__ = ["Answer", "Row", "answers", "product_noun", "rows", "verdict_sentence"]
