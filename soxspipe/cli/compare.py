@@ -10,7 +10,6 @@ from typing import Any
 from ..instruments.keywords import load_instrument
 from ..pixel_codes import PixelCode
 from ..products.compare import ComparedMasters, compare_files
-from ..settings import Settings
 from ..text import escape
 from .run_options import settings_option
 from .terminal import Terminal, write_result
@@ -25,7 +24,7 @@ LISTED = 10
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Compare two masters, write the differences, and return the exit code."""
-    settings = settings_option(options) or Settings.load(None)
+    settings = settings_option(options)
     table = settings.instruments.table
     compared = compare_files(
         path_argument(options["<first>"], "first"),

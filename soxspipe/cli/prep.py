@@ -33,7 +33,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Plan the reduction of folders, write the plan and its sets of files, and return the exit code."""
     output = Path(output_option(options))
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
-    plan = plan_folders(folders, settings_option(options) or Settings.load(None), output, terminal)
+    plan = plan_folders(folders, settings_option(options), output, terminal)
     write_result(plan_text(plan, as_json=options["--json"]))
     if not options["--json"]:
         terminal.inform(f"written to {escape(output)}: {PLAN_JSON}, {PLAN_CSV}, one .sof for each set to reduce")

@@ -11,7 +11,6 @@ from ..execution.job import ReductionJob
 from ..night.find_frames import NightFile
 from ..night.plan import PlannedSet
 from ..run_log import get_logger
-from ..settings import Settings
 from ..text import escape
 from .prep import PLAN_CSV, plan_folders, plan_text
 from .reduce import run_and_report
@@ -30,7 +29,7 @@ MOST_WARNINGS = 20
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Reduce all sets of raw frames below folders, and return the exit code."""
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
-    settings = settings_option(options) or Settings.load(None)
+    settings = settings_option(options)
     output = Path(output_option(options))
     run_options = RunOptions.of(options, settings, folders)
     plan = plan_folders(folders, settings, output, terminal, write=not options["--dry-run"])

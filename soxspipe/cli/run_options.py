@@ -109,14 +109,12 @@ def output_option(options: Mapping[str, Any]) -> str:
     return "." if given is None else path_argument(given, "--output")
 
 
-def settings_option(options: Mapping[str, Any]) -> Settings | None:
-    """Return the settings and the instrument table that the options name; None where they name none."""
-    source, instrument = options.get("--settings"), options.get("--instrument")
-    if source is None and instrument is None:
-        return None
+def settings_option(options: Mapping[str, Any]) -> Settings:
+    """Return the settings of ``--settings`` and ``--instrument``; without these the defaults."""
     from ..instruments.keywords import table_path
     from ..settings import Settings
 
+    source, instrument = options.get("--settings"), options.get("--instrument")
     return Settings.load(
         None if source is None else path_argument(source, "--settings"),
         instrument_table=None if instrument is None else table_path(path_argument(instrument, "--instrument")),

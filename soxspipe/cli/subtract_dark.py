@@ -18,13 +18,11 @@ __all__ = ["run"]
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Subtract a master dark from each frame, one job a frame, and return the exit code."""
-    from ..settings import Settings
-
     given = [options["--dark"], options["--bias"], options["--map"]]
     products = [path_argument(path, "input") for path in given if path is not None]
     settings = settings_option(options)
     if options["--scale"]:
-        settings = Settings.load(settings).with_values("subtract_dark", scale=True)
+        settings = settings.with_values("subtract_dark", scale=True)
     recipe, argument = RECIPES[command]
     paths = [path_argument(path, "input") for path in options[argument]]
     frames = list(_frames(paths))

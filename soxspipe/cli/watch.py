@@ -10,7 +10,6 @@ from typing import Any
 from ..night.arrival import complete_sets, folder_changes
 from ..night.find_frames import require_folders
 from ..night.plan import PlannedSet
-from ..settings import Settings
 from .prep import plan_folders
 from .reduce import run_and_report
 from .reduce_night import jobs_of_sets, show_notes
@@ -28,7 +27,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     """Reduce each set of raw frames below folders when it is complete, until the program is stopped."""
     output = Path(output_option(options))
     folders = [path_argument(path, "directory") for path in options["<directory>"]]
-    settings = settings_option(options) or Settings.load(None)
+    settings = settings_option(options)
     require_folders(folders)
     RunOptions.of(options, settings)  # so that a wrong option is refused now
     tried: set[tuple[str, ...]] = set()

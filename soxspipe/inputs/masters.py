@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from ..exceptions import FrameError, TooFewFramesError
 from ..fits_files.images import FitsImage, read_image_hdus
+from ..fits_files.pixel_reader import PixelReader
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, instrument_for
+from ..pixel_codes import PixelCode
 from ..stacking.frame_stack import Regions
 from ..stacking.master_stack import SAME_EXPOSURE
 from ..stacking.robust import student_factor
@@ -24,9 +26,10 @@ from .consistency import check_agreement, common_value
 from .exposure import read_mode_of, setting_keywords
 from .frame_kinds import MASTER_DARK, PRODUCT_CATEGORY, recorded_bias
 from .keyword_rules import RULES, read_number
+from .prepare import usable_samples
 from .set_of_files import SofEntry
 
-__all__ = ["PLANES", "MasterDark", "MasterSet", "collect_masters"]
+__all__ = ["MasterDark", "MasterPlanes", "MasterSet", "collect_masters"]
 
 PEDESTAL, EXPOSURE = "ESO QC PEDESTAL", "ESO QC EXPOSURE"
 LEVEL_ERROR, BIAS_NOISE = "ESO QC LEVEL ERR", "ESO QC BIAS NOISE"
@@ -114,6 +117,54 @@ class MasterSet(InputSet):
         """Specified dark current of a pixel as binned, electron/s; None where there is no specification."""
         limit = self.detector.dark_current_limit_e_per_s
         return None if limit is None else limit * self.binning[0] * self.binning[1]
+
+
+class MasterPlanes:
+    """Pixels of a set of master darks in bands of rows; see `soxspipe.stacking.fit_dark_rate.MasterStack`.
+
+    Saturated samples are NaN, as are those without a usable value and error. Use it as a context manager.
+
+    Parameters
+    ----------
+    masters : MasterSet
+        A verified set.
+    workers : int
+        Threads that unpack compressed files.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of the files.
+    exposure_s : ndarray, shape (masters,), second
+        Exposure of each.
+    shape : tuple of int
+        Rows and columns.
+    """
+
+    def __init__(self, masters: MasterSet, workers: int = 1) -> None:
+        self.names = tuple(master.name for master in masters.masters)
+        self.exposure_s = masters.exposure_s
+        self.shape = masters.shape
+        self._reader = PixelReader([image for master in masters.masters for image in master.images])
+        self._reader.unpack(workers)
+
+    def read(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+        """Read values, errors and codes of rows ``start:stop`` of all masters; see ``MasterStack.read``."""
+        rows = [self._reader.read_rows(i, start, stop) for i in range(len(self._reader))]
+        values, errors, codes = (np.stack(rows[plane :: len(PLANES)]) for plane in range(len(PLANES)))
+        values, errors, codes = values.astype(np.float32), errors.astype(np.float32), codes.astype(np.int32)
+        values[~usable_samples(values, errors) | (codes & PixelCode.SATURATED.value > 0)] = np.nan
+        return values, errors, codes
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+
+    def __enter__(self) -> MasterPlanes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def collect_masters(input_masters: InputFiles, **options: Any) -> MasterSet:

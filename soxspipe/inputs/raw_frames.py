@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, MixedFramesError, SetOfFilesError
@@ -42,8 +43,6 @@ class CalibrationFile:
         Its images by EXTNAME, in the order of the file; without one ``PRIMARY`` or ``HDU<n>``.
     datamd5 : str
         DATAMD5 of its header, else the MD5 of the data of its images.
-    where : str
-        Its place in the input.
     """
 
     path: Path
@@ -51,7 +50,11 @@ class CalibrationFile:
     category: str
     images: Mapping[str, FitsImage] = field(repr=False)
     datamd5: str
-    where: str
+
+    @property
+    def header(self) -> fits.Header:
+        """Header of its first image."""
+        return next(iter(self.images.values())).header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,9 +277,9 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
                     SetOfFilesError, f"{labels}: {len(candidates)} files for the {kind.noun}, expected 1: keep one"
                 )
             try:
-                fits = self._check_calibration(candidates[0], kind, frame, values)
+                agrees = self._check_calibration(candidates[0], kind, frame, values)
                 # of another binning or arm the size differs too: that is no fault of its own
-                calibrations[kind] = self._read_calibration(candidates[0], kind, shape if fits else None)
+                calibrations[kind] = self._read_calibration(candidates[0], kind, shape if agrees else None)
             except InputError as error:
                 self.errors.take(error)
         return calibrations
@@ -333,5 +336,4 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
             category=str(file.header.get(PRODUCT_CATEGORY) or file.entry.tag).strip(),
             images=images,
             datamd5=file_md5(list(images.values())),
-            where=file.entry.where,
         )

@@ -117,14 +117,18 @@ def check_samples(
                 f"{name}: its level is {median:.0f} ADU, expected counts of a detector: BZERO is missing: repair its "
                 "header, or leave it out"
             )
-        differences = _differences(sample)
+        differences, constant = _differences(sample), _constant_share(sample)
         for kind, details in (
             ("clipped", _clipped(levels, counts, differences.std() / np.sqrt(2.0))),
-            ("constant", _constant(sample)),
+            ("constant", [f"{100 * constant:.0f} %"] if CONSTANT_SHARE < constant <= MOST_CONSTANT else []),
             ("negative", _negative(reader, frame, window, median, max(high - low, 1.0) / 2)),
         ):
             found[kind] += [f"{name} ({detail})" for detail in details]
-        faults += [f"{name}: {words}" for words in _mostly_constant(sample)]
+        if constant > MOST_CONSTANT:
+            faults.append(
+                f"{name}: {100 * constant:.0f} % of the frame is constant, expected noise in every pixel: check the "
+                "read-out and the file, or leave it out"
+            )
         compared.append((name, differences))
     step = min(steps, default=0.0)
     faults += _copies(compared, step)
@@ -196,23 +200,6 @@ def _clipped(levels: NDArray[Any], counts: NDArray[np.intp], noise: float) -> It
         is_fine = noise > 1.5 * gap
         if first > CLIPPED_SHARE * total and (piled_up or is_fine):
             yield f"{100 * first / total:.2g} % at the {word}, {levels[edge]:g} ADU"
-
-
-def _constant(sample: NDArray[Any]) -> Iterator[str]:
-    """Yield the share of a frame that is constant, where it is small and the rest scatters."""
-    share = _constant_share(sample)
-    if CONSTANT_SHARE < share <= MOST_CONSTANT:
-        yield f"{100 * share:.0f} %"
-
-
-def _mostly_constant(sample: NDArray[Any]) -> Iterator[str]:
-    """Yield why a frame is refused of which a large part is constant: no noise can be measured there."""
-    share = _constant_share(sample)
-    if share > MOST_CONSTANT:
-        yield (
-            f"{100 * share:.0f} % of the frame is constant, expected noise in every pixel: check the read-out and the "
-            "file, or leave it out"
-        )
 
 
 def _constant_share(sample: NDArray[Any]) -> float:

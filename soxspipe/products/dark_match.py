@@ -117,7 +117,7 @@ def match_dark(frames: FrameSet, *, scale: bool) -> DarkMatch:
     if dark is None:
         raise SetOfFilesError(f"{label}: there is no master dark of arm {frames.arm}: give one that fits the frame")
     lacking = [name for name in PLANES if name not in dark.images]
-    header = next(iter(dark.images.values())).header
+    header = dark.header
     lacking += [word for word in (PEDESTAL, EXPOSURE, LEVEL_TYPE, CONAD) if word not in header]
     if lacking:
         raise FrameError(f"{dark.name}: has no {', '.join(lacking)}, expected a master dark of soxspipe: {REMAKE}")

@@ -11,13 +11,12 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from ..exceptions import FrameError, SoxspipeError
-from ..fits_files.pixel_reader import read_images
-from ..fits_files.planes import plane_images
+from ..fits_files.pixel_reader import plane_images, read_images
 from ..quality.definitions import definition_of
 from ..quality.qc_table import QCTable
 from ..quality.table import QCValue, QualityTable
 from ..text import escape, format_value
-from .headers import image_hdu
+from .headers import image_hdu, plain_header
 
 __all__ = ["Frame", "read"]
 
@@ -81,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> Frame:
         raise SoxspipeError(f"read: found a {type(path).__name__}, expected the path of a product")
     images = plane_images(path, ("FLUX", "ERRS", "QUAL"))
     data, error, codes = read_images(list(images.values()))
-    header = _plain_header(images["FLUX"].header)
+    header = plain_header(images["FLUX"].header)
     try:
         units.Unit(str(header.get("BUNIT", "electron")))
     except ValueError as error_of_unit:
@@ -108,11 +107,3 @@ def frame_of_hdus(hdus: fits.HDUList) -> Frame:
     """Return the planes FLUX, ERRS and QUAL of a product as a frame; the first is its main image."""
     planes = {hdu.name: hdu.data for hdu in hdus}
     return frame_of(hdus[0].data, planes.get("ERRS"), planes.get("QUAL"), hdus[0].header)
-
-
-def _plain_header(header: fits.Header) -> fits.Header:
-    """Return a header without the cards that describe the file: they no longer hold for the frame in memory."""
-    plain = header.copy(strip=True)
-    for keyword in ("CHECKSUM", "DATASUM", "EXTNAME", "BSCALE", "BZERO"):
-        plain.remove(keyword, ignore_missing=True, remove_all=True)
-    return plain

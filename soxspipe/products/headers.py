@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..inputs.frame_kinds import SIMULATED
+from ..inputs.raw_frames import CalibrationFile
 from ..inputs.start_time import MJD_DECIMALS, utc_text
 from ..pixel_codes import PixelCode
 from ..quality.table import QualityTable
@@ -27,8 +28,10 @@ __all__ = [
     "card_text",
     "image_hdu",
     "leave_out_eso_claim",
+    "plain_header",
     "product_header",
     "product_stem",
+    "record_calibrations",
     "set_card",
 ]
 
@@ -196,14 +199,27 @@ def product_header(
         set_card(header, f"ESO PRO REC1 RAW{i} CATG", provenance.category, "category of input frame")
         if provenance.datasums:
             set_card(header, f"ESO PRO REC1 RAW{i} DATASUM", provenance.datasums[i - 1], "sum of its data")
-    for i, file in enumerate(provenance.calibrations, 1):
-        set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
-        set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
-        set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
+    record_calibrations(header, provenance.calibrations)
     for i, (name, (value, default)) in enumerate(parameters.items(), 1):
         set_card(header, f"ESO PRO REC1 PARAM{i} NAME", name, "parameter")
         set_card(header, f"ESO PRO REC1 PARAM{i} VALUE", _yaml(value), f"Default: {_yaml(default)}")
     return header
+
+
+def record_calibrations(header: fits.Header, files: Iterable[CalibrationFile]) -> None:
+    """Record name, category and MD5 of calibrations."""
+    for i, file in enumerate(files, 1):
+        set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
+        set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
+        set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
+
+
+def plain_header(header: fits.Header) -> fits.Header:
+    """Return a header without the cards that describe the file, and those without a value."""
+    plain = header.copy(strip=True)
+    for keyword in ("CHECKSUM", "DATASUM", "EXTNAME", "XTENSION", "BSCALE", "BZERO", "BLANK"):
+        plain.remove(keyword, ignore_missing=True, remove_all=True)
+    return fits.Header([card for card in plain.cards if not isinstance(card.value, fits.card.Undefined)])
 
 
 def _keep_cards(header: fits.Header, provenance: Provenance) -> None:

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..exceptions import SetOfFilesError
@@ -18,7 +17,7 @@ from ..parallel import default_workers, row_bands
 from ..pixel_codes import PixelCode
 from ..settings import Settings
 from ..stacking.dark_subtraction import FrameImages, signal_charge
-from .headers import set_card
+from .headers import plain_header, record_calibrations, set_card
 from .pixel_cards import set_geometry, set_level
 
 if TYPE_CHECKING:
@@ -28,12 +27,6 @@ __all__ = ["ANY_FRAME", "PreparedImages", "collect_frame", "prepare_frame"]
 
 #: Rows that are read at once.
 BAND_ROWS = 256
-#: Cards of a raw header that describe its file.
-OF_FILE = (
-    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO",
-    "BLANK", "BUNIT", "CHECKSUM", "DATASUM", "EXTNAME", "END",
-)  # fmt: skip
-
 #: A raw frame of any type with an exposure, and its calibrations.
 ANY_FRAME = FrameKind(
     tag="FRAME", dpr_type="", noun="frame", exposure="positive", calibrations=(MASTER_DARK, MASTER_BIAS, STATIC_MAP)
@@ -186,17 +179,14 @@ def prepared_frame(frames: FrameSet, prepared: PreparedImages) -> Frame:
     images = prepared.images
     read_noise_e = frames.stated_read_noise[0] / np.sqrt(frames.ndit)
     error = frame_error(images, prepared.levels_e, read_noise_e)
-    header = raw_cards(frames.frames[0].header)
+    header = plain_header(frames.frames[0].header)
     set_card(header, "BUNIT", "electron", "unit of the pixels")
     set_card(header, "EXPTIME", frames.exptime_s, "[s] exposure time")
     set_card(header, "ESO PRO CATG", f"{PREPARED.category}_{frames.arm}", "category of this product")
     level = "signal" if prepared.pedestal != "nothing" else "pedestal + signal"
     set_level(header, frames, prepared.pedestal, level)
     set_geometry(header, frames.geometry)
-    for i, file in enumerate(frames.calibrations.values(), 1):
-        set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
-        set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
-        set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
+    record_calibrations(header, frames.calibrations.values())
     return frame_of(images.data, error, images.codes, header)
 
 
@@ -207,12 +197,3 @@ def frame_error(images: FrameImages, levels_e: NDArray[np.float32], read_noise_e
     bias_variance = 0 if images.bias_error is None else np.square(images.bias_error)
     error: NDArray[np.float32] = np.sqrt(noise**2 + charge + bias_variance).astype(np.float32)
     return error
-
-
-def raw_cards(raw: fits.Header) -> fits.Header:
-    """Return the cards of a raw header that hold for its pixels in memory."""
-    header = fits.Header()
-    for card in raw.cards:
-        if card.keyword not in OF_FILE and not isinstance(card.value, fits.card.Undefined):
-            header.append(card, end=True)
-    return header

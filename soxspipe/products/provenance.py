@@ -101,7 +101,7 @@ class Provenance(Naming):
 
     def with_table(self, path: Path) -> Provenance:
         """Return a copy with an instrument table; raises SettingsError where it cannot be read."""
-        table = CalibrationFile(path, path.name, INSTRUMENT_TABLE, {}, text_md5(path), "the settings")
+        table = CalibrationFile(path, path.name, INSTRUMENT_TABLE, {}, text_md5(path))
         return replace(self, calibrations=(*self.calibrations, table))
 
     @classmethod
@@ -124,7 +124,7 @@ class Provenance(Naming):
             calibrations=tuple(frames.calibrations.values()),
             datasums=tuple(frame.datasum for frame in frames.frames),
             simulated=any(map(_is_simulated, [frame.image for frame in frames.frames]))
-            or any(_is_simulated(next(iter(file.images.values()))) for file in frames.calibrations.values()),
+            or any(file.header.get(SIMULATED) is True for file in frames.calibrations.values()),
         )
 
     @classmethod

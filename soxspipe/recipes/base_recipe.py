@@ -9,22 +9,25 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..inputs.frame_kinds import FrameKind
+from ..inputs.frame_kinds import MASTER_BIAS, STATIC_MAP, FrameKind
 from ..inputs.prepare import PreparedFrames
 from ..inputs.raw_frames import FrameSet, collect_frames
 from ..inputs.start_time import utc_text
+from ..night.attach_calibrations import level_of
 from ..products.provenance import Provenance
 from ..quality.frames import frame_records
 from ..quality.noise import pull_histogram
 from ..quality.stack import StackContext
+from ..quality.table import QCValue, measured
 from ..run_log import get_logger
 from ..settings import ArmSettings
+from ..settings_sections import NightSettings
 from ..stacking import NoiseMap, StackResult, clip_and_stack, create_noise_map, measure_noise
 from ..stacking.frame_verdicts import FrameVetting
 from ..stacking.vet_frames import judge_conditions, vet_frames
 from .recipe import Recipe
 
-__all__ = ["BaseRecipe", "StackedFrames"]
+__all__ = ["BaseRecipe", "StackedFrames", "calibration_quality"]
 
 log = get_logger(__name__)
 
@@ -166,3 +169,29 @@ def _vet(frames: FrameSet, stack: StackResult, settings: ArmSettings) -> FrameVe
     for verdict in vetting.frames:
         log.info("%s", verdict.line)
     return vetting
+
+
+def calibration_quality(frames: FrameSet, settings: NightSettings) -> list[QCValue]:
+    """Return age and quality level of the calibrations of a set.
+
+    Parameters
+    ----------
+    frames : FrameSet
+        Verified raw frames with their calibrations.
+    settings : NightSettings
+        Ages of the quality levels.
+
+    Returns
+    -------
+    list of QCValue
+        Of each calibration whose header has its time.
+    """
+    windows = {MASTER_BIAS: ("BIAS", settings.bias_windows_days), STATIC_MAP: ("MAP", settings.map_windows_days)}
+    values = []
+    for kind, file in frames.calibrations.items():
+        name, of_kind = windows[kind]
+        mjd = file.header.get("MJD-OBS")
+        if isinstance(mjd, (int, float)):
+            age_days = abs(mjd - frames.frames[0].mjd)
+            values += [measured(f"{name} AGE", age_days), measured(f"{name} QUALITY", level_of(age_days, of_kind))]
+    return values

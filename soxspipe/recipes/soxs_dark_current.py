@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 
-from ..inputs.master_planes import MasterPlanes
-from ..inputs.masters import MasterSet, collect_masters
+from ..inputs.masters import MasterPlanes, MasterSet, collect_masters
 from ..pixel_codes import PixelCode
 from ..products.headers import ProductFile, image_hdu, set_card
 from ..products.provenance import Provenance

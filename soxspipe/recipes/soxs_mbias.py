@@ -9,8 +9,7 @@ from ..quality.bias import bias_quality
 from ..quality.stack import StackContext
 from ..quality.table import QualityTable
 from ..settings import ArmSettings
-from .base_recipe import BaseRecipe
-from .calibration_quality import calibration_quality
+from .base_recipe import BaseRecipe, calibration_quality
 from .recipe import RecipeOutput
 
 __all__ = ["soxs_mbias"]

@@ -12,8 +12,7 @@ from ..quality.definitions import DEFINITIONS
 from ..quality.table import QualityTable, Range
 from ..settings import ArmSettings
 from ..stacking.parameters import NoiseMapParameters
-from .base_recipe import BaseRecipe, StackedFrames
-from .calibration_quality import calibration_quality
+from .base_recipe import BaseRecipe, StackedFrames, calibration_quality
 from .recipe import RecipeOutput
 
 __all__ = ["soxs_mdark"]

@@ -80,7 +80,7 @@ class soxs_subtract_dark(Recipe[FrameSet]):
         frames = collect_frame(self.input_frames, self.settings, self.workers)
         dark = frames.calibrations.get(MASTER_DARK)
         if dark is not None and MASTER_BIAS not in frames.calibrations:
-            bias = find_bias(next(iter(dark.images.values())).header, dark.path)
+            bias = find_bias(dark.header, dark.path)
             if bias is not None:
                 given = list_files(self.input_frames).entries
                 frames = collect_frame([*given, SofEntry(bias, None, "CAL")], self.settings, self.workers)
@@ -142,9 +142,8 @@ def _read_dark(master: CalibrationFile, ndit: int, bias_error: NDArray[np.float3
 
 def _bias_error_of(master: CalibrationFile) -> NDArray[np.float32] | None:
     """Return the error that another master bias gave the darks: its median, as the header has it."""
-    value = next(iter(master.images.values())).header.get("ESO QC BIAS NOISE")
-    shape = next(iter(master.images.values())).shape
-    return None if value is None else np.full(shape, value, np.float32)
+    value = master.header.get("ESO QC BIAS NOISE")
+    return None if value is None else np.full(master.images["FLUX"].shape, value, np.float32)
 
 
 def _product_file(result: Subtracted, frames: FrameSet, pedestal: str, category: str) -> ProductFile:

@@ -202,7 +202,7 @@ def test_defaults_and_options_of_mdark(fake, here, capsys):
     options = ["--output=out dir", "--settings=my.yaml", "--workers=3", "--overwrite"]
     assert command_line.main(["mdark", "a.sof", *options]) == 0
     first, second = fake.calls
-    rest = {"settings": None, "output": ".", "overwrite": False, "workers": default_workers()}
+    rest = {"settings": Settings.load(), "output": ".", "overwrite": False, "workers": default_workers()}
     assert first == {"frames": ["a.sof"], **rest}
     assert second["settings"] == Settings.load("my.yaml")
     rest = {"output": "out dir", "overwrite": True, "workers": 3}

@@ -16,7 +16,7 @@ import soxspipe
 from soxspipe.cli import command_line
 from soxspipe.exceptions import FrameError
 from soxspipe.fits_files.checksums import add_up, file_md5, read_verified_images
-from soxspipe.fits_files.planes import read_planes
+from soxspipe.fits_files.pixel_reader import read_planes
 from soxspipe.products.compare import compare_products
 from soxspipe.products.compressed import compressed_hdus
 from soxspipe.products.fits_output import FitsBytes, complete_headers, data_sum_of

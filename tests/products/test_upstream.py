@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from soxspipe.cli import command_line
-from soxspipe.fits_files.planes import read_planes
+from soxspipe.fits_files.pixel_reader import read_planes
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
 PYTHON = os.environ.get("SOXSPIPE_UPSTREAM_PYTHON", "")
