@@ -11,7 +11,7 @@ import resource
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
@@ -20,11 +20,12 @@ from typing import TypeVar
 
 from .exceptions import SoxspipeError
 
-__all__ = ["Band", "default_workers", "map_bands", "require_libraries", "row_bands", "run_concurrently"]
+__all__ = ["Band", "default_workers", "map_bands", "require_libraries", "row_bands", "run_concurrently", "tracked"]
 
 #: First row, and the one after the last.
 Band = tuple[int, int]
 ResultT = TypeVar("ResultT")
+ItemT = TypeVar("ItemT")
 
 #: Limits of the memory of a process, their names, and the MB that Python and all libraries need below each: 246 and 142
 #: on x86-64 Linux (NumPy 2.3, one thread of OpenBLAS), and a quarter more for other versions.
@@ -85,6 +86,14 @@ def row_bands(spans: Iterable[Band], height: int) -> Iterator[Band]:
     for first, end in spans:
         for start in range(first, end, height):
             yield start, min(start + height, end)
+
+
+def tracked(items: Sequence[ItemT], progress: Callable[[int, int], object] | None) -> Iterator[ItemT]:
+    """Yield items; ``progress(done, total)`` is called when the work on one is done."""
+    for done, item in enumerate(items, 1):
+        yield item
+        if progress is not None:
+            progress(done, len(items))
 
 
 def map_bands(

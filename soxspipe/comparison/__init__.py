@@ -3,8 +3,7 @@
 from .compare_masters import MasterComparison, compare_masters
 from .master_images import MasterImages
 from .parameters import ChangeParameters, VerifyParameters
-from .pixel_changes import PixelChange, PixelChanges, pixel_changes
-from .telegraph import TelegraphPixel, telegraph_pixels
+from .pixel_changes import PixelChange, PixelChanges, TelegraphPixel, pixel_changes, telegraph_pixels
 from .verdicts import Check, Verification, VerifiedFrame
 from .verify_frames import FrameToVerify, verify_frames
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +20,7 @@ from ..stacking.robust import CLIP_VARIANCE, clipped_moments, finite_median
 from .master_images import MasterImages
 from .parameters import ChangeParameters
 
-__all__ = ["PixelChange", "PixelChanges", "gaussian_sigma", "pixel_changes"]
+__all__ = ["PixelChange", "PixelChanges", "TelegraphPixel", "gaussian_sigma", "pixel_changes", "telegraph_pixels"]
 
 _Image = NDArray[np.float32]
 
@@ -333,3 +336,52 @@ def gaussian_sigma(t: NDArray[Any], freedom: NDArray[Any] | float) -> NDArray[An
     """
     factor = (8 * freedom + 1) / (8 * freedom + 3)
     return np.sign(t) * factor * np.sqrt(freedom * np.log1p(np.square(t) / freedom))
+
+
+@dataclass(frozen=True)
+class TelegraphPixel:
+    """A pixel that went up and down several times.
+
+    Attributes
+    ----------
+    x, y : int
+        FITS coordinates in the product, from 1.
+    ups, downs : int
+        Significant rises and falls of its rate.
+    step : float
+        Median of their sizes, electron/s.
+    """
+
+    x: int
+    y: int
+    ups: int
+    downs: int
+    step: float
+
+
+def telegraph_pixels(history: Iterable[PixelChanges], least: int = 2) -> tuple[TelegraphPixel, ...]:
+    """Return the pixels that went up and down in a sequence of masters.
+
+    Parameters
+    ----------
+    history : iterable of PixelChanges
+        Changes between consecutive masters of a detector, in order of time.
+    least : int
+        Rises, and falls, that make a telegraph pixel.
+
+    Returns
+    -------
+    tuple of TelegraphPixel
+        Those with most changes first.
+    """
+    seen: dict[tuple[int, int], list[PixelChange]] = defaultdict(list)
+    for pair in history:
+        for change in pair.changes:
+            seen[change.x, change.y].append(change)
+    found = []
+    for (x, y), changes in seen.items():
+        ups = sum(change.rate_change > 0 for change in changes)
+        downs = len(changes) - ups
+        if min(ups, downs) >= least:
+            found.append(TelegraphPixel(x, y, ups, downs, median(abs(change.rate_change) for change in changes)))
+    return tuple(sorted(found, key=lambda pixel: (-pixel.ups - pixel.downs, pixel.y, pixel.x)))

@@ -18,6 +18,7 @@ from ..inputs.frame_kinds import FrameKind, ProductKind
 from ..inputs.keyword_rules import RULES
 from ..inputs.set_of_files import FITS_NAME, SofEntry
 from ..instruments.keywords import Instrument
+from ..parallel import tracked
 from ..text import escape
 
 __all__ = ["KnownHeaders", "NightFile", "find_frames", "require_folders"]
@@ -118,12 +119,7 @@ def find_frames(
     reader = _HeaderReader(kinds, user_instrument)
     paths = list(_files_below(folders))
     seen: dict[tuple[int, int], str] = {}
-    files = []
-    for number, path in enumerate(paths, 1):
-        files.append(_describe(path, reader, known, seen))
-        if progress is not None:
-            progress(number, len(paths))
-    return _without_copies(files)
+    return _without_copies([_describe(path, reader, known, seen) for path in tracked(paths, progress)])
 
 
 def require_folders(folders: Iterable[str | os.PathLike[str]]) -> None:

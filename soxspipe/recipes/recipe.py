@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import os
 import threading
 import time
@@ -20,16 +21,20 @@ from ..parallel import default_workers
 from ..products.headers import ProductFile, add_qc, leave_out_eso_claim, product_header, product_stem, set_card
 from ..products.product_files import Product, equal_product
 from ..products.provenance import Provenance
+from ..quality.definitions import SUMMARY
 from ..quality.table import QualityTable
 from ..run_log import collect_log, get_logger
 from ..settings import ArmSettings, Settings
 from ..stacking.frame_verdicts import FrameVetting
 from ..text import escape, format_value
 from ..version import __version__
-from .recipe_product import RecipeProduct
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from ..products.frames import Frame
+    from ..quality.qc_table import QCTable
 
 __all__ = ["Progress", "Recipe", "RecipeOutput", "RecipeProduct"]
 
@@ -62,6 +67,59 @@ class RecipeOutput:
     warnings: tuple[str, ...] = ()
     vetting: FrameVetting | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False)
+class RecipeProduct:
+    """A finished reduction. A notebook shows it as a small table of its QC values.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The main product on disk.
+    files : mapping of str to pathlib.Path
+        All files of the reduction by role.
+    frame : Frame
+        Data, StdDevUncertainty, mask, flags (pixel codes) and header.
+    qc : QCTable
+        QC values, an astropy QTable: name, value, unit, range, passed, description. ``qc["RON RAW"]`` is one value
+        with its unit.
+    warnings : tuple of str
+        Assumptions that were made, QC values out of range.
+    """
+
+    path: Path
+    files: Mapping[str, Path]
+    frame: Frame
+    qc: QCTable
+    warnings: tuple[str, ...]
+    _table: QualityTable
+
+    @property
+    def verdict(self) -> str:
+        """FAIL where a QC value is out of its range, WARN where there are warnings, else PASS."""
+        return self._table.verdict(self.warnings)
+
+    def qc_records(self) -> list[dict[str, Any]]:
+        """Return the QC values as dictionaries that JSON can hold."""
+        return self._table.records()
+
+    def __repr__(self) -> str:
+        return f"<RecipeProduct {self.path}, {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        """Return the figures of the summary with their verdicts, and a link to the report where there is one."""
+        records = [qc for qc in self.qc_records() if qc["name"] in SUMMARY and qc["value"] is not None]
+        words = {True: "pass", False: "fail", None: ""}
+        rows = "".join(
+            f"<tr><td>{html.escape(qc['name'])}</td><td>{qc['value']:.4g}</td><td>{html.escape(qc['unit'])}</td>"
+            f"<td>{words[qc['passed']]}</td><td>{html.escape(qc['description'])}</td></tr>"
+            for qc in records
+        )
+        report = self.files.get("report")
+        link = f' <a href="{html.escape(report.absolute().as_uri())}">report</a>' if report else ""
+        head = f"<b>{html.escape(str(self.path))}</b>: {self.verdict}{link}"
+        return f"<p>{head}</p><table><tr><th>QC</th><th>value</th><th>unit</th><th></th><th></th></tr>{rows}</table>"
 
 
 InputsT = TypeVar("InputsT", bound=InputSet)

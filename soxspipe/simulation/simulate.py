@@ -12,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from ..parallel import tracked
 from ..products.atomic_files import AtomicFiles
 from .detector import SimulatedDetector
 from .headers import frame_header, make_header, match_cards
@@ -66,11 +67,9 @@ def simulate_darks(
     sof, truth = "darks.sof" if simulation.kind == "DARK" else "bias.sof", "truth.fits"
     with AtomicFiles(directory, [sof, truth, *frames], overwrite=overwrite) as files:
         detector = SimulatedDetector(simulation)
-        for index, name in enumerate(frames):
+        for index, name in enumerate(tracked(frames, progress)):
             hdu = fits.PrimaryHDU(detector.frame(index), frame_header(simulation, index))
             files.write(name, [_bytes_of(fits.HDUList([hdu]))])
-            if progress is not None:
-                progress(index + 1, simulation.frames)
         files.write(truth, [_bytes_of(truth_hdus(detector))])
         files.write(sof, [f"{name} {simulation.kind}_{simulation.arm}\n".encode() for name in frames])
         files.commit()

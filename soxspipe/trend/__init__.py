@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .page import trend_page
-from .rate_histogram import rate_histogram
-from .records import MapComparison, PixelChange, RateHistogram, TrendProduct, TrendValue
+from .records import MapComparison, PixelChange, RateHistogram, TrendProduct, TrendValue, rate_histogram
 
 __all__ = [
     "MapComparison",

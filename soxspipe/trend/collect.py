@@ -18,11 +18,11 @@ from ..database.quality_database import QualityDatabase
 from ..database.records import ProductRecord
 from ..database.trend_tables import StoredHistogram, TrendTables
 from ..exceptions import InputError
+from ..parallel import tracked
 from ..pixel_codes import PixelCode
 from ..products.load_master import LoadedMaster, load_master
 from ..run_log import get_logger
-from .rate_histogram import rate_histogram
-from .records import MapComparison, PixelChange, RateHistogram, TrendProduct, TrendValue
+from .records import MapComparison, PixelChange, RateHistogram, TrendProduct, TrendValue, rate_histogram
 
 __all__ = ["TrendRecords", "collect_records", "compare_masters"]
 
@@ -125,12 +125,10 @@ def compare_masters(
     compared = {(one.product_id, one.previous_id) for one in tables.comparisons()}
     pairs = [pair for pair in _consecutive(products) if (pair[1].id, pair[0].id) not in compared]
     masters = _Masters(tables)
-    for done, (earlier, later) in enumerate(pairs, 1):
+    for earlier, later in tracked(pairs, progress):
         before, after = masters.load(earlier), masters.load(later)
         if before is not None and after is not None:
             _compare(tables, (earlier, later), (before, after), workers)
-        if progress is not None:
-            progress(done, len(pairs))
     return masters.faults
 
 
