@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "CommandLineError",
@@ -110,6 +111,14 @@ class ErrorCollector:
         """Note the faults of an error."""
         for line in error.faults:
             self.add(type(error), line)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Note the faults of an InputError that the block raises, and go on behind it."""
+        try:
+            yield
+        except InputError as error:
+            self.take(error)
 
     def raise_any(self) -> None:
         """Raise the noted faults: as their class where all are of one kind, else as InputError."""

@@ -276,12 +276,10 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
                 self.errors.add(
                     SetOfFilesError, f"{labels}: {len(candidates)} files for the {kind.noun}, expected 1: keep one"
                 )
-            try:
+            with self.errors.taken():
                 agrees = self._check_calibration(candidates[0], kind, frame, values)
                 # of another binning or arm the size differs too: that is no fault of its own
                 calibrations[kind] = self._read_calibration(candidates[0], kind, shape if agrees else None)
-            except InputError as error:
-                self.errors.take(error)
         return calibrations
 
     def _check_calibration(

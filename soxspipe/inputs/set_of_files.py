@@ -120,7 +120,7 @@ def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
     entries = []
     for number, line in enumerate(_sof_lines(path), 1):
         where = f"{escape(path.name)} line {number}"
-        try:
+        with errors.taken():
             words = _split(line, where)
             if words:
                 tag, binning = words[1] if len(words) > 1 else None, None
@@ -128,8 +128,6 @@ def parse_sof(path: str | os.PathLike[str]) -> tuple[SofEntry, ...]:
                     tag, binning = match[1], (int(match[2]), int(match[3]))
                 found = _look_up(words[0], path.parent, where, quotes=len(words) > 2)
                 entries.append(SofEntry(found, tag, where, binning=binning))
-        except SetOfFilesError as error:
-            errors.take(error)
     errors.raise_any()
     if not entries:
         raise SetOfFilesError(f"{escape(path)}: lists no file, expected lines 'path TAG': list the frames")
@@ -256,7 +254,7 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
     sets: list[Path] = []
     for number, item in enumerate(items, 1):
         where = "input" if single else f"input {number}"
-        try:
+        with errors.taken():
             path = _given_path(item, where)
             if not (os.path.isdir(path) or path.suffix.lower() == ".sof"):
                 files.append(item if isinstance(item, SofEntry) else SofEntry(path, None, where))
@@ -267,8 +265,6 @@ def list_files(input_files: str | os.PathLike[str] | Iterable[str | os.PathLike[
                 )
             else:
                 sets.append(path)
-        except SetOfFilesError as error:
-            errors.take(error)
     errors.raise_any()
     if not sets and not files:
         raise SetOfFilesError("no input frames: give a set-of-files file, a folder or FITS files")
@@ -298,10 +294,8 @@ def _folder_entries(folder: Path) -> tuple[SofEntry, ...]:
         ) from error
     errors = ErrorCollector()
     for name in names:
-        try:
+        with errors.taken():
             _refuse_control(name, escape(folder))
-        except SetOfFilesError as error:
-            errors.take(error)
     errors.raise_any()
     if not names:
         raise SetOfFilesError(f"{escape(folder)}: holds no FITS file, expected raw frames: give another folder")

@@ -364,7 +364,7 @@ class Geometry:
 
     @property
     def regions(self) -> tuple[tuple[slice, slice], ...]:
-        """Rows and columns of each read-out amplifier, as `amplifiers`."""
+        """Rows and columns of each read-out amplifier."""
         return tuple(window.slices for window in self.amplifiers)
 
     @property

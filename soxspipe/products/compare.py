@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -53,14 +53,17 @@ def compare_products(old: Sequence[FitsImage], new: Sequence[FitsImage]) -> tupl
         When a file is damaged.
     """
     before, after = _compared_values(old[0].header), _compared_values(new[0].header)
-    keywords = tuple(
-        f"{keyword}: {escape(before.get(keyword, 'missing'))}, now {escape(after.get(keyword, 'missing'))}"
-        for keyword in dict.fromkeys([*before, *after])
-        if before.get(keyword) != after.get(keyword)
-    )
+    keywords = tuple(_differing(before, after, ", now"))
     old_planes, new_planes = ({image.extname: image for image in images} for images in (old, new))
     names = dict.fromkeys([*old_planes, *new_planes])
     return {name: _difference(old_planes.get(name), new_planes.get(name)) for name in names}, keywords
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any], word: str) -> Iterator[str]:
+    """Yield a line for each key whose values differ; the word, after a comma or a space, joins them."""
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            yield f"{key}: {escape(before.get(key, 'missing'))}{word} {escape(after.get(key, 'missing'))}"
 
 
 def _compared_values(header: fits.Header) -> dict[str, Any]:
@@ -182,12 +185,8 @@ def compare_files(
     )
     parameters = (settings or Settings.load()).for_arm(one.detector.arm).pixel_changes
     changes = pixel_changes(one.images, other.images, parameters, shared_bias=shared_bias, workers=workers)
-    values = [_compared_values(master.header) for master in (one, other)]
-    differing = tuple(
-        f"{name}: {escape(values[0].get(name, 'missing'))} and {escape(values[1].get(name, 'missing'))}"
-        for name in dict.fromkeys([*values[0], *values[1]])
-        if name.startswith("parameter ") and values[0].get(name) != values[1].get(name)
-    )
+    before, after = (_compared_values(master.header) for master in (one, other))
+    differing = tuple(line for line in _differing(before, after, " and") if line.startswith("parameter "))
     is_bias = one.category == MASTER_BIAS.category
     quality = _compared_quality(one.header, other.header)
     return ComparedMasters(str(first), str(second), is_bias, images, changes, quality, differing)

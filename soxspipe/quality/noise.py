@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..stacking.frame_stack import sample_starts
 from ..stacking.robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments
 from .table import QCValue, measured
 
-__all__ = ["NoiseSpread", "false_codes", "noise_values", "pull_histogram"]
+__all__ = ["false_codes", "noise_values", "pull_histogram"]
 
 #: Pixels of the sample, and the side of the boxes whose means show correlated noise.
 SAMPLE_PIXELS, BOX = 2**19, 10
@@ -25,14 +24,6 @@ CENTRAL, QUANTILE_ERROR = (0.1587, 0.8413), 0.96
 SPREAD_NODES = np.linspace(-5, 5, 201)
 #: Edges of the histogram of the pulls.
 PULL_EDGES = np.linspace(-6, 6, 97)
-
-
-@dataclass(frozen=True)
-class NoiseSpread:
-    """Relative standard deviation of the noise of single pixels about the noise model, and its one-sigma error."""
-
-    value: float
-    error: float
 
 
 def noise_values(
@@ -67,9 +58,9 @@ def noise_values(
     half[noise_map.codes[rows] != 0] = np.nan
     master, pull = (clipped_moments(values)[1] / math.sqrt(CLIP_VARIANCE) for values in (half, half / error))
     boxes, lines = _correlation(half / error / np.float32(pull), rows, stack)
-    spread = _noise_spread((np.square(stack.noise[rows]) / (np.square(error) * n))[complete], n)
+    spread, spread_error = _noise_spread((np.square(stack.noise[rows]) / (np.square(error) * n))[complete], n)
     sigma = noise_map.residual_width
-    false = false_codes(spread.value, hot_sigma * sigma, cold_sigma * sigma) * stack.count.size
+    false = false_codes(spread, hot_sigma * sigma, cold_sigma * sigma) * stack.count.size
     pattern = math.sqrt(max(total_e**2 / CLIP_VARIANCE - master**2, 0.0))
     amplifiers = model.read_noise_e if len(model.regions) > 1 else ()
     return [
@@ -78,8 +69,8 @@ def noise_values(
         measured("RON MASTER RATIO", pull),
         measured("RON CORR", boxes),
         measured("RON CORR ROW", lines),
-        measured("RON SPREAD", spread.value, note=f"some {false:.0f} pixels are hot or cold by their noise alone"),
-        measured("RON SPREAD ERR", spread.error),
+        measured("RON SPREAD", spread, note=f"some {false:.0f} pixels are hot or cold by their noise alone"),
+        measured("RON SPREAD ERR", spread_error),
         measured("RON SPREAD FALSE", false),
         measured("FPN", pattern),
         measured("PULL STD", pull),
@@ -153,7 +144,7 @@ def _scatter_of_means(groups: NDArray[np.float32]) -> float:
     return clipped_moments(sums[used] / np.sqrt(count[used]))[1] / math.sqrt(CLIP_VARIANCE)
 
 
-def _noise_spread(ratio: NDArray[np.float32], n_frames: int) -> NoiseSpread:
+def _noise_spread(ratio: NDArray[np.float32], n_frames: int) -> tuple[float, float]:
     """Return the spread of the noise of pixels, from temporal variances over those of the noise model.
 
     The logarithm of a variance of N samples has a known width; that of the noise of the pixels adds to it in squares.
@@ -162,7 +153,7 @@ def _noise_spread(ratio: NDArray[np.float32], n_frames: int) -> NoiseSpread:
     from scipy.special import gammaincinv
 
     if not ratio.size:
-        return NoiseSpread(math.nan, math.nan)
+        return math.nan, math.nan
     measured, expected = (
         0.5 * math.log(high / low)
         for low, high in (np.quantile(ratio, CENTRAL), gammaincinv(0.5 * (n_frames - 1), CENTRAL))
@@ -170,7 +161,7 @@ def _noise_spread(ratio: NDArray[np.float32], n_frames: int) -> NoiseSpread:
     squared = 0.25 * (measured**2 - expected**2)
     uncertain = 0.5 * QUANTILE_ERROR * measured**2 / math.sqrt(ratio.size)
     value = math.sqrt(max(squared, 0.0))
-    return NoiseSpread(value, min(math.sqrt(uncertain), 0.5 * uncertain / value) if value else math.sqrt(uncertain))
+    return value, min(math.sqrt(uncertain), 0.5 * uncertain / value) if value else math.sqrt(uncertain)
 
 
 def false_codes(spread: float, hot_sigma: float, cold_sigma: float) -> float:
