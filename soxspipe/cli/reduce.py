@@ -7,20 +7,18 @@ import json
 import logging
 import os
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..exceptions import SoxspipeError
 from ..execution.job import JobResult, ReductionJob, finished
 from ..execution.run_jobs import run_jobs
 from ..inputs.reductions import split_reductions
+from ..products.products_sof import ProductsSof
 from ..run_log import get_logger
 from .board import Board, outcome
 from .run_options import RunOptions, output_option, settings_option
 from .terminal import Terminal, write_result
 from .usage import RECIPES, path_argument, workers_argument
-
-if TYPE_CHECKING:
-    from ..products.products_sof import ProductsSof
 
 __all__ = ["run", "run_and_report"]
 

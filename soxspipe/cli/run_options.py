@@ -6,17 +6,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..execution.job import ReductionJob
+from ..instruments.keywords import table_path
 from ..products.atomic_files import write_file
+from ..products.products_sof import ProductsSof
+from ..settings import Settings
 from .database_writer import DatabaseWriter
 from .terminal import write_result
 from .usage import path_argument, workers_argument
-
-if TYPE_CHECKING:
-    from ..products.products_sof import ProductsSof
-    from ..settings import Settings
 
 __all__ = ["RunOptions", "output_option", "settings_option", "write_output"]
 
@@ -74,8 +73,6 @@ class RunOptions:
         overwrite, resume = bool(options.get("--overwrite")), bool(options.get("--resume"))
         products_sof = None
         if options.get("--products-sof") is not None:  # refused before the run if it cannot be written
-            from ..products.products_sof import ProductsSof
-
             path = Path(path_argument(options["--products-sof"], "--products-sof"))
             products_sof = ProductsSof(path, overwrite=overwrite or resume, inputs=inputs)
         template = ReductionJob(
@@ -111,9 +108,6 @@ def output_option(options: Mapping[str, Any]) -> str:
 
 def settings_option(options: Mapping[str, Any]) -> Settings:
     """Return the settings of ``--settings`` and ``--instrument``; without these the defaults."""
-    from ..instruments.keywords import table_path
-    from ..settings import Settings
-
     source, instrument = options.get("--settings"), options.get("--instrument")
     return Settings.load(
         None if source is None else path_argument(source, "--settings"),

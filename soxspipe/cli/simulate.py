@@ -8,6 +8,7 @@ from typing import Any
 
 from ..instruments.keywords import shipped_instruments, table_path
 from ..run_log import get_logger
+from ..simulation import DarkSimulation, simulate_darks
 from .reduce import run_and_report
 from .run_options import RunOptions
 from .terminal import Terminal, write_result
@@ -41,8 +42,6 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of the simulation that the options name; the simulation checks them."""
-    from ..simulation import DarkSimulation
-
     values = {}
     for option in PARAMETERS:
         text = options[f"--{option}"]
@@ -69,8 +68,6 @@ def _value(text: str) -> Any:
 
 def _simulate(directory: str, parameters: dict[str, Any], overwrite: bool, terminal: Terminal) -> str:
     """Write simulated frames, then the path of their set of files to standard output, and return this path."""
-    from ..simulation import DarkSimulation, simulate_darks
-
     simulation = DarkSimulation(**parameters)
     _log.info("%s", simulation)
     frames = simulate_darks(directory, simulation, overwrite=overwrite, progress=terminal.progress("simulate"))

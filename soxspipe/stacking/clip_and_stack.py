@@ -13,8 +13,7 @@ from ..exceptions import TooFewFramesError
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import Background, measure_background
-from .combine_frames import CombinedFrames, combine_frames
-from .frame_monitor import FrameFigures
+from .combine_frames import CombinedFrames, StackedImages, combine_frames
 from .frame_stack import FrameStack, as_stack
 from .noise_model import NoiseModel, measure_noise
 from .parameters import StackParameters, with_keywords
@@ -31,8 +30,8 @@ log = get_logger(__name__)
 CHANCE_SHARE = 0.1
 
 
-@dataclass(frozen=True)
-class StackResult:
+@dataclass(frozen=True, kw_only=True)
+class StackResult(StackedImages):
     """A stack of frames.
 
     Attributes
@@ -79,22 +78,12 @@ class StackResult:
     """
 
     master: CCDData
-    noise: NDArray[np.float32]
-    outlier_free_noise: NDArray[np.float32]
     background_limited_error: NDArray[np.float32]
-    count: NDArray[np.uint16]
-    ambiguous: NDArray[np.bool_]
-    saturated: NDArray[np.bool_]
     dead: NDArray[np.bool_]
     noise_model: NoiseModel
     background: Background
     common_error: NDArray[np.float32] | None
     n_frames: int
-    rejected: NDArray[np.int32]
-    neighbours: NDArray[np.int32]
-    n_invalid: int
-    half_difference: NDArray[np.float32]
-    frame_figures: FrameFigures | None
     step_e: float = 0.0
 
     @property
@@ -233,11 +222,7 @@ def clip_and_stack(
         background=background.above(level),
         common_error=stack.common_error,
         n_frames=n_frames,
-        **{
-            field.name: getattr(combined, field.name)
-            for field in fields(combined)
-            if field.name not in ("above_level", "constant", "n_same_pairs")
-        },
+        **{field.name: getattr(combined, field.name) for field in fields(StackedImages)},
     )
 
 

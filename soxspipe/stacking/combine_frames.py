@@ -17,47 +17,46 @@ from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .parameters import StackParameters
 
-__all__ = ["CombinedFrames", "combine_frames"]
+__all__ = ["CombinedFrames", "StackedImages", "combine_frames"]
 
 #: Rows of a band, and its fewest and most samples. Shorter bands make more calls, longer ones leave the cache; of
 #: many frames the memory is the limit (docs/performance_notes).
 BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
 
 
-@dataclass(frozen=True)
-class CombinedFrames:
-    """Images of a stack; see `StackResult`.
+@dataclass(frozen=True, kw_only=True)
+class StackedImages:
+    """Images and lists of samples that are the same in a stack and in what it is made of; see `StackResult`."""
 
-    Attributes
-    ----------
-    above_level : ndarray of float32, shape (ny, nx), electron
-        Mean of the samples that were kept, above the level of their amplifier in the noise model.
-    noise, outlier_free_noise : ndarray of float32, shape (ny, nx), electron
-    count : ndarray of uint16, shape (ny, nx)
-    ambiguous, saturated : ndarray of bool, shape (ny, nx)
-    constant : ndarray of bool, shape (ny, nx)
-        Pixels that have the same raw value in all frames.
-    half_difference : ndarray of float32, shape (ny, nx), electron
-    rejected, neighbours : ndarray of int32, shape (n, 2)
-    n_invalid : int
-    n_same_pairs : int
-        Pixels with the same raw value in the first two frames.
-    frame_figures : FrameFigures or None
-    """
-
-    above_level: NDArray[np.float32]
     noise: NDArray[np.float32]
     outlier_free_noise: NDArray[np.float32]
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
-    constant: NDArray[np.bool_]
     half_difference: NDArray[np.float32]
     rejected: NDArray[np.int32]
     neighbours: NDArray[np.int32]
     n_invalid: int
-    n_same_pairs: int
     frame_figures: FrameFigures | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombinedFrames(StackedImages):
+    """Combined frames, before their level and background are known.
+
+    Attributes
+    ----------
+    above_level : ndarray of float32, shape (ny, nx), electron
+        Mean of the samples that were kept, above the level of their amplifier in the noise model.
+    constant : ndarray of bool, shape (ny, nx)
+        Pixels that have the same raw value in all frames.
+    n_same_pairs : int
+        Pixels with the same raw value in the first two frames.
+    """
+
+    above_level: NDArray[np.float32]
+    constant: NDArray[np.bool_]
+    n_same_pairs: int
 
 
 def combine_frames(
