@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["escape", "format_value", "listed", "nearest", "range_words"]
+__all__ = ["escape", "format_value", "listed", "nearest", "range_words", "rounded"]
 
 #: Longer values are cut in a message: the width of a header card.
 LONGEST_VALUE = 80
@@ -82,3 +83,8 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     by_lower_case = {valid_name.lower(): valid_name for valid_name in valid}
     near = difflib.get_close_matches(str(name)[:LONGEST_VALUE].lower(), by_lower_case, n=1)
     return f"did you mean '{by_lower_case[near[0]]}'?" if near else f"expected {', '.join(by_lower_case.values())}"
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    """Return a number with the digits that matter; None where JSON has no number for it."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")

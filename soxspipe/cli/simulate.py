@@ -17,15 +17,8 @@ from .usage import RECIPES, path_argument
 __all__ = ["run"]
 
 _log = get_logger(__name__)
-
-
-#: Options of ``simulate`` that are names, in capitals, and its other parameters.
-NAMES = ("instrument", "arm", "kind")
-PARAMETERS = (
-    *NAMES, "frames", "exptime", "ndit", "shape", "binning", "start", "seed", "detector-seed", "glow", "dsnu",
-    "dsnu-tail", "column-pattern", "row-pattern", "row-noise", "common-noise", "telegraph-duty", "warm-columns",
-    "warm-excess", "snowballs", "persistence", "leak", "leak-shape", "noisier", "odd-frame",
-)  # fmt: skip
+#: Options that are names, in capitals.
+NAMES = ("--instrument", "--arm", "--kind")
 
 
 def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
@@ -43,12 +36,11 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of the simulation that the options name; the simulation checks them."""
     values = {}
-    for option in PARAMETERS:
-        text = options[f"--{option}"]
-        if text is not None:
-            # a parameter has its unit in its name
-            names = (option.replace("-", "_") + unit for unit in ("", "_s", "_e"))
-            name = next(name for name in names if name in DarkSimulation.model_fields)
+    for option, text in options.items():
+        # a parameter may have its unit in its name
+        names = (option[2:].replace("-", "_") + unit for unit in ("", "_s", "_e"))
+        name = next((name for name in names if name in DarkSimulation.model_fields), None)
+        if text is not None and name is not None:
             values[name] = text.upper() if option in NAMES else _value(text)
     instrument = options["--instrument"]
     if instrument is not None and values["instrument"] not in (one.name for one in shipped_instruments()):

@@ -6,7 +6,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..text import rounded
+
 __all__ = ["Check", "Verification", "VerifiedFrame"]
+
+#: Digits of numbers in the record.
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,8 @@ class Verification:
                 "name": frame.name,
                 "in_master": frame.in_master,
                 "passed": not frame.failed,
-                "pull": _finite(frame.pull),
-                "noise_e": _finite(frame.noise_e),
+                "pull": rounded(frame.pull, DIGITS),
+                "noise_e": rounded(frame.noise_e, DIGITS),
                 "checks": [_check_record(check) for check in frame.checks],
             }
             for frame in self.frames
@@ -118,12 +123,8 @@ class Verification:
         return {"verdict": "PASS" if self.passed else "FAIL", "frames": frames}
 
 
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
-
-
 def _check_record(check: Check) -> dict[str, Any]:
-    numbers = {name: _finite(getattr(check, name)) for name in ("value", "low", "high")}
+    numbers = {name: rounded(getattr(check, name), DIGITS) for name in ("value", "low", "high")}
     return asdict(check) | numbers | {"passed": check.passed}
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.frame_verdicts import FrameVetting
+from ..text import rounded
 
 __all__ = ["frame_records"]
 
@@ -60,13 +61,8 @@ def frame_records(
     for (name, start), verdict in zip(frames, verdicts, strict=True):
         record: dict[str, Any] = {"name": name, "start": start} | dict.fromkeys([*columns, *counts])
         if not verdict.get("excluded"):
-            record |= {key: _number(values[i]) for key, values in columns.items()}
+            record |= {key: rounded(float(values[i]), 7) for key, values in columns.items()}
             record |= {key: values[i] for key, values in counts.items()}
             i += 1
         records.append(record | verdict)
     return records
-
-
-def _number(value: float) -> float | None:
-    """Return a value with the digits that matter, None where JSON has no number for it."""
-    return float(f"{value:.7g}") if math.isfinite(value) else None
