@@ -151,9 +151,7 @@ def compare_masters(
     InputError
         When they differ in shape, or have no good pixel in common.
     """
-    if first.shape != second.shape:
-        sizes = [f"{nx} x {ny}" for ny, nx in (first.shape, second.shape)]
-        raise InputError(f"{first.name} and {second.name} have {' and '.join(sizes)} pixels, expected the same size")
+    second.require_size_of(first)
     difference = second.values_e - first.values_e
     error = _combined_error(first, second, n_shared, shared_bias)
     good = (first.codes == 0) & (second.codes == 0) & np.isfinite(difference) & (error > 0)

@@ -113,3 +113,9 @@ class MasterImages:
         turned = ((y, x), (nx - 1 - x, y), (ny - 1 - y, nx - 1 - x), (x, ny - 1 - y))
         row, column = turned[self.rot90_count % 4]
         return column + 1, row + 1
+
+    def require_size_of(self, other: MasterImages) -> None:
+        """Raise InputError where another master has another size."""
+        if self.shape != other.shape:
+            sizes = " and ".join(f"{nx} x {ny}" for ny, nx in (other.shape, self.shape))
+            raise InputError(f"{other.name} and {self.name} have {sizes} pixels, expected the same size")

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import InputError
 from ..pixel_codes import PixelCode
 from ..stacking.background import measure_background
 from ..stacking.parameters import with_keywords
@@ -173,9 +172,7 @@ def pixel_changes(
     from scipy.special import ndtri
 
     parameters = with_keywords(ChangeParameters, parameters, keywords)
-    if before.shape != after.shape:
-        sizes = [f"{nx} x {ny}" for ny, nx in (before.shape, after.shape)]
-        raise InputError(f"{before.name} and {after.name} have {' and '.join(sizes)} pixels, expected the same size")
+    after.require_size_of(before)
     difference = _Difference(before, after, shared_bias, workers)
     significance, error = difference.significance()
     chance = parameters.false_per_million * 1e-6

@@ -18,7 +18,7 @@ from ..run_log import get_logger
 from ..text import escape
 from .headers import BLOCK, STORED
 from .images import FitsImage, read_image_hdus
-from .streams import Stream, changed, fingerprint_of, open_regular, truncated
+from .streams import Closing, Stream, changed, fingerprint_of, open_regular, truncated
 from .tiles import unpacked_tiles
 
 __all__ = ["PixelReader", "plane_images", "read_images", "read_planes", "same_pixels"]
@@ -28,7 +28,7 @@ log = get_logger(__name__)
 _CHUNK = 2**20
 
 
-class PixelReader:
+class PixelReader(Closing):
     """Reads bands of rows from many images, a context manager.
 
     Plain files are read in place, and opened for each band. A compressed image is unpacked once, by `unpack` or when
@@ -50,12 +50,6 @@ class PixelReader:
         self._offsets = list(accumulate((image.nbytes * bool(image.compression) for image in images), initial=0))
         self._unpacked: set[int] = set()
         self._lock = threading.RLock()
-
-    def __enter__(self) -> PixelReader:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self.images)

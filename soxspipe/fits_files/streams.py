@@ -10,12 +10,12 @@ import stat
 import subprocess
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from ..exceptions import FrameError
 from ..text import escape
 
-__all__ = ["Fingerprint", "Stream", "changed", "fingerprint_of", "open_regular", "truncated"]
+__all__ = ["Closing", "Fingerprint", "Stream", "changed", "fingerprint_of", "open_regular", "truncated"]
 
 _CHUNK = 2**20
 
@@ -25,6 +25,20 @@ Fingerprint = tuple[int, int, int, int]
 #: First bytes of a file that is compressed as a whole: of those that are read, and of others that have to be unpacked.
 _READ = {b"\x1f\x8b": "gzip", b"\x1f\x9d": "lzw", b"BZh": "bzip2"}
 _NOT_READ = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
+
+
+class Closing:
+    """Base of what is closed at the end of a ``with`` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        raise NotImplementedError
 
 
 def open_regular(path: Path) -> tuple[int, os.stat_result]:
@@ -84,7 +98,7 @@ def _kind(start: bytes, kinds: dict[bytes, str]) -> str:
     return next((kind for first, kind in kinds.items() if start.startswith(first)), "")
 
 
-class Stream:
+class Stream(Closing):
     """The unpacked bytes of a file, a context manager.
 
     The first bytes decide how the file is unpacked, never its name.
@@ -153,10 +167,8 @@ class Stream:
                 f"started ({error.strerror}): install gzip, or unpack the file"
             ) from error
 
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """Close the file, and end the program that unpacks it."""
         self._closing.close()
 
     def read(self, size: int) -> bytes:

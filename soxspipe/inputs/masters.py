@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..exceptions import FrameError, TooFewFramesError
 from ..fits_files.images import FitsImage, read_image_hdus
 from ..fits_files.pixel_reader import PixelReader
+from ..fits_files.streams import Closing
 from ..instruments.detectors import Detector
 from ..instruments.keywords import Instrument, instrument_for
 from ..pixel_codes import PixelCode
@@ -24,12 +25,12 @@ from .classify import LeftOut, Member
 from .collect import InputFiles, InputSet, SetCollector, UniqueKey
 from .consistency import check_agreement, common_value
 from .exposure import read_mode_of, setting_keywords
-from .frame_kinds import MASTER_DARK, PRODUCT_CATEGORY, recorded_bias
+from .frame_kinds import MASTER_DARK, PRODUCT_CATEGORY, ProductKind, recorded_bias
 from .keyword_rules import RULES, read_number
 from .prepare import usable_samples
 from .set_of_files import SofEntry
 
-__all__ = ["MasterDark", "MasterPlanes", "MasterSet", "collect_masters"]
+__all__ = ["MasterDark", "MasterPlanes", "MasterSet", "collect_masters", "detector_of"]
 
 PEDESTAL, EXPOSURE = "ESO QC PEDESTAL", "ESO QC EXPOSURE"
 LEVEL_ERROR, BIAS_NOISE = "ESO QC LEVEL ERR", "ESO QC BIAS NOISE"
@@ -119,7 +120,7 @@ class MasterSet(InputSet):
         return None if limit is None else limit * self.binning[0] * self.binning[1]
 
 
-class MasterPlanes:
+class MasterPlanes(Closing):
     """Pixels of a set of master darks in bands of rows; see `soxspipe.stacking.fit_dark_rate.MasterStack`.
 
     Saturated samples are NaN, as are those without a usable value and error. Use it as a context manager.
@@ -159,12 +160,6 @@ class MasterPlanes:
     def close(self) -> None:
         """Close the files."""
         self._reader.close()
-
-    def __enter__(self) -> MasterPlanes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def collect_masters(input_masters: InputFiles, **options: Any) -> MasterSet:
@@ -269,13 +264,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
             f"{entry.label}: tag is '{escape(entry.tag)}', but {PRODUCT_CATEGORY} is {format_value(category)}: "
             "correct the tag"
         )
-    instrument = instrument_for(header, entry.label, user_instrument)
-    arm = str(category).removeprefix(f"{MASTER_DARK.category}_")
-    if arm not in instrument.detectors:
-        known = ", ".join(f"{MASTER_DARK.category}_{name}" for name in instrument.detectors)
-        raise FrameError(
-            f"{entry.label}: {PRODUCT_CATEGORY} is {format_value(category)}, expected one of {known}: leave it out"
-        )
+    instrument, detector = detector_of(header, MASTER_DARK, entry.label, user_instrument)
     planes = {image.extname: image for image in reversed(images)}
     lines = list(_unusable_planes(entry, planes, images[0].shape))
     numbers = {keyword: read_number(header.get(keyword)) for keyword in (EXPOSURE, LEVEL_ERROR, N_FRAMES, "MJD-OBS")}
@@ -292,7 +281,7 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
         entry=entry,
         images=tuple(planes[name] for name in PLANES),
         instrument=instrument,
-        detector=instrument.detectors[arm],
+        detector=detector,
         exposure_s=exposure_s,
         level_error_e=level_error_e / student_factor(max(int(n_frames) - 1, 1)),
         n_frames=int(n_frames),
@@ -307,6 +296,20 @@ def _read_master(entry: SofEntry, images: Sequence[FitsImage], user_instrument: 
             **{keyword: (keyword, header.get(keyword)) for keyword in (*setting_keywords(instrument), PEDESTAL)},
         },
     )
+
+
+def detector_of(
+    header: Mapping[str, Any], kind: ProductKind, label: str, user_instrument: Instrument | None
+) -> tuple[Instrument, Detector]:
+    """Return instrument and detector of a product of a kind; raises FrameError where they are not known."""
+    instrument, category = instrument_for(header, label, user_instrument), header.get(PRODUCT_CATEGORY)
+    arm = str(category).strip().removeprefix(f"{kind.category}_")
+    if arm not in instrument.detectors:
+        known = ", ".join(f"{kind.category}_{name}" for name in instrument.detectors)
+        raise FrameError(
+            f"{label}: {PRODUCT_CATEGORY} is {format_value(category)}, expected one of {known}: leave it out"
+        )
+    return instrument, instrument.detectors[arm]
 
 
 def _read(header: Mapping[str, Any], instrument: Instrument, meaning: str) -> tuple[str, Any]:

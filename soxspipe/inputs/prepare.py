@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..exceptions import FrameError
 from ..fits_files.images import FitsImage
 from ..fits_files.pixel_reader import PixelReader, read_images
+from ..fits_files.streams import Closing
 from ..instruments.detectors import Window
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
@@ -35,7 +36,7 @@ TRAILING_COLUMNS = 4
 SMALLEST_ERROR_E = 1e-6
 
 
-class PreparedFrames:
+class PreparedFrames(Closing):
     """The frames of a set as a stack of trimmed frames in electrons; see `FrameStack`.
 
     Rows are read, trimmed and converted on request. The frames stay in raw orientation: rows are contiguous on disk,
@@ -205,12 +206,6 @@ class PreparedFrames:
     def close(self) -> None:
         """Close the files."""
         self._reader.close()
-
-    def __enter__(self) -> PreparedFrames:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def usable_samples(values: NDArray[np.float32], errors: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -20,9 +20,10 @@ from ..fits_files.pixel_reader import read_images
 from ..inputs.exposure import setting_keywords
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, PRODUCT_CATEGORY, numbered, recorded_bias
 from ..inputs.keyword_rules import RULES, read_number
+from ..inputs.masters import detector_of
 from ..inputs.prepare import require_usable
 from ..instruments.detectors import Detector, Geometry
-from ..instruments.keywords import Instrument, instrument_for
+from ..instruments.keywords import Instrument
 from ..pixel_codes import PixelCode
 from ..text import escape, format_value
 
@@ -154,7 +155,6 @@ def load_master(path: str | os.PathLike[str], user_instrument: Instrument | None
     path = Path(path)
     planes = {image.extname: image for image in reversed(read_verified_images(path))}
     header = planes["FLUX"].header if "FLUX" in planes else fits.Header()
-    category = str(header.get(PRODUCT_CATEGORY)).strip()
     kind = next((kind for kind in _KINDS if kind.matches(header)), None)
     missing = [name for name in PLANES if name not in planes]
     if kind is None or missing:
@@ -165,14 +165,7 @@ def load_master(path: str | os.PathLike[str], user_instrument: Instrument | None
             f"{escape(path)}: {wrong}, expected the main product of mdark or mbias ({PRODUCT_CATEGORY} {known}, planes "
             f"{', '.join(PLANES)})"
         )
-    instrument = instrument_for(header, escape(path.name), user_instrument)
-    arm = category.removeprefix(f"{kind.category}_")
-    detector = instrument.detectors.get(arm)
-    if detector is None:
-        raise FrameError(
-            f"{escape(path)}: {PRODUCT_CATEGORY} is {format_value(category)}, expected one of the arms "
-            f"{', '.join(instrument.detectors)}"
-        )
+    instrument, detector = detector_of(header, kind, escape(path.name), user_instrument)
     binning = tuple(RULES[name].read(instrument.find(header, name)[1]) or 1 for name in ("biny", "binx"))
     geometry = detector.geometry_of_product(planes["FLUX"].shape, (binning[0], binning[1]), escape(path.name))
     images = tuple(planes[name] for name in PLANES)

@@ -178,7 +178,7 @@ class Recipe(ABC, Generic[InputsT]):
     ) -> None:
         _check_arguments(input_frames, output_dir, workers)
         self.input_frames = input_frames
-        self.settings = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
+        self.settings = Settings.load(settings)
         self.output_dir = Path(output_dir)
         self.overwrite = overwrite
         self.workers = default_workers() if workers is None else workers

@@ -94,7 +94,7 @@ def verify_master(
         When a file is damaged, the frames do not belong together or to the master, or the master bias is not found: a
         line for each.
     """
-    given = Settings.load(os.fspath(settings) if isinstance(settings, os.PathLike) else settings)
+    given = Settings.load(settings)
     workers = default_workers() if workers is None else workers
     path = Path(master)
     header = next((image.header for image in read_image_hdus(path)), fits.Header())
