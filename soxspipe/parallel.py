@@ -20,10 +20,12 @@ from typing import TypeVar
 
 from .exceptions import SoxspipeError
 
-__all__ = ["Band", "default_workers", "map_bands", "require_libraries", "row_bands", "run_concurrently", "tracked"]
+__all__ = ["Progress", "default_workers", "map_bands", "require_libraries", "row_bands", "run_concurrently", "tracked"]
 
 #: First row, and the one after the last.
 Band = tuple[int, int]
+#: What a long work calls with its parts done and their total number.
+Progress = Callable[[int, int], None]
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
 
@@ -88,7 +90,7 @@ def row_bands(spans: Iterable[Band], height: int) -> Iterator[Band]:
             yield start, min(start + height, end)
 
 
-def tracked(items: Sequence[ItemT], progress: Callable[[int, int], object] | None) -> Iterator[ItemT]:
+def tracked(items: Sequence[ItemT], progress: Progress | None) -> Iterator[ItemT]:
     """Yield items; ``progress(done, total)`` is called when the work on one is done."""
     for done, item in enumerate(items, 1):
         yield item

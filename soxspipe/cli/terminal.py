@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..parallel import Progress
 from ..signals import Terminated
 from ..text import escape
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBar
 
     from ..execution.job import JobResult
-    from ..recipes.recipe import Progress
 
 __all__ = ["Terminal", "write_result"]
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ProductExistsError, SoxspipeError
+from ..parallel import Progress
 from ..run_log import collect_log
 from ..signals import raise_stop_request
 
 if TYPE_CHECKING:
-    from ..recipes.recipe import Progress, Recipe, RecipeProduct
+    from ..recipes.recipe import Recipe, RecipeProduct
     from ..settings import Settings
 
 __all__ = ["JobResult", "ReductionJob", "failed", "finished", "reduce", "reduce_unheard"]

@@ -8,14 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ..exceptions import SoxspipeError
+from ..parallel import Progress
 from ..run_log import relay
 from .job import JobResult, ReductionJob, failed, reduce
-
-if TYPE_CHECKING:
-    from ..recipes.recipe import Progress
 
 __all__ = ["Executor", "Watch", "run_jobs"]
 

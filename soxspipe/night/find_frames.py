@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..inputs.frame_kinds import FrameKind, ProductKind
 from ..inputs.keyword_rules import RULES
 from ..inputs.set_of_files import FITS_NAME, SofEntry
 from ..instruments.keywords import Instrument
-from ..parallel import tracked
+from ..parallel import Progress, tracked
 from ..text import escape
 
 __all__ = ["KnownHeaders", "NightFile", "find_frames", "require_folders"]
@@ -87,7 +87,7 @@ def find_frames(
     user_instrument: Instrument | None = None,
     *,
     known: KnownHeaders | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[NightFile]:
     """Find all files below some folders, and read their headers.
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InputError
+from ..parallel import Progress
 from ..settings import Settings
 from ..text import format_value
-from .recipe import Progress, RecipeProduct
+from .recipe import RecipeProduct
 from .soxs_dark_current import soxs_dark_current
 from .soxs_mbias import soxs_mbias
 from .soxs_mdark import soxs_mdark

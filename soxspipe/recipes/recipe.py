@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from numbers import Integral
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..exceptions import InputError
 from ..inputs.collect import InputSet
-from ..parallel import default_workers
+from ..parallel import Progress, default_workers
 from ..products.headers import ProductFile, add_qc, leave_out_eso_claim, product_header, product_stem, set_card
 from ..products.product_files import Product, equal_product
 from ..products.provenance import Provenance
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "Recipe", "RecipeOutput", "RecipeProduct"]
 
 log = get_logger(__name__)
-
-#: Called as ``progress(done, total)``.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..parallel import tracked
+from ..parallel import Progress, tracked
 from ..products.atomic_files import AtomicFiles
 from .detector import SimulatedDetector
 from .headers import frame_header, make_header, match_cards
@@ -35,7 +34,7 @@ def simulate_darks(
     simulation: DarkSimulation | None = None,
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> SimulatedDarks:
     """Write simulated raw frames, their set of files (darks.sof or bias.sof) and truth.fits; all or none of them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import TooFewFramesError
+from ..parallel import Progress
 from ..pixel_codes import PixelCode
 from ..run_log import get_logger
 from .background import Background, measure_background
@@ -124,7 +125,7 @@ def clip_and_stack(
     background_box: int = 8,
     band_rows: int | None = None,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     **keywords: Any,
 ) -> StackResult:
     """Clip and combine frames of one exposure.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parallel import row_bands, run_concurrently
+from ..parallel import Progress, row_bands, run_concurrently
 from .band_combiner import NO_SAMPLES, BandCombiner
 from .frame_monitor import FrameFigures
 from .frame_stack import FrameStack
@@ -66,7 +66,7 @@ def combine_frames(
     *,
     band_rows: int | None = None,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> CombinedFrames:
     """Clip and combine the frames of a stack; see `clip_and_stack`."""
     ny, nx = stack.shape

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parallel import map_bands, row_bands
+from ..parallel import Progress, map_bands, row_bands
 from ..run_log import get_logger
 from .fit_levels import LevelFit
 from .frame_stack import region_image
@@ -76,7 +75,7 @@ def fit_dark_rate(
     nonlinear_sigma: float = 5.0,
     band_rows: int | None = None,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> DarkRate:
     r"""Fit rate and offset of every pixel to master darks of different exposures.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..database.quality_database import QualityDatabase
 from ..database.records import ProductRecord
 from ..database.trend_tables import StoredHistogram, TrendTables
 from ..exceptions import InputError
-from ..parallel import tracked
+from ..parallel import Progress, tracked
 from ..pixel_codes import PixelCode
 from ..products.load_master import LoadedMaster, load_master
 from ..run_log import get_logger
@@ -99,7 +99,7 @@ def compare_masters(
     products: Sequence[ProductRecord],
     *,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Compare consecutive master darks of each detector and read-out, as far as the database does not have them yet.
 
