@@ -626,7 +626,7 @@ def test_a_map_without_keywords_is_taken_as_tagged(make_frame, tmp_path):
         frames = collect_frames(sof(tmp_path, text))
         assert STATIC_MAP in frames.calibrations
         assert frames.calibrations[STATIC_MAP].category == "BP_MAP_RP_NIR"
-        line = frames.calibrations[STATIC_MAP].where
+        line = f"darks.sof line {text.splitlines().index('map.fits BP_MAP_RP_NIR') + 1}"
         assert frames.warnings == (
             f"map.fits ({line}): INSTRUME is missing: 'SOXS' is assumed",
             f"map.fits ({line}): ESO PRO CATG is missing: 'BP_MAP_RP_NIR' is assumed",
