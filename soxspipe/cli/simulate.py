@@ -12,7 +12,7 @@ from ..simulation import DarkSimulation, simulate_darks
 from .reduce import run_and_report
 from .run_options import RunOptions
 from .terminal import Terminal, write_result
-from .usage import RECIPES, path_argument
+from .usage import RECIPES, CommandHelp, path_argument
 
 __all__ = ["run"]
 
@@ -36,11 +36,11 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters of the simulation that the options name; the simulation checks them."""
     values = {}
-    for option, text in options.items():
+    for option in CommandHelp("simulate").options:
         # a parameter may have its unit in its name
         names = (option[2:].replace("-", "_") + unit for unit in ("", "_s", "_e"))
         name = next((name for name in names if name in DarkSimulation.model_fields), None)
-        if text is not None and name is not None:
+        if name is not None and (text := options[option]) is not None:
             values[name] = text.upper() if option in NAMES else _value(text)
     instrument = options["--instrument"]
     if instrument is not None and values["instrument"] not in (one.name for one in shipped_instruments()):
