@@ -284,6 +284,23 @@ def test_the_map_shows_births_until_a_date_with_the_expected_false_ones(page):
     assert page.js("return documents[1].get_model_by_name('changes').data.x.length") < births / 5
 
 
+def test_a_pixel_that_rose_and_fell_twice_is_a_telegraph_pixel(browser, tmp_path):
+    nights = [
+        TrendProduct(f"n{i}.fits", "soxs_mdark", "SOXS", "NIR", 61100.0 + i, 300.0, verdict="PASS") for i in range(5)
+    ]
+    jumps = [PixelChange(f"n{i}.fits", 5, 6, "birth" if i % 2 else "death", 10.0) for i in range(1, 5)]
+    birth = PixelChange("n1.fits", 6, 5, "birth", 10.0)
+    comparisons = [MapComparison(one.path, 0.1) for one in nights[1:]]
+    path = tmp_path / "trend.html"
+    path.write_text(trend_page(nights, changes=[*jumps, birth], comparisons=comparisons), encoding="utf-8")
+    open_page(browser, path)
+    assert "1 birth, 0 deaths and 1 telegraph pixel in 4 comparisons" in caption(browser, "map-caption")
+    kinds = "return documents.map((one) => one.get_model_by_name('changes')).find(Boolean).data.kind"
+    assert sorted(browser.js(kinds)) == ["birth", *["telegraph"] * 4]
+    element(browser, "telegraph").click()
+    assert browser.js(kinds) == ["birth"]
+
+
 def test_rates_of_any_two_dates_have_a_histogram_and_a_cdf(page):
     def data(letter):
         return page.js(

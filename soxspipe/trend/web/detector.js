@@ -1,5 +1,6 @@
 // The map of changed pixels, and the dark rates of two dates.
 const MOST_DRAWN = 20000, DAY_MS = 86400000;
+const CHANGES = ["death", "birth", "telegraph"], CHANGE_MARKERS = ["square", "circle", "triangle"];
 
 async function makeMap() {
   const mapped = byId("mapped"), until = byId("until"), maps = new Map();
@@ -15,7 +16,7 @@ async function makeMap() {
     fillMap(doc, maps.get(mapped.value), Number(until.value) / 1000);
   };
   const doc = await show("map", fill);
-  for (const control of [mapped, byId("births"), byId("deaths")]) control.addEventListener("change", () => fill(doc));
+  for (const control of [mapped, ...["births", "deaths", "telegraph"].map(byId)]) control.addEventListener("change", () => fill(doc));
   until.addEventListener("input", () => fill(doc));
 }
 
@@ -28,13 +29,20 @@ function decodeMap(one) {
 function fillMap(doc, map, share) {
   const [first, last] = extent([...map.pair_time, ...map.time]);
   const end = first + share * (last - first);
-  const kinds = [byId("deaths").checked, byId("births").checked];
-  let drawn = [];
-  const counts = [0, 0];
-  for (let i = 0; i < map.count && map.time[i] <= end; i++) {
-    counts[map.birth[i]] += 1;
-    if (kinds[map.birth[i]]) drawn.push(i);
+  const kinds = ["deaths", "births", "telegraph"].map((id) => byId(id).checked);
+  const shown = [...map.time.keys()].filter((i) => map.time[i] <= end);
+  // deaths and births of each pixel: one with two of each jumps between two rates
+  const history = new Map(), pixel = (i) => map.x[i] + 65536 * map.y[i];
+  for (const i of shown) {
+    if (!history.has(pixel(i))) history.set(pixel(i), [0, 0]);
+    history.get(pixel(i))[map.birth[i]] += 1;
   }
+  const jumps = (turns) => Math.min(...turns) > 1;
+  const change = (i) => jumps(history.get(pixel(i))) ? 2 : map.birth[i];
+  const counts = [0, 0, 0];
+  for (const i of shown) counts[change(i)] += 1;
+  counts[2] = [...history.values()].filter(jumps).length;
+  let drawn = shown.filter((i) => kinds[change(i)]);
   const all = drawn.length;
   if (all > MOST_DRAWN) {
     drawn = drawn.sort((a, b) => Math.abs(map.significance[b]) - Math.abs(map.significance[a])).slice(0, MOST_DRAWN);
@@ -43,7 +51,7 @@ function fillMap(doc, map, share) {
   const expected = map.pair_false.slice(0, pairs).reduce((sum, one) => sum + one, 0);
   doc.get_model_by_name("changes").data = {
     x: drawn.map((i) => map.x[i]), y: drawn.map((i) => map.y[i]), time: drawn.map((i) => map.time[i]),
-    kind: drawn.map((i) => map.birth[i] ? "birth" : "death"), marker: drawn.map((i) => map.birth[i] ? "circle" : "square"),
+    kind: drawn.map((i) => CHANGES[change(i)]), marker: drawn.map((i) => CHANGE_MARKERS[change(i)]),
     sigma: drawn.map((i) => map.significance[i]),
   };
   // a bar of less than a day would have times, down to microseconds
@@ -56,7 +64,7 @@ function fillMap(doc, map, share) {
   setRange(plot.y_range, [0.5, size[1]]);
   byId("until-date").textContent = day(end);
   const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
-  const text = `Until ${day(end)}: ${count(counts[1], "birth")} and ${count(counts[0], "death")} in ` +
+  const text = `Until ${day(end)}: ${count(counts[1], "birth")}, ${count(counts[0], "death")} and ${count(counts[2], "telegraph pixel")} in ` +
     `${count(pairs, "comparison")} of consecutive masters. ` +
     `Expected false: ${expected < 10 ? expected.toFixed(2) : Math.round(expected)}.` +
     (all > MOST_DRAWN ? ` The map shows the ${MOST_DRAWN} most significant.` : "") +
