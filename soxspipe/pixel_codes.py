@@ -14,15 +14,15 @@ class PixelCode(IntFlag):
     """Faults of a pixel; codes add up, 0 is a good pixel."""
 
     # create_noise_map holds its codes in 16 bits: HOT, COLD, NOISY and COLUMN must fit
-    AMBIGUOUS = 1 << 5, "ambiguous", "its samples contradict each other without a majority"
+    AMBIGUOUS = 1 << 5, "ambiguous", "its samples disagree without a majority"
     STATIC = 1 << 7, "static", "bad in the static bad-pixel map"
     HOT = 1 << 8, "hot", "above its surroundings"
-    COLD = 1 << 9, "cold", "below its surroundings, or dead: the same in all frames"
-    NOISY = 1 << 10, "noisy", "its samples scatter more than the noise model allows"
-    COLUMN = 1 << 11, "bad column", "in a column, or 60 rows of one or more, that stands out of the column pattern"
+    COLD = 1 << 9, "cold", "below its surroundings, or dead"
+    NOISY = 1 << 10, "noisy", "scatters more than the noise model allows"
+    COLUMN = 1 << 11, "bad column", "in a column or part of it that stands out"
     SATURATED = 1 << 12, "saturated", "saturated in at least half of the frames"
     # 1 << 13 is Euro3D's "permanent camera defect"; JWST has non-linear pixels in this bit
-    NONLINEAR = 1 << 16, "non-linear", "its signal does not grow as a line with the exposure"
+    NONLINEAR = 1 << 16, "non-linear", "does not grow linearly with the exposure"
     NO_DATA = 1 << 30, "no data", "no sample was left"
 
     label: str

@@ -42,7 +42,8 @@ def table(header: list[str], rows: list[list[str]], widths: list[int], literal: 
     def cell(text: str, column: int) -> str:
         if column in literal and text:
             return f"``{text}``"
-        return re.sub(r"([\\*`|_])(?=\W|$)|(?<!\w)([\\*`|])", lambda match: f"\\{match[0]}", text)
+        # roles such as :ref:`...` stay as they are
+        return re.sub(r"(:\w+:`[^`]+`)|[\\*`|_](?=\W|$)|(?<!\w)[\\*`|]", lambda match: match[1] or f"\\{match[0]}", text)
 
     lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}", ""]
     for row in [header, *rows]:

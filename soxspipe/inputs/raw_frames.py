@@ -122,7 +122,7 @@ class FrameSet(InputSet):
         stated = None if exposure is None else exposure.values["read_noise"][1]
         if stated is None:
             return self.detector.read_noise_e, "of the table"
-        return stated, "that the raw header states"
+        return stated, "of the raw header"
 
     @property
     def tag(self) -> str:

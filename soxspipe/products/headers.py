@@ -60,12 +60,6 @@ LONGEST_WORD = 40
 #: Longest card that fits one record, and columns before its comment where the value is short.
 CARD, FIXED_VALUE = 80, 30
 PRINTABLE = "".join(map(chr, range(32, 127)))
-#: Words that need the next one: a comment that is cut does not end with them.
-LINKS = {
-    "DARK", "RON", "a", "along", "and", "as", "at", "because", "before", "between", "by", "first", "for", "from",
-    "good", "in", "is", "its", "master", "may", "of", "only", "or", "over", "that", "the", "their", "they", "to",
-    "with", "without",
-}  # fmt: skip
 
 
 def product_stem(naming: Naming, kind: str) -> str:
@@ -129,24 +123,14 @@ def set_card(header: fits.Header, keyword: str, value: Any, comment: str = "") -
     used = len(str(card).rstrip())
     if used > CARD:
         set_card(header, "LONGSTRN", "OGIP 1.0", "The OGIP long string convention may be used")
-    card.comment = _shortened(comment, CARD - max(used, FIXED_VALUE if name == keyword else 0) - 3)
+    room = CARD - max(used, FIXED_VALUE if name == keyword else 0) - 3
+    if len(comment) > room:
+        comment = comment[: max(room, 0) + 1].rpartition(" ")[0]
+    card.comment = comment
     if name in header:
         header[name] = (value, card.comment)
     else:  # an insertion before the end would take time for each card behind it
         header.append(card, end=True)
-
-
-def _shortened(text: str, room: int) -> str:
-    """Return the words of a text that fit: up to a comma and the like, if that is more than half of the room."""
-    if len(text) <= room:
-        return text
-    text = text[: max(room, 0) + 1].rpartition(" ")[0]
-    if (clause := re.fullmatch(r"(.+)[,;] .*", text)) and len(clause[1]) > room / 2:
-        return clause[1]
-    words = text.split(" ")
-    while words and words[-1].strip("(/") in ("", *LINKS):
-        words.pop()
-    return " ".join(words).rstrip(",;:")
 
 
 def product_header(
@@ -195,8 +179,8 @@ def product_header(
     set_card(header, "ESO PRO REC1 DRS ID", PIPELINE, "data reduction system")
     set_card(header, "ESO PRO REC1 PIPE ID", PIPELINE, "pipeline")
     for i, path in enumerate(provenance.paths, 1):
-        set_card(header, f"ESO PRO REC1 RAW{i} NAME", path.name, "file name of input frame")
-        set_card(header, f"ESO PRO REC1 RAW{i} CATG", provenance.category, "category of input frame")
+        set_card(header, f"ESO PRO REC1 RAW{i} NAME", path.name, "input frame")
+        set_card(header, f"ESO PRO REC1 RAW{i} CATG", provenance.category, "its category")
         if provenance.datasums:
             set_card(header, f"ESO PRO REC1 RAW{i} DATASUM", provenance.datasums[i - 1], "sum of its data")
     record_calibrations(header, provenance.calibrations)
@@ -209,8 +193,8 @@ def product_header(
 def record_calibrations(header: fits.Header, files: Iterable[CalibrationFile]) -> None:
     """Record name, category and MD5 of calibrations."""
     for i, file in enumerate(files, 1):
-        set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "file name of calibration frame")
-        set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "category of calibration frame")
+        set_card(header, f"ESO PRO REC1 CAL{i} NAME", file.name, "calibration")
+        set_card(header, f"ESO PRO REC1 CAL{i} CATG", file.category, "its category")
         set_card(header, f"ESO PRO REC1 CAL{i} DATAMD5", file.datamd5, "MD5 of its data")
 
 

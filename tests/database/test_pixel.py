@@ -42,7 +42,7 @@ def test_a_pixel_has_the_values_of_all_planes_in_fits_coordinates(product):
     assert pixel.codes == PixelCode.HOT | PixelCode.NOISY
     assert pixel.meanings == [
         "hot (256): above its surroundings",
-        "noisy (1024): its samples scatter more than the noise model allows",
+        "noisy (1024): scatters more than the noise model allows",
         "2 of 3 samples entered the mean, 1 rejected or without data",
     ]
 

@@ -44,6 +44,6 @@ def test_an_unknown_name_is_refused(name):
 def test_a_measured_value_has_unit_and_words_of_its_definition():
     value = measured("RON RAW{i}", 7.3, number=4)
     assert (value.name, value.value, value.unit) == ("RON RAW4", 7.3, "electron")
-    assert value.description == "noise of a single frame, amplifier 4"
+    assert value.description == "noise of amplifier 4"
     with pytest.raises(KeyError):
         measured("RON", 7.3)
