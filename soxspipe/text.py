@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["escape", "format_value", "listed", "nearest", "range_words", "rounded"]
+__all__ = ["counted", "escape", "format_value", "listed", "nearest", "range_words", "rounded"]
 
 #: Longer values are cut in a message: the width of a header card.
 LONGEST_VALUE = 80
@@ -51,6 +51,11 @@ def format_value(value: Any) -> str:
     except ValueError:  # an integer of thousands of digits
         text = f"<{type(value).__name__} of {value.bit_length()} bits>"
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which gets an s unless the number is 1."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(items: Sequence[object], most: int = MOST_LISTED) -> str:

@@ -43,7 +43,8 @@ def table(header: list[str], rows: list[list[str]], widths: list[int], literal: 
         if column in literal and text:
             return f"``{text}``"
         # roles such as :ref:`...` stay as they are
-        return re.sub(r"(:\w+:`[^`]+`)|[\\*`|_](?=\W|$)|(?<!\w)[\\*`|]", lambda match: match[1] or f"\\{match[0]}", text)
+        marks = r"(:\w+:`[^`]+`)|[\\*`|_](?=\W|$)|(?<!\w)[\\*`|]"
+        return re.sub(marks, lambda match: match[1] or f"\\{match[0]}", text)
 
     lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}", ""]
     for row in [header, *rows]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..instruments.keywords import load_instrument
 from ..pixel_codes import PixelCode
 from ..products.compare import ComparedMasters, compare_files
-from ..text import escape
+from ..text import counted, escape
 from .run_options import settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
@@ -92,11 +92,9 @@ def _labels(codes: int) -> str:
 def _changes(compared: ComparedMasters) -> Iterator[str]:
     found, unit = compared.changes, "electron" if compared.is_bias else "electron/s"
     numbers = ", ".join(
-        f"{len(part)} {words}"
-        for part, words in (
-            (found.births, "births"), (found.deaths, "deaths"), (found.telegraph, "changes of telegraph pixels"),
-        )
-    )  # fmt: skip
+        counted(len(part), noun)
+        for part, noun in ((found.births, "birth"), (found.deaths, "death"), (found.telegraph, "telegraph pixel"))
+    )
     yield (
         f"{numbers}: beyond {found.threshold:.2f} sigma, where {found.expected_false:.2g} false ones are expected in "
         f"{found.n_compared} pixels"

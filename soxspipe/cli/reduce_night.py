@@ -11,7 +11,7 @@ from ..execution.job import ReductionJob
 from ..night.find_frames import NightFile
 from ..night.plan import PlannedSet
 from ..run_log import get_logger
-from ..text import escape
+from ..text import escape, listed
 from .prep import PLAN_CSV, plan_folders, plan_text
 from .reduce import run_and_report
 from .run_options import RunOptions, output_option, settings_option
@@ -64,7 +64,8 @@ def _show_left_out(files: Sequence[NightFile], output: Path, terminal: Terminal)
 def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:
     """Show missing calibrations and frames, and the sets that are not reduced, with the reason."""
     for one in sets:
-        for line in (*one.notes, *([f"not reduced: {one.problem}"] if one.problem else [])):
+        names = listed([frame.name for frame in one.frames])
+        for line in (*one.notes, *([f"not reduced: {one.problem} ({names})"] if one.problem else [])):
             terminal.inform(f"{one.name}: {escape(line)}")
 
 

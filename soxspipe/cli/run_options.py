@@ -1,4 +1,4 @@
-"""Options that commands share which run reductions."""
+"""Values of the options that commands share which run reductions; ``usage/options.txt`` declares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell two masters apart: their differences in units of their errors, block by block, and their codes."""
+"""Compare two masters: their differences in units of their errors, block by block, and their codes."""
 
 from __future__ import annotations
 

@@ -78,14 +78,14 @@ def attach(
     attached : Attached or None
         The calibration; None where none fits.
     misses : list of str
-        For each that does not fit: the key, the value wanted and the value found.
+        For each that does not fit: the key, the value found and the one expected.
     """
     fitting, misses = [], []
     for candidate in candidates:
         if (candidate.kind, candidate.instrument, candidate.arm) != (kind.category, wanted.instrument, wanted.arm):
             continue
         differences = [
-            f"{keyword} is {format_value(candidate.values[keyword])}, wanted {format_value(wanted.values[keyword])}"
+            f"{keyword} is {format_value(candidate.values[keyword])}, expected {format_value(wanted.values[keyword])}"
             for keyword in compared
             if candidate.values.get(keyword) is not None
             and wanted.values.get(keyword) is not None

@@ -1,4 +1,7 @@
-"""Group the raw frames of a night: those of a group make one product."""
+"""Group the raw frames of a night: those of a group make one product.
+
+The keywords in which they must agree are the rules of `soxspipe.inputs.keyword_rules`, as for any set.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ..instruments.keywords import Instrument, all_instruments
 from ..products.headers import product_stem
 from ..products.provenance import Naming
 from ..settings import Settings
-from ..text import escape
+from ..text import counted, escape
 from .attach_calibrations import LEVEL_WORDS, Attached, attach
 from .find_frames import NightFile
 from .group_frames import group_frames
@@ -257,11 +257,9 @@ def _planned_set(
     )
     name = product_stem(naming, recipe.product_word)
     minimum = recipe.minimum_frames(first.arm)
-    problem = (
-        f"{len(frames)} frame{'s' if len(frames) > 1 else ''}, wanted at least {minimum}"
-        if len(frames) < minimum
-        else ""
-    )
+    problem = ""
+    if len(frames) < minimum:
+        problem = f"{counted(len(frames), 'frame')}, expected at least {minimum}"
     notes = []
     if len(frames) < first.run_frames:
         notes.append(f"the template has {first.run_frames} frames, found {len(frames)}")

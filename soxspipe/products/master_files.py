@@ -1,4 +1,4 @@
-"""Layout of a master dark or master bias and of its bad-pixel map as files."""
+"""Extensions of the FITS files of a master dark or master bias, and of its bad-pixel map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of one reduction."""
+"""The files of one reduction: the product and what stands beside it (report, log, QC file), with their endings."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Quality figures."""
+"""QC values: their definitions, their measurement on arrays, and their table."""

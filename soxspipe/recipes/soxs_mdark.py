@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
 from ..inputs.raw_frames import FrameSet
 from ..products.master_files import bad_pixel_map, master_file
 from ..quality.dark import DarkContext, dark_quality
 from ..quality.definitions import DEFINITIONS
-from ..quality.table import QualityTable, Range
+from ..quality.table import QCValue, QualityTable, Range
+from ..run_log import get_logger
 from ..settings import ArmSettings
 from ..stacking.parameters import NoiseMapParameters
 from .base_recipe import BaseRecipe, StackedFrames, calibration_quality
 from .recipe import RecipeOutput
 
 __all__ = ["soxs_mdark"]
+
+log = get_logger(__name__)
 
 
 class soxs_mdark(BaseRecipe):
@@ -64,16 +68,15 @@ class soxs_mdark(BaseRecipe):
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Stack verified frames, find bad pixels, and measure the QC values."""
-        limits = settings.create_noise_map
+        if MASTER_BIAS not in frames.calibrations and frames.detector.mode != "read_mode":
+            log.info("no master bias is given: the pattern of the bias stays in the master dark")
         stacked = self.stack_frames(frames, settings)
         frames, stack, noise_map = stacked.frames, stacked.stack, stacked.noise_map
         codes = frames.geometry.to_product(noise_map.codes)
         master = master_file(stack, codes, frames, stacked.prepared, MASTER_DARK)
-        qc_values = dark_quality(stack, noise_map, _context(stacked, limits))
+        qc_values = dark_quality(stack, noise_map, _context(stacked, settings.create_noise_map))
         qc_values += calibration_quality(frames, settings.night)
-        known_dark_e = stack.noise_model.mean_level_e if stacked.prepared.pedestal != "nothing" else 0.0
-        error = next((qc.value for qc in qc_values if qc.name == "DARK CURRENT ERR"), None) or 0.0
-        quality = QualityTable(qc_values, _ranges(frames, settings, known_dark_e, float(error)))
+        quality = QualityTable(qc_values, _ranges(stacked, settings, qc_values))
         files = [master, bad_pixel_map(codes, frames.geometry)]
         return RecipeOutput(quality, files, stacked.prepared.warnings, stacked.vetting, stacked.details)
 
@@ -94,14 +97,16 @@ def _context(stacked: StackedFrames, limits: NoiseMapParameters) -> DarkContext:
     )
 
 
-def _ranges(frames: FrameSet, settings: ArmSettings, dark_e: float, error_e_per_s: float) -> dict[str, Range]:
+def _ranges(stacked: StackedFrames, settings: ArmSettings, qc_values: Sequence[QCValue]) -> dict[str, Range]:
     """Return the ranges of the QC values, as they apply to these frames.
 
     That of the dark current is for an unbinned pixel, and a specification may be exceeded by two errors; that of the
     read noise is for one integration without dark signal.
     """
-    ranges = dict(settings.quality.ranges)
+    frames, ranges = stacked.frames, dict(settings.quality.ranges)
     if "RON RAW" in ranges:
+        # an unknown pedestal hides the dark signal
+        dark_e = 0.0 if stacked.prepared.pedestal == "nothing" else stacked.stack.noise_model.mean_level_e
         low, high = (
             None if limit is None else math.sqrt((max(limit, 0.0) ** 2 + max(dark_e, 0.0)) / frames.ndit)
             for limit in ranges["RON RAW"]
@@ -111,7 +116,9 @@ def _ranges(frames: FrameSet, settings: ArmSettings, dark_e: float, error_e_per_
     of_soxs, _ = DEFINITIONS["DARK CURRENT"].arm_ranges.get(frames.arm, ((None, None), ""))
     # the default of an arm is the specification of SOXS: it does not judge a detector without one
     if frames.detector.dark_current_limit_e_per_s is not None or (low, high) != of_soxs:
-        binned, margin = frames.binning[0] * frames.binning[1], 2 * error_e_per_s if (low, high) == of_soxs else 0.0
+        binned = frames.binning[0] * frames.binning[1]
+        error = next((qc.value for qc in qc_values if qc.name == "DARK CURRENT ERR"), None) or 0.0
+        margin = 2 * error if (low, high) == of_soxs else 0.0
         ranges["DARK CURRENT"] = (
             None if low is None else low * binned - margin,
             None if high is None else high * binned + margin,

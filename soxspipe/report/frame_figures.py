@@ -75,7 +75,7 @@ def frame_figures(product: ProductData) -> list[Figure]:
             "Normalised residual of each frame", "frame-residual", "residual / that of the others",
             {"structure": STRUCTURE, "noise": ("noise_ratio",)},
             f"Residual of each frame from the median of the others, over that of the other frames: {words}.",
-            "What is left of a frame when the median of the others is subtracted. Structure: the largest of the ratios "
+            "Each frame minus the median of the others. Structure: the largest of the ratios "
             "of boxes of 32 x 32 pixels, rows, columns and amplifiers. Noise: from pixel to pixel. Ratios scatter "
             "about 1; only a ring marks a difference that is significant.",
             expected=1.0,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..quality.definitions import definition_of
-from ..text import range_words
+from ..text import counted, range_words
 from .frame_figures import odd_frames
 from .plots import brief
 from .read_product import ProductData
@@ -82,15 +82,15 @@ def verdict_sentence(product: ProductData) -> str:
     if failed:
         are = "is" if len(failed) == 1 else "are"
         return (
-            f"Do not use this {noun} before you have checked it: {len(failed)} of {len(judged)} judged figures {are} "
-            f"out of range ({', '.join(failed)})."
+            f"Do not use this {noun} before you have checked it: {len(failed)} of {len(judged)} figures with a range "
+            f"{are} out of it ({', '.join(failed)})."
         )
+    in_range = f"All {len(judged)} figures with a range are in it"
     if not judged and not warnings:
-        return f"No figure of this {noun} has a range, so that nothing was judged; there are no warnings."
+        return f"No figure of this {noun} has a range: check the figures yourself. There are no warnings."
     if warnings:
-        there = "is 1 warning" if len(warnings) == 1 else f"are {len(warnings)} warnings"
-        return f"Use this {noun} with care: all {len(judged)} judged figures are in their ranges, but there {there}."
-    return f"This {noun} is good: all {len(judged)} judged figures are in their ranges, and there are no warnings."
+        return f"Use this {noun} with care: it has {counted(len(warnings), 'warning')}. {in_range}."
+    return f"This {noun} is good. {in_range}, and there are no warnings."
 
 
 def answers(product: ProductData) -> list[Answer]:

@@ -1,6 +1,8 @@
 """The statistics of stacks of frames: arrays, units and numbers; no path, no header, no settings file.
 
-`clip_and_stack` and `create_noise_map` can be called on their own, on CCDData or on arrays.
+`clip_and_stack` and `create_noise_map` can be called on their own, on CCDData or on arrays. ``noise_model`` measures
+the level, read noise and offset of each frame. ``readout_levels`` removes levels of the electronics from raw frames,
+``amplifier_levels`` steps between the amplifiers of an image, before its bad pixels are found.
 """
 
 from .background import Background, measure_background

@@ -78,7 +78,7 @@ def vet_frames(names: Sequence[str], figures: FrameFigures, amplifier_levels_e: 
         rms = float(np.sqrt(np.mean(total[i] ** 2)))
         if i == odd or any(ratio[i] > limit[i] for ratio, limit in structures):
             words = trend or _structure_words(total[i])
-            findings.append(f"looks like {words}: 32 x 32 pixel boxes differ from the other frames by {rms:.3g} e- rms")
+            findings.append(f"probably has {words}: boxes of 32 x 32 pixels differ from the others by {rms:.3g} e- rms")
         if odd_noise[i]:
             words = "noisier" if noise[i] > 1 else "quieter"
             findings.append(f"is {words}: {noise[i]:.2f} times the noise of the others")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..templates import fill
+from ..text import counted
 from ..version import __version__
 from .page_data import page_data
 from .records import MapComparison, PixelChange, RateHistogram, TrendProduct
@@ -95,12 +96,11 @@ def _summary(products: Sequence[TrendProduct]) -> str:
         return "There is no product yet."
     verdicts = [product.verdict for product in products]
     words = ", ".join(f"{verdicts.count(one)} {one}" for one in ("PASS", "WARN", "FAIL") if one in verdicts)
-    noun = "product" if len(products) == 1 else "products"
     latest = {(one.instrument, one.arm): one for one in sorted(products, key=lambda one: one.mjd)}
     named = "; ".join(
         f"{' '.join(filter(None, key))} {_date(one.mjd)} {one.verdict}".strip() for key, one in sorted(latest.items())
     )
-    return f"{len(products)} {noun}: {words or 'no verdict'}. Latest: {named}."
+    return f"{counted(len(products), 'product')}: {words or 'no verdict'}. Latest: {named}."
 
 
 def _date(mjd: float) -> str:

@@ -129,12 +129,12 @@ def test_a_group_below_the_minimum_is_named(night, tmp_path, monkeypatch):
     sorted((night / "acq").glob("SOXS*.fits"))[0].unlink()
     plan = plan_of(night)
     acq = next(one for one in plan["sets"] if one["arm"] == "ACQ")
-    assert acq["problem"] == "2 frames, wanted at least 3"
+    assert acq["problem"] == "2 frames, expected at least 3"
     assert acq["notes"] == ["the template has 3 frames, found 2"]
     assert not (tmp_path / "out" / acq["sof"]).exists()
 
 
-def test_a_match_that_is_missed_names_key_value_wanted_and_value_found(night, tmp_path, monkeypatch):
+def test_a_match_that_is_missed_names_key_and_both_values(night, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in (night / "bias").glob("SOXS*.fits"):
         with fits.open(path, mode="update") as hdus:
@@ -142,7 +142,7 @@ def test_a_match_that_is_missed_names_key_value_wanted_and_value_found(night, tm
     plan = plan_of(night)
     vis = next(one for one in plan["sets"] if one["name"] == VIS)
     assert vis["calibrations"] == []
-    assert vis["notes"] == [f"no master bias: {BIAS}: ESO DET OUT1 CONAD is 0.6, wanted 1.0"]
+    assert vis["notes"] == [f"no master bias: {BIAS}: ESO DET OUT1 CONAD is 0.6, expected 1.0"]
 
 
 def test_a_name_with_broken_unicode_is_named_and_blocks_nothing(night, tmp_path, monkeypatch):
@@ -232,7 +232,7 @@ def test_the_nearest_calibration_that_fits_is_attached():
     near = [bias("old", 60000.0), bias("new", 60012.0), bias("other arm", 60010.0, "UVB"), bias("2", 60010.0, BIN=2)]
     found, misses = attach(MASTER_BIAS, wanted, near, (1.0, 3.0, 30.0), ["BIN"])
     assert (found.candidate.path, found.age_days, found.level) == ("new", 2.0, 1)
-    assert misses == ["2: BIN is 2, wanted 1"]
+    assert misses == ["2: BIN is 2, expected 1"]
     assert attach(MASTER_BIAS, wanted, [], (1.0, 3.0, 30.0), ["BIN"]) == (
         None,
         ["there is no master bias of SOXS VIS"],

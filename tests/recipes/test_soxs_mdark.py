@@ -47,6 +47,7 @@ def test_every_arm_gives_an_unbiased_master_with_right_errors(simulated, tmp_pat
     pull = (residual - residual.mean()) / frame.uncertainty.array[good]
     assert np.std(pull) == pytest.approx(1, abs=0.04)
     assert product.qc["value"][list(product.qc["name"]).index("RON RAW")] > 0
+    assert ("no master bias is given" in product.files["log"].read_text()) == (arm != "NIR")
 
 
 def test_result_is_what_the_documentation_says(simulated, tmp_path):

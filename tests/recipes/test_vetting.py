@@ -32,8 +32,8 @@ def test_a_light_leak_is_a_warning_that_names_the_frame(simulated, tmp_path):
     raw, _ = simulated(**NIR)
     name = with_leak(raw, 2)
     product, header, count, document = reduce(raw, tmp_path, "warn")
-    (line,) = [line for line in product.warnings if "looks like" in line]
-    assert line.startswith(f"{name}: looks like a light leak")
+    (line,) = [line for line in product.warnings if "probably has" in line]
+    assert line.startswith(f"{name}: probably has a light leak")
     assert (header["ESO QC VET NUM"], header["ESO QC VET EXCLUDED"]) == (1, 0)
     assert "ESO QC VET FRAME" not in header
     assert count.max() == header["ESO PRO DATANCOM"] == 5
@@ -53,7 +53,7 @@ def test_the_frame_is_left_out_on_request_and_the_product_says_so(simulated, tmp
     assert (header["ESO QC VET EXCLUDED"], header["ESO QC VET FRAME"]) == (1, name)
     assert header["ESO PRO REC1 RAW3 NAME"] == name
     assert [frame["excluded"] for frame in document["frames"]] == [False, False, True, False, False]
-    (line,) = [line for line in product.warnings if "looks like" in line]
+    (line,) = [line for line in product.warnings if "probably has" in line]
     assert line.endswith("it was left out of the stack (vet-frames: exclude)")
     assert "is left out: the other frames are stacked" in product.files["log"].read_text()
     raw.frames[2].rename(raw.frames[2].with_suffix(".bad"))
@@ -86,7 +86,7 @@ def test_without_vetting_there_are_no_figures(simulated, tmp_path):
     raw, _ = simulated(**NIR)
     with_leak(raw, 2)
     product, header, _, document = reduce(raw, tmp_path, "off")
-    assert not [line for line in product.warnings if "looks like" in line]
+    assert not [line for line in product.warnings if "probably has" in line]
     assert "ESO QC VET NUM" not in header
     assert all("box_ratio" not in frame and "findings" not in frame for frame in document["frames"])
 
@@ -118,4 +118,4 @@ def test_biases_are_vetted_too(simulated, tmp_path):
     product, header, count, _ = reduce(raw, tmp_path, "exclude", soxs_mbias, "soxs-mbias")
     assert count.max() == 4
     assert header["ESO QC VET FRAME"] == name
-    assert any(line.startswith(f"{name}: looks like a light leak") for line in product.warnings)
+    assert any(line.startswith(f"{name}: probably has a light leak") for line in product.warnings)

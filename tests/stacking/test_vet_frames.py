@@ -120,7 +120,7 @@ def test_of_three_frames_the_warning_says_that_it_is_not_certain():
     frames = WHITE.frames(3, rng, SIDE)
     frames[1][40:120, 40:120] += 20
     vetting = vet(frames, WHITE)
-    assert "looks like a light leak" in vetting.warnings[0]
+    assert "probably has a light leak" in vetting.warnings[0]
     assert "of 3 frames it is not certain" in vetting.warnings[0]
     assert vetting.culprit is None
 
