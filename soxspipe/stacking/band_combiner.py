@@ -22,6 +22,7 @@ from .frame_monitor import FAR_SIGMA, FarSamples, FrameMonitor, far_samples
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
 from .parameters import StackParameters
+from .robust import nan_medians
 from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates
 
 __all__ = ["BandCombiner"]
@@ -32,7 +33,10 @@ CLIP_SAMPLES = 2**19
 MANY_FRAMES = 50
 #: Samples beside a rejected sample are cosmic rays from this many sigmas on.
 NEIGHBOUR_SIGMA = 2.5
-
+#: The other samples of a pixel contradict the level around it when they are so many sigmas from it.
+CONTRADICT_SIGMA = 3.0
+#: Columns from a pixel to those that give the level around it; as many on even as on odd ones.
+AROUND = np.array([-8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8])
 
 #: Rejected samples (frame and pixel), and the number of those without data.
 _Clipped = tuple[NDArray[np.int32], int]
@@ -222,12 +226,16 @@ class BandCombiner:
         values = samples[frame, (first + place) // nx - start, place % nx]
         usable = np.isfinite(values)
         frame, place, values = frame[usable], place[usable], values[usable]
-        # the other samples give the level, where there are some: charge in the judged ones must not raise it
+        # the pixels around give the level more precisely than the few other samples, unless these contradict it;
+        # charge in the judged samples must not raise it
         count, mean = (self.images[name].reshape(-1)[first:end][place] for name in ("count", "above_level"))
         n_others = count - np.bincount(place)[place]
         sum_of_others = mean * np.float64(count) - np.bincount(place, values)[place]
         level = np.where(n_others > 0, sum_of_others / np.maximum(n_others, 1), mean)
-        variance = np.square(self._read_noise_at(first + place)) + self.model.shot_scale * np.maximum(level, 0)
+        around, read_noise = self._level_around(first + place), self._read_noise_at(first + place)
+        contradicted = np.abs(level - around) * np.sqrt(n_others) > CONTRADICT_SIGMA * read_noise
+        level = np.where(contradicted, level, around)
+        variance = np.square(read_noise) + self.model.shot_scale * np.maximum(level, 0)
         is_high = values > level + NEIGHBOUR_SIGMA * np.sqrt(variance)
         found = np.stack([frame, first + place], axis=1)[is_high]
         pixels = np.unique(found[:, 1])
@@ -283,6 +291,12 @@ class BandCombiner:
             values = samples[:, pixels // nx - start, pixels % nx]
             found.append(self._reject(values, pixels, more, by_clip, self._read_noise_at(pixels), beside))
         return np.concatenate(found)
+
+    def _level_around(self, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the median of the pixels around each pixel in its row."""
+        y, x = np.divmod(pixels, self.stack.shape[1])
+        columns = np.clip(x[:, None] + AROUND, 0, self.stack.shape[1] - 1)
+        return nan_medians(self.images["above_level"][y[:, None], columns])
 
     def _read_noise_at(self, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the read noise of pixels."""

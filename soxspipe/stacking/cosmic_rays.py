@@ -11,6 +11,8 @@ __all__ = ["group_labels", "halos", "neighbours_of"]
 
 #: A cluster of more pixels may have a halo: it grows by its radius and so many pixels.
 LARGE_CLUSTER, HALO_PIXELS = 50, 2
+#: Radius, pixels, of a circle that fits in every cluster with a halo: tracks that touch each other have none.
+ROUND_RADIUS = 3
 
 _Steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 
@@ -78,7 +80,7 @@ def halos(rejected: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int
     -------
     ndarray of int32, shape (m, 2)
         Samples of clusters of more than 50 pixels, and those within 2 pixels and the radius of the largest circle in
-        the cluster: a snowball has a halo, a long track has none.
+        the cluster: a snowball has a halo. Clusters without a circle of 3 pixels are tracks and have none.
     """
     from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
@@ -96,7 +98,10 @@ def halos(rejected: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int
                 (min(y.max() + margin + 1, shape[0]) - y0, min(x.max() + margin + 1, shape[1]) - x0), bool
             )
             outside[y - y0, x - x0] = False
-            reach = HALO_PIXELS + distance_transform_edt(binary_fill_holes(~outside)).max()
+            radius = distance_transform_edt(binary_fill_holes(~outside)).max()
+            if radius < ROUND_RADIUS:
+                continue
+            reach = HALO_PIXELS + radius
             y, x = np.nonzero(distance_transform_edt(outside) <= reach)
             halo = (y + y0) * shape[1] + x + x0
             found.append(np.stack([np.full_like(halo, frame), halo], axis=1).astype(np.int32))

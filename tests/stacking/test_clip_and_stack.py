@@ -255,12 +255,12 @@ def test_charge_beside_a_cosmic_ray_is_left_out():
     y, x = np.mgrid[5:250:8, 5:250:8]
     frames[0, y, x] += 2000
     for dy, dx in ((0, 1), (1, 0), (1, 1), (-1, 0)):
-        frames[0, y + dy, x + dx] += 18  # below the clip at five sigmas
+        frames[0, y + dy, x + dx] += 18  # 4.5 sigmas, below the clip
     result = clip_and_stack(list(frames), unit="electron")
     beside = np.concatenate([result.master.data[y + dy, x + dx] for dy, dx in ((0, 1), (1, 0), (1, 1), (-1, 0))])
-    assert abs(beside.mean() - 1000) < 1.2  # 6 without
+    assert abs(beside.mean() - 1000) < 0.55  # 6 without; the other samples alone would give the level to 0.6
     lost = np.bincount(result.neighbours[:, 0], minlength=3)
-    assert lost[0] > 0.8 * beside.size
+    assert lost[0] > 0.83 * beside.size
     assert lost[1:].sum() == 0
     assert result.n_rejected == len(result.rejected) + len(result.neighbours)
 
