@@ -117,22 +117,18 @@ def _far_from_rays(stack: StackResult, good: NDArray[np.bool_]) -> NDArray[np.bo
 def _levels(stack: StackResult, good: NDArray[np.bool_], level: Level, context: DarkContext) -> list[QCValue]:
     """Measure the level of the good pixels and, without a pedestal in it, the dark current that follows from it."""
     error = _level_error(stack, good, context)
-    values = [
+    limit = not abs(level.mean) > 3 * error
+    known = context.pedestal_removed
+    return [
         measured("MDARK MEDIAN", level.median),
         measured("MDARK MEAN", level.mean),
         measured("MDARK STDEV", level.std),
         measured("LEVEL", level.mean),
         measured("LEVEL ERR", error),
         measured("LEVEL DOF", stack.n_frames - 1),
-    ]
-    if not context.pedestal_removed:
-        return values
-    limit = not abs(level.mean) > 3 * error
-    return [
-        *values,
-        measured("DARK CURRENT", level.mean / context.exptime_s, judged=not limit),
-        measured("DARK CURRENT ERR", error / context.exptime_s),
-        measured("DARK CURRENT LIMIT", limit),
+        measured("DARK CURRENT", level.mean / context.exptime_s if known else None, judged=not limit),
+        measured("DARK CURRENT ERR", error / context.exptime_s if known else None),
+        measured("DARK CURRENT LIMIT", limit if known else None),
     ]
 
 

@@ -122,12 +122,15 @@ class QualityTable:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One line for each value out of its range."""
+        """One line for each value out of its range; one for the names of the same value."""
+        names: dict[QCValue, list[str]] = {}
+        for qc in self._values:
+            if qc.passed is False:
+                names.setdefault(replace(qc, name="", description=""), []).append(qc.name)
         return tuple(
-            f"QC {qc.name} is {_short(qc.value)}{' ' + qc.unit if qc.unit else ''}, expected {range_words(*qc.range)}"
-            f"{': ' + qc.note if qc.note else ''}"
-            for qc in self._values
-            if qc.passed is False
+            f"QC {' and '.join(of)} {'is' if len(of) == 1 else 'are'} {_short(qc.value)}"
+            f"{' ' + qc.unit if qc.unit else ''}, expected {range_words(*qc.range)}{': ' + qc.note if qc.note else ''}"
+            for qc, of in names.items()
         )
 
     @property

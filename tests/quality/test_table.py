@@ -27,6 +27,12 @@ def test_verdicts_and_warnings():
         table()["Z"]
 
 
+def test_names_of_one_value_share_a_warning():
+    values = [QCValue(name, 1.2, "", name, (None, 1.0), note="ERRS") for name in ("A", "B")]
+    assert QualityTable(values).warnings == ("QC A and B are 1.2, expected at most 1: ERRS",)
+    assert QualityTable(values).failed == ("A", "B")
+
+
 def test_undefined_values_are_null_and_masked():
     records = json.loads(json.dumps(table().records(), allow_nan=False))
     assert [record["value"] for record in records] == [1.5, 7, None, None, True]
