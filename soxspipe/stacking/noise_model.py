@@ -316,7 +316,9 @@ def _typical_pixels(
         distance = _distance_from_median(image)
         part = min(max(NEAREST_PIXELS / image.size, LEAST_PART), MOST_PART)
         near = distance <= np.nanquantile(distance, part)
-        tolerance = SAME_NOISE * _variance(difference[pixels[is_good & near]], stack.step_e)
+        # the median of rounded values errs by up to a step: within less, the quiet pixels would be chosen
+        variance = _variance(difference[pixels[is_good & near]], stack.step_e)
+        tolerance = max(SAME_NOISE * variance, stack.shot_scale * stack.step_e)
         typical.append(pixels[is_good & (near | (stack.shot_scale * distance <= tolerance))])
     return typical
 

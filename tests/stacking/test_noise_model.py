@@ -24,6 +24,15 @@ def test_read_noise_of_integers_with_hot_pixels_and_cosmic_rays(n_frames, sigma_
     assert model.mean_read_noise_e == pytest.approx(truth, rel=tolerance)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_level_between_two_counts_takes_no_quiet_pixels(seed):
+    # medians of the rounded pixels are one of two counts: those that meet the level are the quiet ones
+    rng = np.random.default_rng(seed)
+    frames = [np.rint(rng.normal(100.5, 0.5, (256, 512))).astype(np.float32) * 2 for _ in range(3)]
+    model = measure_noise(frames, unit="electron", step_e=2.0)
+    assert model.mean_read_noise_e == pytest.approx(np.std(frames), rel=0.0025)
+
+
 @pytest.mark.parametrize("n_frames", [3, 10, 12])
 def test_offsets_of_a_fraction_of_the_noise_are_measured(n_frames):
     truth = np.random.default_rng(5).normal(0, 3, n_frames)
