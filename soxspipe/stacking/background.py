@@ -30,6 +30,8 @@ OUTSTANDING_SIGMA = 4.0
 #: Neighbouring blocks that stand out by this much of a pixel's scatter are a large defect, unless they are a large
 #: part of the image.
 LARGE_SIGMA, LARGE_PART = 3.0, 0.25
+#: Steep glow differs from the prediction by its curvature, a small part of its slope; a step by twice its slope.
+CURVATURE = 0.25
 #: Pixels that give that scatter.
 SCATTER_PIXELS = 2**16
 
@@ -274,7 +276,8 @@ def _large_clusters(medians: NDArray[np.float32], smooth: NDArray[np.float32], t
     from scipy.ndimage import binary_dilation, label
 
     neighbours = np.ones((3, 3), bool)
-    outstanding = np.abs(medians - smooth) > threshold
+    slope = np.hypot(*np.gradient(smooth)) if min(smooth.shape) > 1 else 0.0
+    outstanding = np.abs(medians - smooth) > np.maximum(threshold, CURVATURE * slope)
     groups, n = label(outstanding, neighbours)
     is_large = np.bincount(groups.ravel(), minlength=n + 1) > 1
     is_large[0] = False

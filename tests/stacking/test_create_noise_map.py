@@ -68,6 +68,14 @@ def test_no_false_codes_in_glow_and_structure():
     assert np.count_nonzero(result.codes) <= 2
 
 
+def test_steep_glow_at_the_edge_is_no_defect():
+    glow = np.broadcast_to(3000 * np.exp(-np.arange(512) / 60), (512, 512))
+    error = np.sqrt((25 + glow) / 10).astype(np.float32)  # of ten frames
+    image = glow + error * np.random.default_rng(1).normal(0, 1, glow.shape)
+    codes = create_noise_map(image.astype(np.float32), error=error, unit="electron").codes
+    assert np.count_nonzero(codes) <= 20  # 22620 where its curvature counts as a defect
+
+
 def test_injected_hot_and_cold_pixels_are_found():
     rng = np.random.default_rng(3)
     excess = np.zeros(SHAPE)
