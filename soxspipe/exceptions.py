@@ -19,6 +19,7 @@ __all__ = [
     "SoxspipeError",
     "TooFewFramesError",
     "TooFewPixelsError",
+    "WrongDatabaseError",
 ]
 
 
@@ -58,8 +59,12 @@ class CommandLineError(InputError):
     """The command line asks for something that does not exist."""
 
 
-class DatabaseError(InputError):
-    """The quality database cannot be reached, read or written, or is of another program or a newer version."""
+class DatabaseError(SoxspipeError):
+    """The quality database cannot be reached, read or written: disk full, folder read-only, no server, kept busy."""
+
+
+class WrongDatabaseError(DatabaseError, InputError):
+    """The quality database does not exist, is damaged, or is of another program or a newer version."""
 
 
 class SettingsError(InputError):

@@ -24,6 +24,9 @@ def database_argument(text: str, name: str) -> str:
 class DatabaseWriter:
     """Adds products to a quality database. Its failure is a warning, and costs no product.
 
+    With the first product it adds those in the folder of the products that the database lacks, because an earlier run
+    was killed or could not write it.
+
     Parameters
     ----------
     options : mapping
@@ -44,6 +47,7 @@ class DatabaseWriter:
         given = options.get("--database")
         target = Path(output, DATABASE_NAME) if given is None else database_argument(given, "--database")
         self._database = None if options.get("--no-database") else QualityDatabase(target)
+        self._folder: str | os.PathLike[str] | None = output
         self._remedy = f"soxspipe qc {'<database> ' if given else ''}--import={output}"
 
     def add(self, product: str) -> None:
@@ -52,6 +56,9 @@ class DatabaseWriter:
             return
         try:
             self._database.add(product)
+            if self._folder is not None:
+                folder, self._folder = self._folder, None
+                self._database.add_missing(folder)
         except DatabaseError as error:
             self._database = None
             _log.warning("%s; products of this run are missing in the quality database: %s", error, self._remedy)

@@ -10,7 +10,7 @@ from typing import Any
 from ..database.pixel_history import PixelMoment, read_history
 from ..database.quality_database import DATABASE_NAME, Filters, QualityDatabase
 from ..database.records import read_record
-from ..exceptions import CommandLineError, InputError
+from ..exceptions import CommandLineError, SoxspipeError
 from ..products.pixel_values import PixelValues, code_names, read_pixel
 from ..run_log import get_logger
 from ..text import escape
@@ -37,7 +37,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     if database is not None and pixel.value("BPMAP") is None:
         try:
             history = _history(database, product, pixel, options, terminal)
-        except InputError as error:
+        except SoxspipeError as error:
             if options["--database"] is not None:
                 raise
             _log.warning("%s; no history is shown", error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..exceptions import DatabaseError
+from ..exceptions import DatabaseError, WrongDatabaseError
 from ..run_log import get_logger
 from ..text import escape
 
@@ -55,9 +55,7 @@ class SQLiteDatabase:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the file, or a journal next to it, cannot be written; a device or pipe never is."""
-        if self.path.exists() and not self.path.is_file():
-            return True
+        """Whether the file, or a journal next to it, cannot be written."""
         folder = next(folder for folder in (self.path, *self.path.parents) if folder.is_dir())
         return not os.access(folder, os.W_OK) or (self.path.exists() and not os.access(self.path, os.W_OK))
 
@@ -85,6 +83,8 @@ class SQLiteDatabase:
         return sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.NullPool)
 
     def _connect(self, write: bool) -> sqlite3.Connection:
+        if self.path.exists() and not self.path.is_file():
+            raise WrongDatabaseError(f"{self}: is a device, pipe or socket, expected a file: choose another one")
         options = ["mode=rwc"]
         if write:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def open_database(target: str | os.PathLike[str]) -> Database:
 
     Raises
     ------
-    DatabaseError
+    WrongDatabaseError
         When the URL is none of these.
     """
     text = os.fspath(target)
@@ -209,7 +209,7 @@ def open_database(target: str | os.PathLike[str]) -> Database:
         kind = ""
     if kind not in ("postgresql", "sqlite") or not url.database:
         # the text may hold a password
-        raise DatabaseError(
+        raise WrongDatabaseError(
             f"database '{scheme[0]}...': expected a file, postgresql://user@host:port/name or sqlite:///file"
         )
     if kind == "postgresql":

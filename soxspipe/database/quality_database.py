@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ..exceptions import CommandLineError, DatabaseError
+from ..exceptions import CommandLineError, DatabaseError, InputError, WrongDatabaseError
 from ..text import escape, format_value
 from .connection import open_database
-from .records import Count, Number, ProductRecord, StoredValue, Text, check_types, read_record
+from .records import Count, Number, ProductRecord, StoredValue, Text, check_types, find_products, read_record
 from .schema import VERSION, migrate, schema_version
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class QualityDatabase:
     Raises
     ------
     DatabaseError
-        When the URL is not valid. All methods raise it when the database cannot be reached, read or written, belongs to
-        another program, or has a newer schema.
+        When the URL is not valid. All methods raise it when the database cannot be reached, read or written, and its
+        subclass WrongDatabaseError when it does not exist, is damaged, has a newer schema, or is of another program.
     """
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
@@ -143,6 +143,23 @@ class QualityDatabase:
         with self._transaction(write=True) as connection:
             for record in records:
                 _add_record(connection, record)
+
+    def add_missing(self, folder: str | os.PathLike[str]) -> None:
+        """Add the products in a folder that are not in the database, as after a run that was killed or found it busy.
+
+        Products in subfolders, and those that are damaged, are passed over.
+        """
+        import sqlalchemy
+
+        with self._transaction(write=False) as connection:
+            there = set(connection.scalars(sqlalchemy.select(_tables().products.c.path)))
+        records = []
+        for path in find_products(folder, subfolders=False):
+            if escape(os.path.abspath(path)) not in there:
+                with suppress(InputError):
+                    records.append(read_record(path))
+        if records:
+            self.add_records(records)
 
     def products(self, filters: Filters | None = None) -> list[ProductRecord]:
         """Return products with their QC values, in the order of their dates.
@@ -212,7 +229,7 @@ class QualityDatabase:
             if write and database.is_read_only:
                 raise DatabaseError(f"{self}: cannot be written: choose a file in another folder")
             if not write and not database.exists():
-                raise DatabaseError(
+                raise WrongDatabaseError(
                     f"{self}: no such database: correct its name, or make it from products with soxspipe qc --import"
                 )
             if not self._is_current:
@@ -240,10 +257,10 @@ class QualityDatabase:
 
         try:
             yield
-        except sqlalchemy.exc.DBAPIError as error:
-            raise DatabaseError(f"{self}: {_reason(error.orig)}") from error
         except sqlalchemy.exc.SQLAlchemyError as error:
-            raise DatabaseError(f"{self}: {_reason(error)}") from error
+            reason = _reason(getattr(error, "orig", error))
+            kind = WrongDatabaseError if reason in (_NO_DATABASE, _MALFORMED) else DatabaseError
+            raise kind(f"{self}: {reason}") from error
         except OSError as error:
             raise DatabaseError(f"{self}: {error.strerror}") from error
 
@@ -307,7 +324,7 @@ def checked_rows(database: QualityDatabase, table: str, kind: type[_T], content:
     try:
         return check_types(kind, content)
     except ValueError as error:
-        raise DatabaseError(f"{database}: table {table}: {error}: {_DAMAGED}") from error
+        raise WrongDatabaseError(f"{database}: table {table}: {error}: {_DAMAGED}") from error
 
 
 def _conditions(filters: Filters) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
@@ -352,10 +369,11 @@ def _mjd(text: str | None, *, end: bool) -> float | None:
     return (moment - datetime(1858, 11, 17, tzinfo=UTC)) / timedelta(days=1)
 
 
+_NO_DATABASE, _MALFORMED = "is not a database of SQLite: choose another file", f"is {_DAMAGED}"
 #: Parts of messages of SQLite and PostgreSQL, and what they mean with the remedy.
 _REASONS = (
-    ("not a database", "is not a database of SQLite: choose another file"),
-    ("malformed", f"is {_DAMAGED}"),
+    ("not a database", _NO_DATABASE),
+    ("malformed", _MALFORMED),
     ("locked", "another program has kept it busy for 30 s: try again"),
     ("unable to open", "cannot be opened: choose a file in another folder"),
     ("readonly", "cannot be written: choose a file in another folder"),

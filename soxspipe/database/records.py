@@ -233,8 +233,8 @@ def _stored(entry: QCEntry) -> StoredValue:
     return StoredValue(entry.name, value, entry.unit, *entry.range, entry.passed, entry.description)
 
 
-def find_products(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield the main files of the products below a folder, in the order of their names.
+def find_products(folder: str | os.PathLike[str], *, subfolders: bool = True) -> Iterator[Path]:
+    """Yield the main files of the products in a folder, and in its subfolders, in the order of their names.
 
     A QC file shows that there is, or was, a product: `read_record` names the fault of one that is damaged or gone.
 
@@ -245,8 +245,8 @@ def find_products(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """
     if not os.path.isdir(folder):
         raise InputError(f"{escape(folder)}: no such folder: give a folder of products")
-    for parent, subfolders, names in os.walk(folder):
-        subfolders.sort()
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(folders) if subfolders else ()
         stems = (name.removesuffix(QC_ENDING) for name in sorted(names) if name.endswith(QC_ENDING))
         yield from (Path(parent, f"{stem}.fits") for stem in stems)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from ..exceptions import DatabaseError
+from ..exceptions import WrongDatabaseError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,7 +31,7 @@ def schema_version(connection: Connection, database: Database) -> int:
 
     Raises
     ------
-    DatabaseError
+    WrongDatabaseError
         When the schema is newer, or of another program.
     """
     import sqlalchemy
@@ -40,13 +40,13 @@ def schema_version(connection: Connection, database: Database) -> int:
     names = {*inspector.get_table_names(), *inspector.get_view_names()}
     if "soxspipe_schema" not in names:
         if foreign := sorted(NAMES & names):
-            raise DatabaseError(
+            raise WrongDatabaseError(
                 f"{database}: is a database of another program, with {', '.join(foreign)} of its own: choose another"
             )
         return 0
     version = int(connection.exec_driver_sql("SELECT version FROM soxspipe_schema").scalar_one())
     if version > VERSION:
-        raise DatabaseError(
+        raise WrongDatabaseError(
             f"{database}: has schema version {version}, expected at most {VERSION}: install a newer soxspipe"
         )
     return version

@@ -17,7 +17,7 @@ from soxspipe.database import quality_database, schema
 from soxspipe.database.connection import open_database
 from soxspipe.database.quality_database import QualityDatabase
 from soxspipe.database.records import read_record
-from soxspipe.exceptions import DatabaseError
+from soxspipe.exceptions import DatabaseError, WrongDatabaseError
 
 from .conftest import PASSWORD
 
@@ -51,10 +51,16 @@ def tables_of(target):
         return columns, connection.exec_driver_sql("SELECT version FROM soxspipe_schema").scalar_one()
 
 
-def refuses(database, *words):
+def wrong(database, *words):
+    """Verify that a database is refused as input that is wrong."""
+    refuses(database, *words, error=WrongDatabaseError)
+    assert WrongDatabaseError("").exit_code == 2
+
+
+def refuses(database, *words, error=DatabaseError):
     """Verify that reading and writing end in an error of one line with certain words."""
     for use in (database.products, lambda: database.add_records([])):
-        with pytest.raises(DatabaseError) as raised:
+        with pytest.raises(error) as raised:
             use()
         (line,) = raised.value.faults
         assert re.fullmatch("[ -~]+", line)
@@ -101,12 +107,12 @@ def test_the_steps_of_the_schema_have_no_gap():
 def test_a_newer_schema_is_refused(target):
     QualityDatabase(target).add_records([])
     run_sql(target, "UPDATE soxspipe_schema SET version = 99")
-    refuses(QualityDatabase(target), "schema version 99", "expected at most 3", "install a newer soxspipe")
+    wrong(QualityDatabase(target), "schema version 99", "expected at most 3", "install a newer soxspipe")
 
 
 def test_the_database_of_another_program_is_refused_and_left_alone(target):
     run_sql(target, "CREATE TABLE quality_control (qc_name TEXT)", "CREATE TABLE raw_frames (file TEXT)")
-    refuses(QualityDatabase(target), "of another program", "quality_control", "choose another")
+    wrong(QualityDatabase(target), "of another program", "quality_control", "choose another")
     with plain_engine(target).connect() as connection:
         assert set(sqlalchemy.inspect(connection).get_table_names()) == {"quality_control", "raw_frames"}
 
@@ -120,7 +126,7 @@ def test_tables_of_another_program_with_other_names_do_not_matter(master, target
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("no database " * 1000)
-    refuses(QualityDatabase(file), "notes.txt", "is not a database", "choose another file")
+    wrong(QualityDatabase(file), "notes.txt", "is not a database", "choose another file")
     assert file.read_text() == "no database " * 1000
 
 
@@ -130,7 +136,7 @@ def test_a_damaged_database_is_named(master, tmp_path):
     content = bytearray(file.read_bytes())
     content[100 : len(content)] = b"\xff" * (len(content) - 100)
     file.write_bytes(content)
-    refuses(QualityDatabase(file), "is damaged", "qc --import")
+    wrong(QualityDatabase(file), "is damaged", "qc --import")
 
 
 def test_an_empty_file_is_an_empty_database(master, tmp_path):
@@ -272,7 +278,7 @@ subprocess.run([*mount, "size=60k", "tmpfs", "disk"], check=True)
 try:
     QualityDatabase("disk").add(sys.argv[1])
 except ValueError as error:
-    print(error)
+    print(error, error.exit_code)
 subprocess.run([*mount, "remount,size=1m", "tmpfs", "disk"], check=True)
 database = QualityDatabase("disk")
 database.add(sys.argv[1])
@@ -287,5 +293,5 @@ def test_a_full_disk_is_named_and_the_database_works_when_there_is_room(master, 
     command = ["unshare", "-rm", sys.executable, "-c", ON_A_SMALL_DISK, master]
     run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
     assert run.stdout.splitlines() == [
-        f"{tmp_path}/disk/soxspipe.db: the disk is full: make room", f"1 {len(read_record(master).values)}",
+        f"{tmp_path}/disk/soxspipe.db: the disk is full: make room 1", f"1 {len(read_record(master).values)}",
     ]  # fmt: skip

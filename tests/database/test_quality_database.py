@@ -47,6 +47,19 @@ def connect():
     return connection_to
 
 
+def test_products_of_a_folder_that_are_missing_are_added(master, target, tmp_path):
+    first, second, damaged, deeper = (copy_product(master, tmp_path / "out", number) for number in range(4))
+    damaged.write_bytes(b"")
+    for path in tmp_path.glob(f"out/{deeper.stem}*"):
+        path.rename(tmp_path / path.name)
+    QualityDatabase(target).add(first)
+    row = QualityDatabase(target).products()[0].id
+    QualityDatabase(target).add_missing(tmp_path / "out")
+    found = QualityDatabase(target).products()
+    assert [Path(one.path) for one in found] == [first, second]
+    assert found[0].id == row
+
+
 def test_a_product_comes_back_as_its_files_have_it(master, target):
     QualityDatabase(target).add(master)
     (found,) = QualityDatabase(target).products()
