@@ -30,6 +30,8 @@ def run() -> int:
         code = command_line.main()
     for number in STOP_SIGNALS:  # all is done, and the exit code is known
         signal.signal(number, signal.SIG_IGN)
+    if processes := sys.modules.get("soxspipe.execution.local_processes"):
+        processes.stop_helpers()
     return code
 
 

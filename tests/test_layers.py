@@ -45,6 +45,7 @@ RANKS = {
     "soxspipe.recipes": 5,
     "soxspipe.execution": 6,
     "soxspipe.cli": 7,
+    "soxspipe.cl_utils": 7,
     "soxspipe.__main__": 7,
 }
 #: Rooms: their modules have the rank of the room.

@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from ..run_log import log_warning
 from ..signals import STOP_SIGNALS, Terminated, signals_as_exceptions
 from .job import JobResult, ReductionJob, failed, reduce_unheard
 
-__all__ = ["LocalProcesses"]
+__all__ = ["LocalProcesses", "stop_helpers"]
 
 #: Modules that take long to import: each process begins with them.
 PRELOADED = ["soxspipe.recipes", "ccdproc", __name__]
@@ -93,11 +94,9 @@ class LocalProcesses:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._stopped = True
         # a stopped process answers to nothing else, and one that starts processes holds the lock
-        helpers = (resource_tracker._resource_tracker, forkserver._forkserver)
-        pids = [getattr(helper, name, None) for helper, name in zip(helpers, ("_pid", "_forkserver_pid"), strict=True)]
-        _resume(pids)
+        _signal(_helpers(), signal.SIGCONT)
         with _starting:
-            _resume(process.pid for process in self._processes)
+            _signal([process.pid for process in self._processes], signal.SIGCONT)
         for process in self._processes:
             process.terminate()
         deadline = time.monotonic() + CLEANUP_S
@@ -110,12 +109,26 @@ class LocalProcesses:
             executor.shutdown()
 
 
-def _resume(pids: Iterable[int | None]) -> None:
-    """Let stopped processes go on; for others this does nothing."""
+def stop_helpers() -> None:
+    """End the processes by which Python starts others, and wait for them: they would end after this program."""
+    _signal(_helpers(), signal.SIGTERM)
+    _signal(_helpers(), signal.SIGCONT)
+    helpers: tuple[Any, ...] = (forkserver._forkserver, resource_tracker._resource_tracker)
+    for helper in helpers:
+        with contextlib.suppress(OSError):
+            helper._stop()
+
+
+def _helpers() -> list[int | None]:
+    helpers = ((resource_tracker._resource_tracker, "_pid"), (forkserver._forkserver, "_forkserver_pid"))
+    return [getattr(helper, name, None) for helper, name in helpers]
+
+
+def _signal(pids: Iterable[int | None], number: int) -> None:
     for pid in pids:
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+                os.kill(pid, number)
 
 
 def _begin() -> None:

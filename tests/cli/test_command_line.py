@@ -27,6 +27,7 @@ import pytest
 from astropy.io import fits
 
 import soxspipe
+from soxspipe import cl_utils
 from soxspipe.cli import command_line, fundamentals_adapter, usage
 from soxspipe.cli.database_writer import DatabaseWriter
 from soxspipe.cli.fundamentals_adapter import elapsed_words
@@ -679,6 +680,10 @@ def test_mdark_from_end_to_end(darks, here, capsys):
     assert out == f"{document['product']}\n"
     assert "minimum-frames" in err
     assert "reduced in" in err
+
+
+def test_the_command_line_has_the_name_that_scripts_of_the_soxs_pipeline_import():
+    assert cl_utils.main is command_line.main
 
 
 @pytest.mark.parametrize("command_", ["mdark", "dark-current"])

@@ -178,6 +178,10 @@ def test_stopped_helpers_go_on_when_the_jobs_end():
             assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
     for pid in pids:
         assert os.WIFCONTINUED(os.waitpid(pid, os.WCONTINUED)[1])
+    local_processes.stop_helpers()  # as at the end of the program
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 @pytest.mark.parametrize("error", [BlockingIOError("no more processes"), EOFError(), NotImplementedError("semaphores")])
