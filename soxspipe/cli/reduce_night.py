@@ -18,7 +18,7 @@ from .run_options import RunOptions, output_option, settings_option
 from .terminal import Terminal, write_result
 from .usage import path_argument
 
-__all__ = ["jobs_of_sets", "run", "show_notes"]
+__all__ = ["jobs_of_sets", "run", "show_notes", "warn_of_faults"]
 
 _log = get_logger(__name__)
 
@@ -49,16 +49,20 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
 
 def _show_left_out(files: Sequence[NightFile], output: Path, terminal: Terminal) -> None:
     """Warn of each file that has a fault, and show how many files are left out."""
-    faulty = [file for file in files if file.is_fault]
-    for file in faulty[:MOST_WARNINGS]:
-        _log.warning("%s: left out: %s", os.path.relpath(file.path), file.reason)
-    if len(faulty) > MOST_WARNINGS:
-        _log.warning("%d more files that have a fault are left out", len(faulty) - MOST_WARNINGS)
+    warn_of_faults([file for file in files if file.is_fault])
     if files:
         reasons = (
             "1 file left out: its reason is" if len(files) == 1 else f"{len(files)} files left out: their reasons are"
         )
         terminal.inform(f"{reasons} in {escape(output / PLAN_CSV)}")
+
+
+def warn_of_faults(files: Sequence[NightFile]) -> None:
+    """Warn of each of some files that have a fault; of many, count the others."""
+    for file in files[:MOST_WARNINGS]:
+        _log.warning("%s: left out: %s", os.path.relpath(file.path), file.reason)
+    if len(files) > MOST_WARNINGS:
+        _log.warning("%d more files that have a fault are left out", len(files) - MOST_WARNINGS)
 
 
 def show_notes(sets: Sequence[PlannedSet], terminal: Terminal) -> None:

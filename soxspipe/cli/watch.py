@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..night.arrival import complete_sets, folder_changes
+from ..night.arrival import complete_sets, damaged_files, folder_changes
 from ..night.find_frames import require_folders
 from ..night.plan import PlannedSet
 from .prep import plan_folders
 from .reduce import run_and_report
-from .reduce_night import jobs_of_sets, show_notes
+from .reduce_night import jobs_of_sets, show_notes, warn_of_faults
 from .run_options import RunOptions, output_option, settings_option
 from .terminal import Terminal
 from .usage import path_argument
@@ -30,7 +30,9 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     settings = settings_option(options)
     require_folders(folders)
     RunOptions.of(options, settings)  # so that a wrong option is refused now
+    quiet_s = 60 * settings.night.quiet_minutes
     tried: set[tuple[str, ...]] = set()
+    named: set[str] = set()
 
     def is_new(one: PlannedSet) -> bool:
         return not os.path.lexists(one.product) and _frames(one) not in tried
@@ -40,7 +42,10 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
         while True:
             changed.clear()
             plan = plan_folders(folders, settings, output, terminal)
-            sets = [one for one in complete_sets(plan, 60 * settings.night.quiet_minutes) if is_new(one)]
+            damaged = [file for file in damaged_files(plan, quiet_s) if file.path not in named]
+            named.update(file.path for file in damaged)
+            warn_of_faults(damaged)
+            sets = [one for one in complete_sets(plan, quiet_s) if is_new(one)]
             if sets:
                 tried.update(map(_frames, sets))  # a set that failed is tried again when its frames change
                 show_notes(sets, terminal)

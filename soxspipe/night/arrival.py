@@ -13,7 +13,7 @@ from ..inputs.set_of_files import FITS_NAME
 from .find_frames import NightFile
 from .plan import Plan, PlannedSet
 
-__all__ = ["complete_sets", "folder_changes"]
+__all__ = ["complete_sets", "damaged_files", "folder_changes"]
 
 
 @contextmanager
@@ -99,6 +99,11 @@ def complete_sets(plan: Plan, quiet_s: float, now_s: float | None = None) -> lis
         if (quiet or 0 < expected <= len(one.frames)) and needs <= {other.name for other in complete}:
             complete.append(one)
     return complete
+
+
+def damaged_files(plan: Plan, quiet_s: float) -> list[NightFile]:
+    """Return the files of a plan that have a fault and have not changed for a while: those are not being written."""
+    return [file for file in plan.left_out if file.is_fault and time.time() - _changed_s(file) >= quiet_s]
 
 
 def _changed_s(file: NightFile) -> float:

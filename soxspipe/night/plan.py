@@ -210,13 +210,13 @@ def make_plan(files: Sequence[NightFile], recipes: Sequence[SetRecipe], settings
     names: set[str] = set()
     for frames in group_frames(raw, settings.night.gap_minutes / 60):
         one = _planned_set(by_tag[frames[0].kind], frames, instruments[frames[0].instrument], output_dir)
-        if not one.problem and one.name in names:
+        if not one.problem and one.name.casefold() in names:  # a disk may not tell cases apart
             problem = (
                 f"another set has a product of the name {one.name}: reduce these frames alone, into another folder"
             )
             one = replace(one, problem=problem, is_failure=True)
         if not one.problem:
-            names.add(one.name)
+            names.add(one.name.casefold())
         sets.append(one)
     made = [_as_candidate(one) for one in sets if not one.problem]
     to_be_made = {os.path.realpath(candidate.path) for candidate in made}

@@ -60,6 +60,8 @@ def test_each_set_is_reduced_once_when_its_frames_are_there(tmp_path):
         for i, start in enumerate(starts)
     ]
     names = ["20260301T100000_NIR_1_MDARK_300_0S_SOXS", "20260301T110000_NIR_1_MDARK_300_0S_SOXS"]
+    (night / "damaged.fits").write_bytes(frames[0][0].read_bytes()[:9000])
+    os.utime(night / "damaged.fits", (0, 0))
     watch = Watch(tmp_path)
     for frame in frames[0]:
         shutil.copy(frame, night)
@@ -83,5 +85,6 @@ def test_each_set_is_reduced_once_when_its_frames_are_there(tmp_path):
     assert (tmp_path / "out" / f"{names[0]}.fits").stat().st_mtime_ns == first
     lines = (tmp_path / "lines.txt").read_text()
     assert [lines.count(f"{name}.fits\n") for name in names] == [1, 1]
+    assert lines.count("left out") == lines.count("warning: night/damaged.fits: left out: truncated") == 2
     assert lines.count("error") == lines.count("error: terminated") == 1
     assert not list((tmp_path / "out").glob(".soxspipe*"))

@@ -11,11 +11,11 @@ from soxspipe.cli.command_line import main
 from soxspipe.cli.prep import _set_recipes
 from soxspipe.inputs.frame_kinds import MASTER_BIAS
 from soxspipe.inputs.set_of_files import parse_sof
-from soxspipe.night.arrival import complete_sets
+from soxspipe.night.arrival import complete_sets, damaged_files
 from soxspipe.night.attach_calibrations import attach, level_of
 from soxspipe.night.find_frames import NightFile, find_frames
 from soxspipe.night.group_frames import group_frames, night_of
-from soxspipe.night.plan import make_plan
+from soxspipe.night.plan import Plan, make_plan
 from soxspipe.settings import Settings
 from soxspipe.simulation import DarkSimulation, simulate_darks
 
@@ -186,6 +186,24 @@ def test_a_set_that_lacks_a_bias_waits_until_all_is_quiet(night, tmp_path, monke
     shutil.rmtree(night / "bias")
     assert complete(time.time()) == [name for name in NAMES if name not in (acq, BIAS, VIS)]
     assert set(complete(time.time() + 61.0)) == set(NAMES) - {BIAS}
+
+
+def test_a_damaged_file_of_a_watched_folder_is_one_that_is_not_written_any_more(tmp_path):
+    now_s = time.time()
+    files = [NightFile(str(tmp_path / f"{age_s}.fits"), reason="truncated", is_fault=True) for age_s in (1, 100)]
+    for file, age_s in zip(files, (1, 100), strict=True):
+        Path(file.path).touch()
+        os.utime(file.path, (now_s - age_s, now_s - age_s))
+    plan = Plan((), (*files, NightFile(str(tmp_path / "notes.txt"), reason="not the name of a FITS file")))
+    assert damaged_files(plan, 60.0) == files[1:]
+
+
+def test_names_of_products_that_differ_in_case_alone_are_one_name(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = iter("ABCDEa")
+    monkeypatch.setattr("soxspipe.night.plan.product_stem", lambda *_: next(names))
+    problems = {one["name"]: one["problem"] for one in plan_of(night)["sets"]}
+    assert [name for name, problem in problems.items() if "another set has a product of the name" in problem] == ["a"]
 
 
 def test_frames_without_a_template_are_split_at_a_gap_and_at_noon():
