@@ -26,6 +26,7 @@ from astropy.io import fits
 from astropy.time import Time
 
 from soxspipe.cli import command_line, terminal
+from soxspipe.database import QualityDatabase
 from soxspipe.fits_files.pixel_reader import PixelReader
 from soxspipe.instruments import keywords
 from soxspipe.parallel import MEMORY_LIMITS
@@ -644,6 +645,7 @@ def test_headers_that_would_disturb_a_terminal_or_a_page(night):
         ("a: " + "[" * 2000, "not usable YAML"),
         ("soxs-mdark: {minimum-frames: x}", "minimum-frames is 'x', expected a whole number"),
         ("soxs-mdark: {minimum-frame: 3}", "did you mean 'minimum-frames'"),
+        ("mdark: {}\nsoxs-mdark: {}", "soxs-mdark is the old name of mdark, which is given too: keep one"),
         ("#" * 2**20 + "#", "more than 131072 bytes"),
         ("instruments: {table: none.yaml}", "none.yaml: not readable"),
         ("instruments: {table: bad.yaml}", r"bad.yaml: found \['a'\], expected"),
@@ -1307,3 +1309,53 @@ def test_a_database_whose_rows_are_damaged(night, change):
     for command in (["qc", "x.db"], ["trend", "x.db"]):
         code, err = night.main(*command)
         assert (code, err.count("table products: "), err.count("\n")) == (2, 1, 1), err
+
+
+def test_a_product_that_is_not_whole_does_not_count_as_made(night):
+    paths = {name: night.out / name for name in FILES}
+    whole = {name: path.read_bytes() for name, path in paths.items()}
+    main, log, bad_pixels, _ = FILES
+    changed = bytearray(whole[main])
+    changed[-6000] ^= 1
+    damages = [(main, whole[main][:-6000]), (main, bytes(changed)), (log, None), (log, whole[log][:-100])]
+    damages += [(bad_pixels, None), (bad_pixels, whole[bad_pixels][:-6000])]
+    for name, content in damages:
+        paths[name].unlink()
+        if content is not None:
+            paths[name].write_bytes(content)
+        code, err = night.main("mdark", night.sof, "--output=reduced", "--resume")
+        assert (code, err.count("is damaged, and does not count as made: ")) == (2, 1), (name, err)
+        paths[name].write_bytes(whole[name])
+    paths[bad_pixels].unlink()
+    code, err = night.main("mdark", night.sof, *night.options, "--resume")
+    assert (code, err.count("made: its bad-pixel map is missing"), err.count("\n")) == (0, 1, 1), err
+    assert sorted(contents(night.out)) == sorted(FILES)
+
+
+def test_a_page_that_is_no_report_is_never_replaced(night):
+    page = night.out / f"{STEM}.html"
+    page.write_text("<html>mine</html>")
+    commands = [("report", night.out / f"{STEM}.fits"), ("mdark", night.sof, *night.options, "--no-report")]
+    for command in commands:
+        code, err = night.main(*command)
+        assert (code, err.count(f"{page}: exists and was not made by this command"), err.count("\n")) == (2, 1, 1), err
+    assert page.read_text() == "<html>mine</html>"
+    page.unlink()
+    for _ in range(2):
+        assert night.main(*commands[0]) == (0, "")
+
+
+def test_a_row_that_a_run_could_not_write_is_added_by_the_next(night, monkeypatch):
+    monkeypatch.setattr("soxspipe.database.connection.BUSY_S", 0.1)
+    database = night.out / "soxspipe.db"
+    database.unlink()
+    QualityDatabase(database).add_records([])
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        code, err = night.main("mdark", *night.frames[1:], "--output=reduced")
+        assert (code, err.count("warning: "), "has kept it busy" in err) == (0, 1, True), err
+        assert night.main("qc", database, "--import=reduced")[0] == 1
+        other.execute("ROLLBACK")
+    assert QualityDatabase(database).products() == []
+    assert night.main("mdark", *night.frames[2:], "--output=reduced") == (0, "")
+    assert len(QualityDatabase(database).products()) == 3

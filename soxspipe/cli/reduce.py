@@ -12,7 +12,7 @@ from typing import Any
 from ..exceptions import SoxspipeError
 from ..execution.job import JobResult, ReductionJob, finished
 from ..execution.run_jobs import run_jobs
-from ..inputs.reductions import split_reductions
+from ..inputs.reductions import require_distinct, split_reductions
 from ..products.products_sof import ProductsSof
 from ..run_log import get_logger
 from .board import Board, outcome
@@ -35,6 +35,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     recipe, argument = RECIPES[command]
     paths = [path_argument(path, "input") for path in options[argument]]
     inputs = split_reductions(paths, share_products=argument == "<inputFrames>")
+    require_distinct(frames[0] for frames in inputs)
     run_options = RunOptions.of(options, settings_option(options), paths)
     jobs = [run_options.job(recipe, frames) for frames in inputs]
     return run_and_report(command, jobs, run_options, terminal)

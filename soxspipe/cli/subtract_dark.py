@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..exceptions import CommandLineError
+from ..inputs.reductions import require_distinct
 from ..text import escape
 from .reduce import run_and_report
 from .run_options import RunOptions, settings_option
@@ -26,6 +27,7 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     recipe, argument = RECIPES[command]
     paths = [path_argument(path, "input") for path in options[argument]]
     frames = list(_frames(paths))
+    require_distinct(frames)
     run_options = RunOptions.of(options, settings, [*paths, *frames, *products])
     jobs = [run_options.job(recipe, [frame, *products]) for frame in frames]
     return run_and_report(command, jobs, run_options, terminal)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..database.quality_database import DATABASE_NAME, Filters, QualityDatabase
-from ..exceptions import CommandLineError, DatabaseError, SoxspipeError
-from ..products.atomic_files import write_file
+from ..database.records import ProductRecord
+from ..exceptions import DatabaseError, SoxspipeError
+from ..products.atomic_files import AtomicFiles
 from ..run_log import get_logger
 from ..text import escape
 from ..trend.collect import collect_records, compare_masters
-from ..yaml_files import read_regular_file
 from .database_writer import database_argument
 from .terminal import Terminal, write_result
 from .usage import path_argument, workers_argument
@@ -37,36 +38,43 @@ def run(command: str, options: dict[str, Any], terminal: Terminal) -> int:
     target = Path(DATABASE_NAME) if given is None else database_argument(given, "database")
     database = QualityDatabase(target)
     page = _page_path(options, target)
-    _check_replaceable(page, MARK)
-    products = database.products(Filters(arm=options["--arm"]))
-    if not products:
-        terminal.inform(f"{database}: no product fits: the page is empty")
-    faults: list[str] = []
-    if not options["--quick"]:
-        workers = workers_argument(options["--workers"])
-        try:
-            faults = compare_masters(database, products, workers=workers, progress=terminal.progress("masters"))
-        except DatabaseError as error:  # a database that can only be read has a page too
-            faults = [f"{error}; the page shows the changed pixels that the database has already"]
-    for fault in faults[:NAMED]:
-        _log.warning("%s", fault)
-    if len(faults) > NAMED:
-        _log.warning("%d more masters cannot be read: their pixels are not compared", len(faults) - NAMED)
-    records = collect_records(database, products, page.parent.resolve())
-    text = trend_page(
-        records.products,
-        changes=records.changes,
-        comparisons=records.comparisons,
-        histograms=records.histograms,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-    write_file(page, text, overwrite=True)
+    with AtomicFiles(page.parent, [page.name], overwrite=True, marks={page.name: MARK}) as files:
+        products = database.products(Filters(arm=options["--arm"]))
+        if not products:
+            terminal.inform(f"{database}: no product fits: the page is empty")
+        faults = [] if options["--quick"] else _compare(database, products, options, terminal)
+        records = collect_records(database, products, page.parent.resolve())
+        text = trend_page(
+            records.products,
+            changes=records.changes,
+            comparisons=records.comparisons,
+            histograms=records.histograms,
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+        files.write(page.name, [text.encode()])
+        files.commit()
     if options["--json"]:
         counts = {name: len(getattr(records, name)) for name in ("products", "changes", "comparisons", "histograms")}
         write_result(json.dumps({"page": str(page), **counts, "warnings": faults}, indent=2))
     else:
         write_result(escape(page))
     return 0
+
+
+def _compare(
+    database: QualityDatabase, products: Sequence[ProductRecord], options: dict[str, Any], terminal: Terminal
+) -> list[str]:
+    """Compare new masters, and return a line for each fault; some of them are shown."""
+    workers = workers_argument(options["--workers"])
+    try:
+        faults = compare_masters(database, products, workers=workers, progress=terminal.progress("masters"))
+    except DatabaseError as error:  # a database that can only be read has a page too
+        faults = [f"{error}; the page shows the changed pixels that the database has already"]
+    for fault in faults[:NAMED]:
+        _log.warning("%s", fault)
+    if len(faults) > NAMED:
+        _log.warning("%d more masters cannot be read: their pixels are not compared", len(faults) - NAMED)
+    return faults
 
 
 def _require_bokeh() -> None:
@@ -86,15 +94,3 @@ def _page_path(options: dict[str, Any], target: str | Path) -> Path:
         return Path(PAGE_NAME)
     folder = Path(target) if os.path.isdir(target) else Path(target).parent
     return folder / PAGE_NAME
-
-
-def _check_replaceable(page: Path, mark: str) -> None:
-    """Raise an error where the page would replace a file that is no trend page."""
-    if not os.path.exists(page):
-        return
-    try:
-        is_page = mark.encode() in read_regular_file(page, 4096)
-    except OSError:
-        is_page = False
-    if not is_page:
-        raise CommandLineError(f"{escape(page)}: exists and is no trend page: choose another file with --output")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 
 from ..exceptions import InputError
+from ..text import escape
 from .frame_kinds import BAD_PIXEL_MAP, MASTER_BIAS, PRODUCT_CATEGORY, STATIC_MAP
 from .set_of_files import parse_sof
 
-__all__ = ["split_reductions"]
+__all__ = ["require_distinct", "split_reductions"]
 
 
 def split_reductions(paths: Sequence[str], *, share_products: bool) -> list[list[str]]:
@@ -51,6 +52,22 @@ def split_reductions(paths: Sequence[str], *, share_products: bool) -> list[list
             frames.append(path)
     frames += shared if frames else []
     return reductions
+
+
+def require_distinct(paths: Iterable[str]) -> None:
+    """Raise InputError with a line for each path that leads to the same file or folder as an earlier one."""
+    seen: dict[tuple[int, int], str] = {}
+    faults = []
+    for path in paths:
+        with suppress(OSError):  # it is reported where it is read
+            status = os.stat(path)
+            identity = status.st_dev, status.st_ino
+            if identity in seen:
+                faults.append(f"{escape(path)}: is the same file as {escape(seen[identity])}: give it once")
+            else:
+                seen[identity] = path
+    if faults:
+        raise InputError(faults)
 
 
 def _is_set(path: str) -> bool:

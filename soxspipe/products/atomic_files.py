@@ -10,13 +10,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
 from ..exceptions import InputError, ProductError, ProductExistsError
 from ..signals import deferred_signals
 from ..text import escape
+from ..yaml_files import read_regular_file
 
 __all__ = ["AtomicFiles", "write_file"]
 
@@ -28,6 +29,8 @@ FOLDER_LOCK = ".soxspipe-lock.tmp"
 WAIT_S, ATTEMPT_S = 60.0, 0.02
 #: Folder with the temporary files of one run, and its journal.
 RUN_FOLDER, JOURNAL = ".soxspipe-run-{}.tmp", "journal"
+#: Part of a file that is searched for its mark.
+BEGINNING_BYTES = 4096
 REMEDY = "choose another folder, or --overwrite"
 INCOMPLETE = "the set of files is incomplete: the next run into this folder restores the older one"
 
@@ -57,6 +60,8 @@ class AtomicFiles:
         Files that are never replaced, by whichever link.
     remedy : str
         Advice for the message that older files must not be replaced.
+    marks : mapping of str to bytes
+        Text near the beginning of files that may be replaced, by name: another file of such a name is left alone.
     durable : bool
         Whether the files must survive a loss of power. The sync of a thousand small files takes seconds.
 
@@ -76,13 +81,14 @@ class AtomicFiles:
         overwrite: bool = False,
         inputs: Iterable[str | os.PathLike[str]] = (),
         remedy: str = REMEDY,
+        marks: Mapping[str, bytes] | None = None,
         durable: bool = True,
     ) -> None:
         self.folder, self.names, self.overwrite, self.inputs = folder, tuple(names), overwrite, tuple(inputs)
         self._hidden = folder / RUN_FOLDER.format(secrets.token_hex(8))
         self._journal: IO[bytes] | None = None
         self._incomplete = False
-        self._remedy, self._durable = remedy, durable
+        self._remedy, self._marks, self._durable = remedy, marks or {}, durable
         self._new_folders = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
     def __enter__(self) -> Self:
@@ -201,6 +207,10 @@ class AtomicFiles:
             if path.exists() and (identity := _identity(path)) in inputs:
                 what = f"is the input {escape(inputs[identity])}, which is never replaced"
                 raise ProductExistsError(f"{path}: {what}: choose another output folder")
+            if path.exists() and path.name in self._marks:
+                beginning = read_regular_file(path, BEGINNING_BYTES)
+                if beginning and self._marks[path.name] not in beginning:
+                    raise ProductExistsError(f"{path}: exists and was not made by this command: move it")
         return {name: os.path.lexists(self.folder / name) for name in self.names}
 
     def _write_journal(self, renames: dict[str, bool]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from astropy.io import fits
 
-from ..exceptions import InputError
+from ..exceptions import FrameError, InputError
 from ..fits_files.checksums import read_verified_images
 from ..inputs.frame_kinds import RECIPE
 from ..run_log import get_logger
@@ -26,6 +26,11 @@ log = get_logger(__name__)
 
 #: Endings of the names of a product's files and their roles, the main file first.
 ENDINGS = {".fits": "product", "_BPMAP.fits": "bad-pixel map", "_qc.json": "qc", ".html": "report", ".log": "log"}
+FITS_ROLES = ("product", "bad-pixel map")
+#: Part of the last line of text files that are complete.
+LAST_LINES = {"report": b"</html>", "log": b": written to "}
+#: Text near the beginning of each report, and of no other file.
+REPORT_MARK = b'<meta name="generator" content="soxspipe report"'
 
 
 class Product(AtomicFiles):
@@ -53,7 +58,8 @@ class Product(AtomicFiles):
     def __init__(
         self, folder: Path, stem: str, *, overwrite: bool = False, inputs: Iterable[str | PathLike[str]] = ()
     ) -> None:
-        super().__init__(folder, [f"{stem}{ending}" for ending in ENDINGS], overwrite=overwrite, inputs=inputs)
+        names = [f"{stem}{ending}" for ending in ENDINGS]
+        super().__init__(folder, names, overwrite=overwrite, inputs=inputs, marks={f"{stem}.html": REPORT_MARK})
         self.stem, self.path = stem, folder / self.names[0]
         self.paths: dict[str, Path] = {}
 
@@ -89,7 +95,7 @@ def files_of(path: Path) -> dict[str, Path]:
     return {role: file for role, file in paths.items() if file.exists()}
 
 
-def equal_product(folder: Path, stem: str, header: fits.Header) -> Path | None:
+def equal_product(folder: Path, stem: str, header: fits.Header, roles: Iterable[str]) -> Path | None:
     """Return the product of a name that was made as another header says: of the same input, parameters and version.
 
     Parameters
@@ -100,23 +106,33 @@ def equal_product(folder: Path, stem: str, header: fits.Header) -> Path | None:
         Name of the product without ending.
     header : astropy.io.fits.Header
         Header that a new product would have.
+    roles : iterable of str
+        Roles of the files that the recipe always makes.
 
     Returns
     -------
     pathlib.Path or None
-        The product; None where there is none, where it is damaged, or where it was made in another way.
+        The product; None where there is none, where a file is missing or damaged, or was made in another way.
     """
-    files = files_of(folder / f"{stem}.fits")
-    if not {"product", "qc", "log"} <= set(files):
+    path = folder / f"{stem}.fits"
+    files = files_of(path)
+    if not files:
         return None
-    path = files["product"]
     try:
-        older = read_verified_images(path)[0].header
-        read_qc_file(path, older)
-        if "bad-pixel map" in files:
-            read_verified_images(files["bad-pixel map"])
-    except (InputError, IndexError):
-        log.warning("%s: is damaged, and does not count as made", path)
+        if missing := [role for role in roles if role not in files]:
+            raise FrameError(f"its {missing[0]} is missing")
+        headers = [read_verified_images(files[role])[0].header for role in FITS_ROLES if role in files]
+        read_qc_file(path, headers[0])
+        for role, words in LAST_LINES.items():
+            if role in files and words not in files[role].read_bytes().rstrip().rpartition(b"\n")[2]:
+                raise FrameError(f"{files[role]}: is not complete")
+    except (InputError, IndexError) as error:
+        log.warning("%s: is damaged, and does not count as made: %s", path, error)
         return None
-    keywords = {keyword for one in (older, header) for keyword in one if keyword.startswith(RECIPE)}
-    return path if all(older.get(keyword) == header.get(keyword) for keyword in keywords) else None
+    differs = any(
+        older.get(keyword) != header.get(keyword)
+        for older in headers
+        for keyword in {*older, *header}
+        if keyword.startswith(RECIPE)
+    )
+    return None if differs else path

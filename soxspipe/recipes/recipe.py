@@ -158,6 +158,8 @@ class Recipe(ABC, Generic[InputsT]):
     sections: ClassVar[tuple[str, ...]]
     #: Packages that take long to import: a refused input does not pay for them.
     imports: ClassVar[tuple[str, ...]] = ()
+    #: Roles of the files that its products always have.
+    roles: ClassVar[tuple[str, ...]] = ("product", "qc", "log")
     #: Whether its products have a report.
     has_report: ClassVar[bool] = True
 
@@ -234,7 +236,7 @@ class Recipe(ABC, Generic[InputsT]):
         """
         inputs, provenance, parameters = self._prepare()
         header = product_header(provenance, self.name, f"{self.category}_{inputs.arm}", parameters)
-        return equal_product(self.output_dir, product_stem(provenance, self.product_word), header)
+        return equal_product(self.output_dir, product_stem(provenance, self.product_word), header, self.roles)
 
     def produce_product(self) -> RecipeProduct:
         """Run the recipe.
@@ -316,9 +318,9 @@ def _check_arguments(input_frames: object, output_dir: object, workers: object) 
 
 def _import_for_report() -> None:
     """Import the packages of a report; what fails here fails in `_add_report` too, and is reported there."""
-    from ..report import IMPORTS
-
     with contextlib.suppress(Exception):
+        from ..report import IMPORTS
+
         for package in IMPORTS:
             import_module(package)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..inputs.frame_kinds import MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
+from ..inputs.frame_kinds import BAD_PIXEL_MAP, MASTER_BIAS, MASTER_DARK, STATIC_MAP, FrameKind
 from ..inputs.raw_frames import FrameSet
 from ..products.master_files import bad_pixel_map, master_file
 from ..quality.dark import DarkContext, dark_quality
@@ -65,6 +65,7 @@ class soxs_mdark(BaseRecipe):
     category = MASTER_DARK.category
     sections = ("mdark", "create_noise_map")
     imports = ("ccdproc",)
+    roles = (*BaseRecipe.roles, BAD_PIXEL_MAP.noun)
 
     def process(self, frames: FrameSet, settings: ArmSettings) -> RecipeOutput:
         """Stack verified frames, find bad pixels, and measure the QC values."""

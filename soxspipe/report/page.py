@@ -13,7 +13,7 @@ from ..exceptions import InputError, SoxspipeError
 from ..fits_files.checksums import read_verified_images
 from ..inputs.frame_kinds import RECIPE, numbered
 from ..products.atomic_files import write_file
-from ..products.product_files import ENDINGS
+from ..products.product_files import ENDINGS, REPORT_MARK
 from ..templates import fill
 from ..text import escape
 from .bad_pixels import describe_bad_pixels
@@ -91,14 +91,14 @@ def write_report(product_path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InputError
-        When the file is not a product of soxspipe, or is damaged.
+        When the file is not a product of soxspipe, or is damaged, or a file with the name of the report is no report.
     ProductError
         When the report cannot be written.
     """
     path = Path(product_path)
     read_verified_images(path)
     report = path.with_name(f"{path.stem}.html")
-    write_file(report, make_report(path), overwrite=True, inputs=[path])
+    write_file(report, make_report(path), overwrite=True, inputs=[path], marks={report.name: REPORT_MARK})
     return report
 
 

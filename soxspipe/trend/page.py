@@ -17,7 +17,7 @@ from .records import MapComparison, PixelChange, RateHistogram, TrendProduct
 __all__ = ["MARK", "trend_page"]
 
 #: Text near the beginning of each trend page, and of no other file.
-MARK = '<meta name="generator" content="soxspipe trend"'
+MARK = b'<meta name="generator" content="soxspipe trend"'
 
 WEB = Path(__file__).with_name("web")
 #: Scripts of the page, in this order; they share one scope.

@@ -150,19 +150,6 @@ def test_a_set_with_too_few_frames_does_not_take_the_name_of_another(night, caps
     assert products() == sorted(NAMES)
 
 
-def test_a_damaged_product_does_not_count_as_made(night, capsys):  # noqa: F811
-    assert main(["reduce", str(night / "acq"), "--output=out", "-q"]) == 0
-    (path,) = (Path("out") / f"{name}.fits" for name in products())
-    whole = path.read_bytes()
-    for damaged in (whole[:-6000], whole[:-6000] + bytes([whole[-6000] ^ 1]) + whole[-5999:]):
-        path.write_bytes(damaged)
-        capsys.readouterr()
-        assert main(["reduce", str(night / "acq"), "--output=out", "--resume"]) == 2
-        assert "is damaged, and does not count as made" in capsys.readouterr().err
-    assert main(["reduce", str(night / "acq"), "--output=out", "--resume", "--overwrite", "-q"]) == 0
-    assert main(["reduce", str(night / "acq"), "--output=out", "--resume"]) == 0
-
-
 def test_a_second_run_names_the_option_that_goes_on(night, capsys):  # noqa: F811
     assert main(["reduce", str(night), "--output=out", "-q"]) == 0
     for path in Path("out").glob(f"{VIS}*"):

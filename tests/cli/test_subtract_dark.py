@@ -67,6 +67,14 @@ def test_a_set_of_files_lists_frames(made, dark, capsys):
     assert (code, len(out.split())) == (0, 3)
 
 
+def test_the_same_frame_twice_is_refused_with_both_paths(made, dark, capsys):
+    frame = made[1][0]
+    Path("link.fits").symlink_to(frame)
+    code, out, err = run(capsys, frame, "link.fits", dark, "--workers=2")
+    assert (code, out, err) == (2, "", f"soxspipe: error: link.fits: is the same file as {frame}: give it once\n")
+    assert not list(Path().glob("*DARKSUB*"))
+
+
 def test_another_exposure_needs_scale(made, dark, capsys):
     (frame,) = simulate_darks("long", DarkSimulation(frames=1, **{**CCD, "exptime_s": 120.0})).frames
     code, out, err = run(capsys, frame, dark)

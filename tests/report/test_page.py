@@ -8,6 +8,7 @@ import pytest
 from astropy.io import fits
 
 from soxspipe.exceptions import InputError
+from soxspipe.products.product_files import REPORT_MARK
 from soxspipe.report import make_report, write_report
 
 NAMES = ["good", "leak", "out", "bias", "rate"]
@@ -137,7 +138,7 @@ def test_a_report_is_written_again_over_an_older_one(products, tmp_path):
     for role in ("product", "qc"):
         (tmp_path / good.files.get(role, good.path).name).write_bytes(good.files.get(role, good.path).read_bytes())
     path = tmp_path / good.path.name
-    path.with_suffix(".html").write_text("old")
+    path.with_suffix(".html").write_bytes(REPORT_MARK)
     assert write_report(path) == path.with_suffix(".html")
     assert "<title>PASS: Master dark, SOXS NIR, 300 s</title>" in path.with_suffix(".html").read_text()
 

@@ -150,7 +150,7 @@ def test_the_command_never_replaces_another_file(database, tmp_path, monkeypatch
     other = tmp_path / "notes.html"
     other.write_text("mine")
     assert command("trend", tmp_path, f"--output={other}", "--quick", monkeypatch=monkeypatch) == 2
-    assert "exists and is no trend page: choose another file with --output" in capsys.readouterr().err
+    assert "notes.html: exists and was not made by this command: move it" in capsys.readouterr().err
     assert other.read_text() == "mine"
 
 
