@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..text import range_words
 from .definitions import DEFINITIONS, Range
 
@@ -149,23 +151,22 @@ class QualityTable:
 
     def to_qtable(self) -> QCTable:
         """Return the table as an astropy QTable; values that were not measured are masked."""
-        from astropy.table import MaskedColumn
-
         from .qc_table import QCTable
 
-        def column(key: str, undefined: float | bool) -> MaskedColumn:
+        def column(key: str, undefined: float | bool) -> np.ma.MaskedArray[Any, Any]:
             values = [getattr(qc, key) for qc in self._values]
             filled = [undefined if value is None else type(undefined)(value) for value in values]
-            return MaskedColumn(filled, mask=[value is None for value in values])
+            return np.ma.array(filled, mask=[value is None for value in values])
 
+        # arrays: to convert a list astropy changes the warning filters of all threads
         return QCTable(
             {
-                "name": [qc.name for qc in self._values],
+                "name": np.array([qc.name for qc in self._values], str),
                 "value": column("value", math.nan),
-                "unit": [qc.unit for qc in self._values],
-                "range": [range_words(*qc.range) for qc in self._values],
+                "unit": np.array([qc.unit for qc in self._values], str),
+                "range": np.array([range_words(*qc.range) for qc in self._values], str),
                 "passed": column("passed", False),
-                "description": [qc.description for qc in self._values],
+                "description": np.array([qc.description for qc in self._values], str),
             }
         )
 
