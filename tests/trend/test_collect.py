@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxspipe.__main__ import run
+from soxspipe.cli.command_line import main
 from soxspipe.database.quality_database import DATABASE_NAME, QualityDatabase
 from soxspipe.database.trend_tables import TrendTables
 from soxspipe.products.load_master import load_master
@@ -132,7 +132,7 @@ def test_the_tables_keep_what_they_get(database):
 
 def command(*arguments, monkeypatch):
     monkeypatch.setattr("sys.argv", ["soxspipe", *map(str, arguments)])
-    return run()
+    return main()
 
 
 def test_the_command_writes_the_page_next_to_the_database(database, tmp_path, monkeypatch, capsys):
