@@ -15,7 +15,7 @@ from ..exceptions import CommandLineError, DatabaseError, InputError, WrongDatab
 from ..text import escape, format_value
 from .connection import open_database
 from .records import Count, Number, ProductRecord, StoredValue, Text, check_types, find_products, read_record
-from .schema import VERSION, migrate, schema_version
+from .schema import DAMAGED, VERSION, migrate, schema_version
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, TableClause
@@ -29,7 +29,6 @@ DATABASE_NAME = "soxspipe.db"
 VERDICTS = ("PASS", "WARN", "FAIL")
 #: Last digit of a date in a header, day.
 MJD_DIGIT = 1e-8
-_DAMAGED = "damaged: remove it, and make it again from the products with soxspipe qc --import"
 #: Most letters of a message of a database that are shown.
 _LONGEST_REASON = 300
 
@@ -261,6 +260,8 @@ class QualityDatabase:
             reason = _reason(getattr(error, "orig", error))
             kind = WrongDatabaseError if reason in (_NO_DATABASE, _MALFORMED) else DatabaseError
             raise kind(f"{self}: {reason}") from error
+        except UnicodeDecodeError as error:  # of a message that cites damaged bytes
+            raise WrongDatabaseError(f"{self}: is {DAMAGED}") from error
         except OSError as error:
             raise DatabaseError(f"{self}: {error.strerror}") from error
 
@@ -324,7 +325,7 @@ def checked_rows(database: QualityDatabase, table: str, kind: type[_T], content:
     try:
         return check_types(kind, content)
     except ValueError as error:
-        raise WrongDatabaseError(f"{database}: table {table}: {error}: {_DAMAGED}") from error
+        raise WrongDatabaseError(f"{database}: table {table}: {error}: {DAMAGED}") from error
 
 
 def _conditions(filters: Filters) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
@@ -369,11 +370,12 @@ def _mjd(text: str | None, *, end: bool) -> float | None:
     return (moment - datetime(1858, 11, 17, tzinfo=UTC)) / timedelta(days=1)
 
 
-_NO_DATABASE, _MALFORMED = "is not a database of SQLite: choose another file", f"is {_DAMAGED}"
+_NO_DATABASE, _MALFORMED = "is not a database of SQLite: choose another file", f"is {DAMAGED}"
 #: Parts of messages of SQLite and PostgreSQL, and what they mean with the remedy.
 _REASONS = (
     ("not a database", _NO_DATABASE),
     ("malformed", _MALFORMED),
+    ("could not decode", _MALFORMED),
     ("locked", "another program has kept it busy for 30 s: try again"),
     ("unable to open", "cannot be opened: choose a file in another folder"),
     ("readonly", "cannot be written: choose a file in another folder"),

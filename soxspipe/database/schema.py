@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from .connection import Database
 
-__all__ = ["VERSION", "migrate", "schema_version"]
+__all__ = ["DAMAGED", "VERSION", "migrate", "schema_version"]
 
 #: Version of the schema that this version of soxspipe reads and writes.
 VERSION = 3
+#: What a database is that soxspipe wrote and that cannot be read, and what to do.
+DAMAGED = "damaged: remove it, and make it again from the products with soxspipe qc --import"
 #: Names that the schema needs; a database that has one of them without a version belongs to another program.
 NAMES = {
     "products", "quality_values", "pixel_changes", "quality_control", "pixel_comparisons", "rate_histograms",
@@ -32,7 +34,7 @@ def schema_version(connection: Connection, database: Database) -> int:
     Raises
     ------
     WrongDatabaseError
-        When the schema is newer, or of another program.
+        When the schema is newer, damaged or of another program.
     """
     import sqlalchemy
 
@@ -44,12 +46,14 @@ def schema_version(connection: Connection, database: Database) -> int:
                 f"{database}: is a database of another program, with {', '.join(foreign)} of its own: choose another"
             )
         return 0
-    version = int(connection.exec_driver_sql("SELECT version FROM soxspipe_schema").scalar_one())
-    if version > VERSION:
-        raise WrongDatabaseError(
-            f"{database}: has schema version {version}, expected at most {VERSION}: install a newer soxspipe"
-        )
-    return version
+    match [*connection.exec_driver_sql("SELECT version FROM soxspipe_schema").scalars()]:
+        case [int(version)] if 1 <= version <= VERSION:
+            return version
+        case [int(version)] if version > VERSION:
+            raise WrongDatabaseError(
+                f"{database}: has schema version {version}, expected at most {VERSION}: install a newer soxspipe"
+            )
+    raise WrongDatabaseError(f"{database}: is {DAMAGED}")
 
 
 def migrate(connection: Connection, database: Database, target: int = VERSION) -> None:

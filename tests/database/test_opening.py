@@ -139,6 +139,32 @@ def test_a_damaged_database_is_named(master, tmp_path):
     wrong(QualityDatabase(file), "is damaged", "qc --import")
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["UPDATE soxspipe_schema SET version = 'x'"],
+        ["UPDATE soxspipe_schema SET version = 9e999"],
+        ["UPDATE soxspipe_schema SET version = -5"],
+        ["DELETE FROM soxspipe_schema"],
+        # the message of SQLite cites the name
+        ["PRAGMA writable_schema = ON", "UPDATE sqlite_master SET name = CAST(X'ff' AS TEXT), sql = 'CREATE x'"],
+    ],
+)
+def test_a_database_with_damaged_values_is_named(master, tmp_path, statements):
+    file = tmp_path / "soxspipe.db"
+    QualityDatabase(file).add(master)
+    run_sql(str(file), *statements)
+    refuses(QualityDatabase(file), "is damaged", "qc --import")
+
+
+def test_a_text_that_is_no_utf_8_is_damage(master, tmp_path):
+    file = tmp_path / "soxspipe.db"
+    QualityDatabase(file).add(master)
+    run_sql(str(file), "UPDATE products SET detector = CAST(X'ff' AS TEXT)")
+    with pytest.raises(DatabaseError, match="is damaged"):
+        QualityDatabase(file).products()
+
+
 def test_an_empty_file_is_an_empty_database(master, tmp_path):
     (tmp_path / "soxspipe.db").touch()  # a writer was killed before its first write
     assert QualityDatabase(tmp_path).products() == []
