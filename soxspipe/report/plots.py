@@ -95,6 +95,7 @@ def plot(
     str
     """
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.text import Text
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     figure = Canvas(figsize=SIZE)
@@ -123,6 +124,10 @@ def plot(
             labelcolor=COLOUR["ink"],
             framealpha=0.0,
         )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_ticklabels()  # makes them
+    for text in figure.findobj(Text):
+        text.set_usetex(False)  # whatever the configuration of matplotlib: LaTeX may be missing, and takes long
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(buffer.getvalue(), key)

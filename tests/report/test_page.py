@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import matplotlib
 import pytest
 from astropy.io import fits
 
@@ -60,6 +61,12 @@ def test_every_image_has_words_for_those_who_cannot_see_it(name, products):
     pictures = [one for _, one in Page(read(products[name])).elements if one.get("role") == "img"]
     assert len(pictures) > 8
     assert all(len(one["aria-label"]) > 20 for one in pictures)
+
+
+def test_a_page_needs_no_latex(products, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with matplotlib.rc_context({"text.usetex": True}):
+        assert list(Page(make_report(products["good"].path)).sections)[1:] == SECTIONS
 
 
 def test_a_good_product_is_called_good_and_its_questions_are_answered(products):
