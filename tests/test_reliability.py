@@ -881,6 +881,14 @@ def test_an_astropy_configuration_that_is_broken(night, content):
     assert re.fullmatch(r"soxspipe: error: .*astropy cannot read its configuration file: correct .*\n", run.stderr)
 
 
+def test_a_working_directory_that_was_removed(night, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for command in ("qc", "trend"):
+        assert night.main(command) == (1, "soxspipe: error: working directory: No such file or directory\n")
+
+
 @pytest.mark.parametrize("level", [1, 2])
 def test_optimised_python(night, level):
     run = process("mdark", "raw/darks.sof", "--output=new", env={"PYTHONOPTIMIZE": str(level)})

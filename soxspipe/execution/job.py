@@ -213,11 +213,13 @@ def _error_lines(error: Exception) -> list[str]:
     if isinstance(error, MemoryError):
         return ["not enough memory: close other programs, raise the limit, or choose --workers=1"]
     if isinstance(error, OSError) and error.strerror:
-        return [f"{error.filename}: {error.strerror}" if error.filename else error.strerror]
-    name = f"{type(error).__name__}: {error}".rstrip(": ")
+        # only the path of a working directory that was removed is not found without a name
+        name = error.filename or ("working directory" if isinstance(error, FileNotFoundError) else "")
+        return [f"{name}: {error.strerror}" if name else error.strerror]
+    words = f"{type(error).__name__}: {error}".rstrip(": ")
     modules = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
     if {"astropy.config.configuration", "astropy.logger"} & modules:
-        return [f"{name}: astropy cannot read its configuration file: correct or remove it (~/.astropy/config)"]
+        return [f"{words}: astropy cannot read its configuration file: correct or remove it (~/.astropy/config)"]
     if isinstance(error, ImportError):
-        return [f"{name}: a package cannot be imported: install soxspipe again"]
-    return [f"{name}: a fault of soxspipe, please report it with what -v -v prints"]
+        return [f"{words}: a package cannot be imported: install soxspipe again"]
+    return [f"{words}: a fault of soxspipe, please report it with what -v -v prints"]
