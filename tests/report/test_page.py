@@ -4,9 +4,9 @@ import json
 import re
 from html.parser import HTMLParser
 
-import matplotlib
 import pytest
 from astropy.io import fits
+from matplotlib import rc_context
 
 from soxspipe.exceptions import InputError
 from soxspipe.products.product_files import REPORT_MARK
@@ -65,7 +65,7 @@ def test_every_image_has_words_for_those_who_cannot_see_it(name, products):
 
 def test_a_page_needs_no_latex(products, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with matplotlib.rc_context({"text.usetex": True}):
+    with rc_context({"text.usetex": True}):
         assert list(Page(make_report(products["good"].path)).sections)[1:] == SECTIONS
 
 
