@@ -1325,7 +1325,7 @@ def test_a_product_that_is_not_whole_does_not_count_as_made(night):
     main, log, bad_pixels, _ = FILES
     changed = bytearray(whole[main])
     changed[-6000] ^= 1
-    damages = [(main, whole[main][:-6000]), (main, bytes(changed)), (log, None), (log, whole[log][:-100])]
+    damages = [(main, whole[main][:-6000]), (main, bytes(changed)), (log, None), (log, whole[log][:-4])]
     damages += [(bad_pixels, None), (bad_pixels, whole[bad_pixels][:-6000])]
     for name, content in damages:
         paths[name].unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -27,8 +28,8 @@ log = get_logger(__name__)
 #: Endings of the names of a product's files and their roles, the main file first.
 ENDINGS = {".fits": "product", "_BPMAP.fits": "bad-pixel map", "_qc.json": "qc", ".html": "report", ".log": "log"}
 FITS_ROLES = ("product", "bad-pixel map")
-#: Part of the last line of text files that are complete.
-LAST_LINES = {"report": b"</html>", "log": b": written to "}
+#: Ends of text files that are complete.
+LAST_WORDS = {"report": rb"</html>\s*\Z", "log": rb": written to .* in [0-9.]+ s\n\Z"}
 #: Text near the beginning of each report, and of no other file.
 REPORT_MARK = b'<meta name="generator" content="soxspipe report"'
 
@@ -123,8 +124,8 @@ def equal_product(folder: Path, stem: str, header: fits.Header, roles: Iterable[
             raise FrameError(f"its {missing[0]} is missing")
         headers = [read_verified_images(files[role])[0].header for role in FITS_ROLES if role in files]
         read_qc_file(path, headers[0])
-        for role, words in LAST_LINES.items():
-            if role in files and words not in files[role].read_bytes().rstrip().rpartition(b"\n")[2]:
+        for role, words in LAST_WORDS.items():
+            if role in files and not re.search(words, files[role].read_bytes()):
                 raise FrameError(f"{files[role]}: is not complete")
     except (InputError, IndexError) as error:
         log.warning("%s: is damaged, and does not count as made: %s", path, error)
