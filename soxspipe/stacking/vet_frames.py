@@ -208,6 +208,7 @@ def _largest_ratio(power: NDArray[np.float64], variance: NDArray[np.float64], n_
     power, variance : ndarray
         Mean power of each mode, and mean square at each place, of these maps.
     n_maps : int
+        Number of these maps.
     """
     from scipy.special import fdtri
 
