@@ -209,9 +209,9 @@ def clip_and_stack(
     )
     error, background_limited_error = pixel_errors(combined, background, model, stack.common_error, workers)
     level = np.array([model.row(model.level_e, start) for start, _ in model.spans()])
-    data = np.empty_like(combined.above_level)
+    data = combined.above_level  # in place: a copy would be the peak of the memory
     for (start, stop), row in zip(model.spans(), level, strict=True):
-        np.add(combined.above_level[start:stop], row, out=data[start:stop])
+        data[start:stop] += row
     n_rejected, n_near = len(combined.rejected), len(combined.neighbours)
     log.info("%d of %d samples rejected, and %d beside these", n_rejected, n_frames * data.size, n_near)
     return StackResult(
