@@ -23,7 +23,7 @@ __all__ = [
     "measure_structure",
 ]
 
-#: Fewest frames that show what is normal in single frames.
+#: Fewest frames that show the usual structure of single frames.
 FEWEST_FRAMES = 3
 
 

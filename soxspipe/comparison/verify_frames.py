@@ -181,9 +181,9 @@ class _Reference:
         return np.concatenate(pixels), np.concatenate(excess)
 
     def judge(self, frame: FrameToVerify, others: _Mean) -> tuple[VerifiedFrame, _Image]:
-        """Judge one frame without its structure, and add what is left of it to that of the others.
+        """Judge one frame without its structure, and add its residuals to those of the others.
 
-        Also return what is left above the level of each amplifier over its error, without outliers.
+        Also return the residuals above the level of each amplifier over their errors, without outliers.
         """
         master, limits = self._master, self._limits
         sign, one = np.float32(-1.0 if frame.in_master else 1.0), np.float32(1)

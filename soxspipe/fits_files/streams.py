@@ -28,7 +28,7 @@ _NOT_READ = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip
 
 
 class Closing:
-    """Base of what is closed at the end of a ``with`` block."""
+    """Base class of readers that a ``with`` block closes at its end."""
 
     def __enter__(self) -> Self:
         return self

@@ -278,7 +278,7 @@ class _RawFrameCollector(SetCollector[InputFile, FrameSet]):
                 )
             with self.errors.taken():
                 agrees = self._check_calibration(candidates[0], kind, frame, values)
-                # of another binning or arm the size differs too: that is no fault of its own
+                # another binning or arm explains another size, which is then not reported as a second fault
                 calibrations[kind] = self._read_calibration(candidates[0], kind, shape if agrees else None)
         return calibrations
 

@@ -127,7 +127,7 @@ def plot(
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_ticklabels()  # makes them
     for text in figure.findobj(Text):
-        text.set_usetex(False)  # whatever the configuration of matplotlib: LaTeX may be missing, and takes long
+        text.set_usetex(False)  # a user may have chosen LaTeX for matplotlib: it is slow, and may be missing
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(buffer.getvalue(), key)

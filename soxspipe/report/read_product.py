@@ -93,7 +93,7 @@ def read_product(path: Path) -> ProductData:
     Raises
     ------
     InputError
-        When the file is not a product of soxspipe, is damaged, or has no ``_qc.json`` of its own beside it.
+        When the file is not a product of soxspipe, is damaged, or its ``_qc.json`` is missing or of another one.
     """
     images = read_image_hdus(path)
     header = images[0].header if images else fits.Header()
