@@ -65,6 +65,7 @@ def by_soxspipe(darks: Darks) -> Reduction:
     seconds = time.perf_counter() - started
     context = DarkContext(
         exptime_s=darks.scene.simulation.exptime_s,
+        ndit=darks.scene.simulation.ndit,
         step_e=darks.stack.step_e,
         pedestal_removed=darks.stack.common_error is not None,
         bias_error=darks.stack.common_error,

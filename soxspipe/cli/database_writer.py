@@ -42,11 +42,12 @@ class DatabaseWriter:
     """
 
     def __init__(self, options: Mapping[str, Any], output: str | os.PathLike[str]) -> None:
-        from ..database.quality_database import DATABASE_NAME, QualityDatabase
+        given, self._database = options.get("--database"), None
+        if not options.get("--no-database"):
+            from ..database.quality_database import DATABASE_NAME, QualityDatabase
 
-        given = options.get("--database")
-        target = Path(output, DATABASE_NAME) if given is None else database_argument(given, "--database")
-        self._database = None if options.get("--no-database") else QualityDatabase(target)
+            target = Path(output, DATABASE_NAME) if given is None else database_argument(given, "--database")
+            self._database = QualityDatabase(target)
         self._folder: str | os.PathLike[str] | None = output
         self._remedy = f"soxspipe qc {'<database> ' if given else ''}--import={output}"
 

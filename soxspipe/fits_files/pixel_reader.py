@@ -26,6 +26,8 @@ __all__ = ["PixelReader", "plane_images", "read_images", "read_planes", "same_pi
 log = get_logger(__name__)
 
 _CHUNK = 2**20
+#: Rows that are converted at once.
+READ_ROWS = 512
 
 
 class PixelReader(Closing):
@@ -185,8 +187,12 @@ def _unpacked_stream(image: FitsImage) -> Iterator[bytes]:
 
 def read_images(images: Sequence[FitsImage]) -> list[NDArray[Any]]:
     """Return all pixels of images; see `PixelReader.read_rows`."""
+    pixels = [np.empty(image.shape, image.dtype) for image in images]
     with PixelReader(images) as reader:
-        return [reader.read_rows(i, 0, image.shape[0]) for i, image in enumerate(images)]
+        for i, image in enumerate(images):
+            for start, stop in row_bands([(0, image.shape[0])], READ_ROWS):  # so that no second image is in memory
+                pixels[i][start:stop] = reader.read_rows(i, start, stop)
+    return pixels
 
 
 def same_pixels(reader: PixelReader, first: int, second: int) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..parallel import run_concurrently
 from ..pixel_codes import PixelCode
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.cosmic_rays import group_labels, neighbours_of
@@ -71,7 +75,7 @@ class DarkContext(StackContext):
     pixel_area_cm2: float = math.nan
 
 
-def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext) -> list[QCValue]:
+def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext, workers: int = 1) -> list[QCValue]:
     """Measure the QC values of a master dark.
 
     Parameters
@@ -82,17 +86,32 @@ def dark_quality(stack: StackResult, noise_map: NoiseMap, context: DarkContext) 
         All pixel codes, and the width of the normalised residuals.
     context : DarkContext
         Exposure, times, temperatures.
+    workers : int
+        Threads; the result does not depend on their number.
 
     Returns
     -------
     list of QCValue
     """
     good = noise_map.codes == 0
-    level = measure_level(stack, _far_from_rays(stack, good), context)
+    works: list[Callable[[], Any]] = [
+        partial(measure_level, stack, _far_from_rays(stack, good), context),
+        partial(_pixels_and_drift, stack, noise_map, good, context),
+    ]
+    level, others = run_concurrently(works, workers)
     return [
         *_levels(stack, good, level, context),
         *noise_values(stack, noise_map, level.std, context.hot_sigma, context.cold_sigma),
         *_bias_noise(context),
+        *others,
+    ]
+
+
+def _pixels_and_drift(
+    stack: StackResult, noise_map: NoiseMap, good: NDArray[np.bool_], context: DarkContext
+) -> list[QCValue]:
+    """Measure the structure of the level, bad pixels, cosmic rays and the drift of the frames."""
+    return [
         *structure_values(stack, good, context),
         _contamination(stack),
         *pixel_values(noise_map),

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stacking.band_combiner import HALF_ROWS
 from ..stacking.clip_and_stack import StackResult
 from ..stacking.create_noise_map import NoiseMap
-from ..stacking.frame_stack import sample_starts
 from ..stacking.robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments
 from .table import QCValue, measured
 
 __all__ = ["false_codes", "noise_values", "pull_histogram"]
 
-#: Pixels of the sample, and the side of the boxes whose means show correlated noise.
-SAMPLE_PIXELS, BOX = 2**19, 10
+#: Side of the boxes whose means show correlated noise.
+BOX = HALF_ROWS
 #: The central 68 % of a distribution; relative error of their half width, times sqrt(values), for a Gaussian.
 CENTRAL, QUANTILE_ERROR = (0.1587, 0.8413), 0.96
 #: Nodes of the sum over the noise of the pixels.
@@ -53,7 +53,7 @@ def noise_values(
     """
     n, model = stack.n_frames, stack.noise_model
     rows, error = _sample(stack)
-    half = _half_noise(stack, rows)
+    half = _half_noise(stack)
     complete = np.isfinite(half)
     half[noise_map.codes[rows] != 0] = np.nan
     master, pull = (clipped_moments(values)[1] / math.sqrt(CLIP_VARIANCE) for values in (half, half / error))
@@ -96,7 +96,7 @@ def pull_histogram(stack: StackResult, noise_map: NoiseMap) -> dict[str, Any]:
     """
     rows, error = _sample(stack)
     with np.errstate(divide="ignore", invalid="ignore"):  # pixels without data
-        pull = (_half_noise(stack, rows) / error)[noise_map.codes[rows] == 0]
+        pull = (_half_noise(stack) / error)[noise_map.codes[rows] == 0]
     known = pull[np.isfinite(pull)]
     counts = np.histogram(known, PULL_EDGES)[0]
     return {
@@ -107,17 +107,15 @@ def pull_histogram(stack: StackResult, noise_map: NoiseMap) -> dict[str, Any]:
     }
 
 
-def _half_noise(stack: StackResult, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+def _half_noise(stack: StackResult) -> NDArray[np.float32]:
     """Return the difference of the halves, scaled to the noise of the master; NaN in pixels without all samples."""
     n = stack.n_frames
-    return stack.half_difference[rows] * np.float32(math.sqrt((n + 1) // 2 * (n // 2)) / n)
+    return stack.half_difference * np.float32(math.sqrt((n + 1) // 2 * (n // 2)) / n)
 
 
 def _sample(stack: StackResult) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return groups of neighbouring rows, as many as a box has; and their errors without the part that is common."""
-    ny, _ = stack.count.shape
-    rows = (sample_starts(stack.count.shape, SAMPLE_PIXELS, BOX)[:, None] + np.arange(BOX)).ravel()
-    rows = rows[rows < ny]
+    """Return the rows of the halves, and their errors without the part that is common."""
+    rows = stack.half_rows
     error: NDArray[np.float32] = stack.master.uncertainty.array[rows]
     if stack.common_error is not None:
         error = np.sqrt(np.square(error) - np.square(stack.common_error[rows]))

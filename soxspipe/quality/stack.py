@@ -90,8 +90,10 @@ def measure_level(stack: StackResult, good: NDArray[np.bool_], context: StackCon
     Level
     """
     values = stack.master.data[good]
-    median = grouped_median(values, context.step_e / stack.n_frames) if values.size else math.nan
-    return Level(median, *clipped_moments(values))
+    mean, std = clipped_moments(values)
+    step = context.step_e / stack.n_frames
+    median = grouped_median(values, step, overwrite_input=True) if values.size else math.nan
+    return Level(median, mean, std)
 
 
 def level_variance(stack: StackResult, n_pixels: int) -> float:

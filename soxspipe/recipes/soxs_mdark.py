@@ -75,7 +75,7 @@ class soxs_mdark(BaseRecipe):
         frames, stack, noise_map = stacked.frames, stacked.stack, stacked.noise_map
         codes = frames.geometry.to_product(noise_map.codes)
         master = master_file(stack, codes, frames, stacked.prepared, MASTER_DARK)
-        qc_values = dark_quality(stack, noise_map, _context(stacked, settings.create_noise_map))
+        qc_values = dark_quality(stack, noise_map, _context(stacked, settings.create_noise_map), self.workers)
         qc_values += calibration_quality(frames, settings.night)
         quality = QualityTable(qc_values, _ranges(stacked, settings, qc_values))
         files = [master, bad_pixel_map(codes, frames.geometry)]

@@ -74,12 +74,11 @@ def mean_of(samples: NDArray[np.float32] | np.ma.MaskedArray, axis: int = 0) -> 
 def std_of(samples: NDArray[np.float32] | np.ma.MaskedArray, axis: int = 0) -> NDArray[np.float32]:
     """Return the standard deviation (ddof 0) of all samples along the first axis; see `mean_of`."""
     values = np.ma.getdata(samples)
-    mean = mean_of(values, axis)
-    squares = np.empty_like(mean)
+    squares = np.empty_like(values[0])
     height = max(STD_SAMPLES // values[:, 0].size, 1)
-    for start in range(0, len(mean), height):  # which stay in the cache
+    for start in range(0, len(squares), height):  # which stay in the cache
         rows = slice(start, start + height)
-        difference = values[:, rows] - mean[rows]
+        difference = values[:, rows] - mean_of(values[:, rows], axis)
         np.square(difference, out=difference)
         np.add.reduce(difference, axis=0, out=squares[rows])
     squares /= np.float32(len(values))
@@ -114,9 +113,15 @@ def noise_without_furthest(
     """
     if n_frames < 3:
         return np.full_like(mean, np.nan)
-    furthest = np.square(np.maximum(high - mean, mean - low)) * np.float32(n_frames / (n_frames - 1))
-    squares = np.square(std, dtype=np.float64) * n_frames - furthest
-    return np.sqrt(np.maximum(squares, 0.0) / (n_frames - 2)).astype(np.float32)
+    furthest = np.maximum(high - mean, mean - low)
+    np.square(furthest, out=furthest)
+    furthest *= np.float32(n_frames / (n_frames - 1))
+    squares = np.square(std)
+    squares *= np.float32(n_frames)
+    squares -= furthest
+    np.maximum(squares, 0, out=squares)
+    squares /= np.float32(n_frames - 2)
+    return np.sqrt(squares, out=squares)
 
 
 def count_agreeing(

@@ -82,13 +82,15 @@ class Background:
         """
         return replace(self, level_e=level_e)
 
-    def rows(self, rows: slice) -> NDArray[np.float32]:
+    def rows(self, rows: slice, surface: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return the sum of all parts in some rows.
 
         Parameters
         ----------
         rows : slice
             The rows.
+        surface : ndarray of float32, shape (rows, nx), electron, optional
+            The smooth part in these rows, where it is known.
 
         Returns
         -------
@@ -96,7 +98,7 @@ class Background:
         """
         span = self.span_of(rows)
         total: NDArray[np.float32] = self.columns_e[span] + self.rows_e[rows, None]
-        total += self.surface.rows(rows)
+        total += self.surface.rows(rows) if surface is None else surface
         total += self.level_e[span]
         return total
 
@@ -179,21 +181,20 @@ def measure_background(
         values -= pattern_e[spans_of_rows(levels.first_rows, np.arange(ny)[rows])]
         return values
 
-    def residual_sample(rows: slice) -> NDArray[np.float32]:
-        residual = flattened(rows) - surface.rows(rows)
-        return residual.ravel()[-rows.start * nx % stride :: stride].copy()
+    def scatter() -> float:
+        """Return the standard deviation about the smooth level, from rows spread over the image."""
+        rows = slice(None, None, max(1, good.size // SCATTER_PIXELS) | 1)  # an even step would miss a row parity
+        return clipped_moments(flattened(rows) - surface.rows(rows))[1]
 
     def medians_without_outstanding(rows: slice) -> NDArray[np.float32]:
         values = flattened(rows)
         values[np.abs(values - surface.rows(rows)) > outstanding] = np.nan
         return _block_medians(values, box)
 
-    stride = max(1, good.size // SCATTER_PIXELS) | 1  # odd: an even one would miss a column parity
     medians = over_bands(lambda rows: _block_medians(flattened(rows), box))
     first = _without_clusters(_filled(medians))
     surface = Surface(first, good.shape, box)
-    scatter = clipped_moments(over_bands(residual_sample))[1]
-    large = _large_clusters(medians, first, LARGE_SIGMA * scatter)
+    large = _large_clusters(medians, first, LARGE_SIGMA * scatter())
     if large.any():
         first = _without_clusters(_filled(np.where(large, np.float32(np.nan), medians)))
         surface = Surface(first, good.shape, box)
@@ -205,9 +206,8 @@ def measure_background(
         if len(residual) >= BLOCK_ROWS:  # medians of rounded values would be rounded
             level = nan_medians(np.ascontiguousarray(column_levels(residual).T))
             pattern_e[i] = _line_noise(level + smooth.mean(axis=0))
-    scatter = clipped_moments(over_bands(residual_sample))[1]
     # pixels that stand out would pull the level that they are compared with: the second medians leave them out
-    outstanding = np.float32(OUTSTANDING_SIGMA * scatter)
+    outstanding = np.float32(OUTSTANDING_SIGMA * scatter())
     medians = over_bands(medians_without_outstanding)
     surface = Surface(_without_clusters(np.where(np.isfinite(medians), medians, first)), good.shape, box)
     columns_e = levels.total_e + pattern_e

@@ -69,8 +69,10 @@ class StackResult(StackedImages):
         The same of the samples that were rejected because they lie beside those.
     n_invalid : int
         Samples without data.
-    half_difference : ndarray of float32, shape (ny, nx), electron
-        Mean of the odd minus mean of the even frames; NaN in pixels without all samples.
+    half_rows : ndarray of int, shape (rows,)
+        Rows in groups of ten, spread over the frame.
+    half_difference : ndarray of float32, shape (rows, nx), electron
+        Mean of the odd minus mean of the even frames in these rows; NaN in pixels without all samples.
     frame_figures : FrameFigures or None
         Figures of single frames, which `~soxspipe.stacking.vet_frames` judges; None of two frames or with
         ``vet_frames='off'``.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..parallel import Progress, row_bands, run_concurrently
-from .band_combiner import NO_SAMPLES, BandCombiner
+from .band_combiner import BandCombiner, CombinedBand
+from .combined_images import NO_SAMPLES
 from .frame_monitor import FrameFigures
 from .frame_stack import FrameStack
 from .noise_model import NoiseModel
@@ -21,7 +20,7 @@ __all__ = ["CombinedFrames", "StackedImages", "combine_frames"]
 
 #: Rows of a band, and its fewest and most samples. Shorter bands make more calls, longer ones leave the cache; of
 #: many frames the memory is the limit (docs/performance_notes).
-BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**23
+BAND_ROWS, FEWEST_SAMPLES, MOST_SAMPLES = 32, 2**21, 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,7 @@ class StackedImages:
     count: NDArray[np.uint16]
     ambiguous: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
+    half_rows: NDArray[np.intp]
     half_difference: NDArray[np.float32]
     rejected: NDArray[np.int32]
     neighbours: NDArray[np.int32]
@@ -74,49 +74,57 @@ def combine_frames(
     band_rows = min(band_rows or _band_rows(n_frames * nx), ny)
     bands = list(row_bands(model.spans(), band_rows))
     combiner = BandCombiner(stack, model, parameters, workers)
-    # A second worker reads the next band while one is combined. Two threads that both make the short calls for single
-    # frames would only wait for each other.
     # the first row of a buffer is the last one of the band before, whose neighbours are in this band
-    buffers = [np.empty((n_frames, band_rows + 1, nx), np.float32) for _ in range(min(workers, 2))]
+    buffers = [np.empty((n_frames, band_rows + 1, nx), np.float32) for _ in range(3)]
 
     def samples_of(i: int) -> NDArray[np.float32]:
         start, stop = bands[i]
         return buffers[i % len(buffers)][:, : stop - start + 1]
 
-    combiner.read(samples_of(0)[:, 1:], *bands[0])
-    rejected, neighbours, n_invalid = [NO_SAMPLES], [NO_SAMPLES], 0
+    combined: list[CombinedBand] = []
+    neighbours = [NO_SAMPLES]
+
+    def read(i: int) -> None:
+        combiner.read(samples_of(i)[:, 1:], *bands[i])
 
     def combine(i: int) -> None:
-        nonlocal n_invalid
-        start, stop = bands[i]
-        samples, last = samples_of(i), i + 1 == len(bands)
-        clipped = combiner.combine(samples[:, 1:], start, stop)
-        n_invalid += sum(invalid for _, invalid in clipped)
-        rejected.append(np.concatenate([NO_SAMPLES, *(found for found, _ in clipped)]))
-        if parameters.stacked_clipping_scale == "noise-model":
-            # the last row has neighbours in the next band; a band may be a single row
-            near = np.concatenate(rejected[-3:])
-            neighbours.append(combiner.clip_neighbours(samples, near, start - 1, stop if last else stop - 1))
-        if not last:
-            buffers[(i + 1) % len(buffers)][:, 0] = samples[:, -1]
+        combined.append(combiner.combine(samples_of(i)[:, 1:], *bands[i]))
 
-    for i, (_, stop) in enumerate(bands):
-        works: list[Callable[[], Any]] = [partial(combine, i)]
+    def finish(i: int) -> None:
+        (start, stop), last = bands[i], i + 1 == len(bands)
+        combiner.measure(samples_of(i)[:, 1:], combined[i].candidates, start, stop)
+        # the last row has neighbours in the next band; a band may be a single row
+        near = np.concatenate([band.rejected for band in combined[max(i - 2, 0) : i + 1]])
+        neighbours.append(combiner.clip_neighbours(samples_of(i), near, start - 1, stop if last else stop - 1))
+
+    def finish_and_read(i: int) -> None:
+        if i > 0:
+            finish(i - 1)
         if i + 1 < len(bands):
-            works.append(partial(combiner.read, samples_of(i + 1)[:, 1:], *bands[i + 1]))
-        run_concurrently(works, workers)
+            read(i + 1)
+
+    read(0)
+    for i, (_, stop) in enumerate(bands):
+        # A second worker does the short calls of the bands before and after the one that is combined in long calls. Two
+        # threads that both make short calls would only wait for each other.
+        run_concurrently([partial(combine, i), partial(finish_and_read, i)], workers)
+        if i + 1 < len(bands):
+            buffers[(i + 1) % len(buffers)][:, 0] = samples_of(i)[:, -1]
         if progress is not None:
             progress(stop, ny)
-    clipped = np.concatenate(rejected)
-    if parameters.stacked_clipping_scale == "noise-model":
-        neighbours.append(combiner.clip_halos(clipped, np.concatenate(neighbours), bands))
-    combiner.forget_chance_levels(clipped)
-    combiner.images["half_difference"][combiner.images["count"] != n_frames] = np.nan
+    finish(len(bands) - 1)
+    clipped = np.concatenate([band.rejected for band in combined])
+    neighbours.append(combiner.clip_halos(clipped, np.concatenate(neighbours), bands))
+    combiner.images.forget_chance_levels(clipped)
+    rows = combiner.half_rows
+    combiner.half_difference[combiner.images["count"][rows] != n_frames] = np.nan
     return CombinedFrames(
-        **combiner.images,
+        **combiner.images.by_name,
+        half_rows=rows,
+        half_difference=combiner.half_difference,
         rejected=clipped,
         neighbours=np.concatenate(neighbours),
-        n_invalid=n_invalid,
+        n_invalid=sum(band.n_invalid for band in combined),
         n_same_pairs=combiner.n_same_pairs,
         frame_figures=None if combiner.monitor is None else combiner.monitor.figures(),
     )

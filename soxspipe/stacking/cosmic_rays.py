@@ -58,12 +58,12 @@ def group_labels(pixels: NDArray[np.integer], shape: tuple[int, int]) -> NDArray
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    order = np.argsort(pixels)
-    one, near = neighbours_of(pixels, shape)
-    place = np.minimum(np.searchsorted(pixels, near, sorter=order), len(pixels) - 1)
-    touching = pixels[order[place]] == near
-    links = (np.ones(np.count_nonzero(touching), bool), (one[touching], order[place][touching]))
-    return np.asarray(connected_components(coo_array(links, (len(pixels),) * 2), directed=False)[1], np.intp)
+    ordered, place = np.unique(pixels, return_inverse=True)
+    one, near = neighbours_of(ordered, shape)
+    other = np.minimum(np.searchsorted(ordered, near), len(ordered) - 1)
+    touching = ordered[other] == near
+    links = coo_array((touching[touching], (one[touching], other[touching])), (len(ordered),) * 2)
+    return np.asarray(connected_components(links, directed=False)[1][place], np.intp)
 
 
 def halos(rejected: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:

@@ -135,7 +135,7 @@ class _Images:
         """Return (value - background) / error of some pixels."""
         return (self.data[pixels] - background) / self.background_limited_error[pixels]
 
-    def sample_variance(self, part: slice) -> NDArray[np.float32]:
+    def sample_variance(self, part: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the variance of a single sample by the noise model, of some pixels."""
         assert self.count is not None
         variance = np.square(self.error[part])
@@ -144,7 +144,7 @@ class _Images:
         variance *= self.count[part]
         return variance
 
-    def relative_noise(self, part: slice) -> NDArray[np.float32]:
+    def relative_noise(self, part: slice | NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the cube root of the temporal variance over that of the noise model, of some pixels."""
         assert self.outlier_free_noise is not None
         relative: NDArray[np.float32] = np.cbrt(np.square(self.outlier_free_noise[part]) / self.sample_variance(part))
@@ -239,10 +239,11 @@ def create_noise_map(
     )
     size, nx = images.data.size, shape[1]
     codes = np.empty(size, np.uint16)
-    sample = slice(None, None, max(1, size // NULL_SAMPLE) | 1)  # an even stride would miss a column parity
+    rows = slice(None, None, max(1, size // NULL_SAMPLE) | 1)  # an even step would miss a row parity
+    sample = (np.arange(0, size, rows.step * nx)[:, None] + np.arange(nx)).ravel()
     noisiest, rounding_e = np.inf, 0.0
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN in pixels without data
-        width = clipped_moments(images.residual(sample, background.at(np.arange(0, size, sample.step))))[1]
+        width = clipped_moments(images.residual(sample, background.rows(rows).ravel()))[1]
         if images.step_e and images.count is not None:
             lowest_e = FEWEST_STEPS * images.step_e
             noisy_tested &= bool(np.nanmedian(images.sample_variance(sample)) >= lowest_e**2)

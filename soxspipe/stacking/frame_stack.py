@@ -22,6 +22,7 @@ __all__ = [
     "check_regions",
     "region_image",
     "require_electron",
+    "sample_rows",
     "sample_starts",
 ]
 
@@ -228,6 +229,12 @@ def sample_starts(shape: tuple[int, int], n_pixels: int, group: int) -> NDArray[
     groups = -(-ny // group)
     wanted = min(groups, max(1, -(-n_pixels // (group * nx))))
     return np.linspace(0, groups - 1, wanted).round().astype(np.intp) * group
+
+
+def sample_rows(shape: tuple[int, int], n_pixels: int, group: int) -> NDArray[np.intp]:
+    """Return the rows of such groups."""
+    rows = (sample_starts(shape, n_pixels, group)[:, None] + np.arange(group)).ravel()
+    return rows[rows < shape[0]]
 
 
 def region_image(values: NDArray[Any], regions: Regions, start: int, stop: int) -> NDArray[Any]:

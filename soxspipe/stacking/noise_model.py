@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
-from .frame_stack import FrameStack, Regions, as_stack, region_image, sample_starts
+from .frame_stack import FrameStack, Regions, as_stack, region_image, sample_rows
 from .parameters import StackParameters, with_keywords
 from .robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments, finite_median, nan_medians
 
@@ -200,8 +200,7 @@ class _Sample:
         """Choose the pixels of the sample."""
         last = len(stack.names) - 1
         ny = stack.shape[0]
-        rows = (sample_starts(stack.shape, SAMPLE_PIXELS, SAMPLE_ROWS)[:, None] + np.arange(SAMPLE_ROWS)).ravel()
-        rows = rows[rows < ny]
+        rows = sample_rows(stack.shape, SAMPLE_PIXELS, SAMPLE_ROWS)
         labels = region_image(np.arange(len(stack.regions), dtype=np.uint16), stack.regions, 0, ny)[rows].ravel()
         images = [_read_rows(stack, i, rows) for i in _spread(0, last, REFERENCE_FRAMES)]
         reference = nan_medians(np.stack(images, axis=-1))

@@ -136,12 +136,13 @@ class _Errors:
         combined, shot_scale = self._combined, np.float32(self._model.shot_scale)
         span = self._background.span_of(rows)
         read_variance = self._read_variance[span]
-        smooth = self._background.surface.rows(rows) + self._step_e[span]
+        surface = self._background.surface.rows(rows)
+        smooth = surface + self._step_e[span]
         least = np.float32(LEAST_VARIANCE) * read_variance
         variance = np.maximum(read_variance + np.float32(shares.smooth) * shot_scale * smooth, least)
         count = np.maximum(combined.count[rows].astype(np.float32), 1)
         common_variance = 0.0 if self._common_error is None else np.square(self._common_error[rows])
-        excess = combined.above_level[rows] - self._background.rows(rows)
+        excess = combined.above_level[rows] - self._background.rows(rows, surface)
         limit = np.sqrt(variance / count + common_variance)
         return _Part(read_variance, smooth, variance, least, excess, count, common_variance, limit)
 

@@ -122,7 +122,7 @@ def finite_median(values: NDArray[np.float32]) -> float:
     return median if np.isfinite(median) else 0.0
 
 
-def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
+def grouped_median(values: NDArray[Any], step: float = 0.0, *, overwrite_input: bool = False) -> float:
     """Return the median of values that were rounded to multiples of a step.
 
     Parameters
@@ -131,6 +131,8 @@ def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
         Finite values.
     step : float
         Quantisation step; 0 gives the plain median.
+    overwrite_input : bool
+        Whether the values may be changed, which saves two copies of them.
 
     Returns
     -------
@@ -141,11 +143,11 @@ def grouped_median(values: NDArray[Any], step: float = 0.0) -> float:
     A rounded value v stands for the interval from v - step/2 to v + step/2. The median is where half of the values are
     below if they spread evenly over that interval (docs/method, section 2).
     """
-    median = float(np.median(values))
+    median = float(np.median(values, overwrite_input=overwrite_input))
     if step <= 0.0:
         return median
     below = int(np.count_nonzero(values < median - 0.5 * step))
-    distance = values - median
+    distance = np.subtract(values, median, out=values if overwrite_input else None)
     equal = int(np.count_nonzero(np.abs(distance, out=distance) <= 0.5 * step))
     return median + step * ((0.5 * values.size - below) / equal - 0.5) if equal else median
 

@@ -46,9 +46,12 @@ class Surface:
     def _weighted(
         blocks: NDArray[np.float32], left: NDArray[np.intp], weights: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        rows = blocks[left] * weights[0][:, None]
+        rows = blocks[left]
+        rows *= weights[0][:, None]
         for k in range(1, 4):
-            rows += blocks[left + k] * weights[k][:, None]
+            part = blocks[left + k]
+            part *= weights[k][:, None]
+            rows += part
         return rows
 
 
