@@ -120,7 +120,11 @@ class BandCombiner:
             np.concatenate([NO_SAMPLES, *(getattr(one, name) for one in clipped)]) for name in ("rejected", "suspect")
         )
         sigma = self.parameters.stacked_clipping_sigma
-        rejected = np.concatenate([rejected, reject_high(self.images, samples, suspect, rejected, start, sigma)])
+        more = reject_high(self.images, samples, suspect, rejected, start, sigma)
+        rejected = np.concatenate([rejected, more])
+        pixels = np.unique(more[:, 1])
+        n_valid = np.isfinite(samples[:, pixels // nx - start, pixels % nx]).sum(axis=0)
+        self.images.flat("ambiguous")[pixels] |= 2 * self.images.flat("count")[pixels] < n_valid
         by_pixel = rejected[np.lexsort(rejected.T)]
         return CombinedBand(candidates, by_pixel, sum(one.n_invalid for one in clipped))
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FrameError, InputError, TooFewFramesError, TooFewPixelsError
+from .cosmic_rays import neighbours_of
 from .frame_stack import FrameStack, Regions, as_stack, region_image, sample_rows
 from .parameters import StackParameters, with_keywords
 from .robust import CLIP_SIGMA, CLIP_VARIANCE, clipped_moments, finite_median, nan_medians
@@ -35,6 +36,8 @@ SMOOTH_PIXELS = 16
 #: Levels within this part of the variance of a frame have about the same noise. Where glow leaves few such pixels, the
 #: nearest ones give the noise: at least so many, and at least and at most these parts of an amplifier.
 SAME_NOISE, NEAREST_PIXELS, LEAST_PART, MOST_PART = 0.25, 2**13, 1 / 16, 1 / 4
+#: Where more than this part of the pixels lies beside cosmic rays, these take no part in the noise.
+BESIDE_PART = 0.01
 #: Ratio to the median scatter of all frames beyond which a frame does not belong to the set.
 SCATTER_RATIO = 4.0
 #: Pixels that give the scatter of a frame; their stride is odd, as an even one would miss a column parity.
@@ -235,9 +238,30 @@ def _measure_frame(sample: _Sample, i: int, parameters: StackParameters) -> Fram
     )[1]
     variances = None
     if i in sample.pairs:
-        difference = pixels - sample.read(i - 1)
-        variances = [_variance(difference[typical], step_e) for typical in sample.typical]
+        variances = _variances(sample, pixels - sample.read(i - 1))
     return FrameStatistics(hashlib.blake2b(pixels[few].tobytes()).digest(), offsets, scatter, variances)
+
+
+def _variances(sample: _Sample, difference: NDArray[np.float32]) -> list[float]:
+    """Return the variance of a frame in each region from the difference of two, without what lies beside cosmic rays.
+
+    Their charge spreads to the pixels beside them, and is too faint there for a clip.
+    """
+    step_e, shape = sample.stack.step_e, (sample.rows.size, sample.stack.shape[1])
+    moments, far = [], []
+    for typical in sample.typical:
+        values = difference[typical]
+        mean, std = clipped_moments(values, step_e)
+        moments.append((mean, std))
+        far.append(typical[np.abs(values - np.float32(mean)) > CLIP_SIGMA * std])
+    beside = np.zeros(difference.size, bool)
+    beside[neighbours_of(np.concatenate(far), shape)[1]] = True
+    if np.count_nonzero(beside) > BESIDE_PART * beside.size:
+        for region, typical in enumerate(sample.typical):
+            pixels = typical[~beside[typical]]
+            if pixels.size >= FEWEST_PIXELS:
+                moments[region] = clipped_moments(difference[pixels], step_e)
+    return [_frame_variance(std) for _, std in moments]
 
 
 def _check_digests(names: tuple[str, ...], digests: list[bytes]) -> None:
@@ -284,9 +308,9 @@ def _read_rows(stack: FrameStack, frame: int, rows: NDArray[np.intp]) -> NDArray
     return sample.ravel()
 
 
-def _variance(difference: NDArray[np.float32], step_e: float) -> float:
-    """Return the variance of a frame from pixels of the difference of two."""
-    return clipped_moments(difference, step_e)[1] ** 2 / (2.0 * CLIP_VARIANCE)
+def _frame_variance(std: float) -> float:
+    """Return the variance of a frame from the clipped standard deviation of the difference of two."""
+    return std**2 / (2.0 * CLIP_VARIANCE)
 
 
 def _typical_pixels(
@@ -316,7 +340,7 @@ def _typical_pixels(
         part = min(max(NEAREST_PIXELS / image.size, LEAST_PART), MOST_PART)
         near = distance <= np.nanquantile(distance, part)
         # the median of rounded values errs by up to a step: within less, the quiet pixels would be chosen
-        variance = _variance(difference[pixels[is_good & near]], stack.step_e)
+        variance = _frame_variance(clipped_moments(difference[pixels[is_good & near]], stack.step_e)[1])
         tolerance = max(SAME_NOISE * variance, stack.shot_scale * stack.step_e)
         typical.append(pixels[is_good & (near | (stack.shot_scale * distance <= tolerance))])
     return typical
