@@ -15,7 +15,7 @@ from .combined_images import NO_SAMPLES, CombinedImages, as_list, as_mask
 from .cosmic_rays import halos
 from .frame_monitor import FAR_SIGMA, FrameMonitor, far_samples
 from .frame_stack import FrameStack, sample_rows
-from .level_around import reject_high, reject_neighbours, suspects
+from .level_around import FEW_FRAMES, reject_high, reject_neighbours, suspects
 from .noise_model import NoiseModel
 from .parameters import StackParameters
 from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates
@@ -179,7 +179,7 @@ class BandCombiner:
         """Clip candidates exactly, and replace their values in the images."""
         result = self._clip_exactly(samples, read_noise)
         suspect = NO_SAMPLES
-        if self._by_noise:
+        if self._by_noise and self._n_frames <= FEW_FRAMES:
             sigma, shot_scale = self.parameters.stacked_clipping_sigma, self.model.shot_scale
             suspect = suspects(samples, result, index, read_noise, shot_scale, sigma)
         # the others are combined already, unless their samples are so bright that the noise needs double precision

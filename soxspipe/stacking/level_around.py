@@ -10,7 +10,10 @@ from .cosmic_rays import neighbours_of
 from .robust import nan_medians
 from .sigma_clip import ClipResult
 
-__all__ = ["reject_high", "reject_neighbours", "suspects"]
+__all__ = ["FEW_FRAMES", "reject_high", "reject_neighbours", "suspects"]
+
+#: Of more frames the median is as good as the level around.
+FEW_FRAMES = 20
 
 #: Samples beside a rejected sample are cosmic rays from this many sigmas on.
 NEIGHBOUR_SIGMA = 2.5
