@@ -16,7 +16,7 @@ from .table import QCValue, measured
 
 __all__ = ["false_codes", "noise_values", "pull_histogram"]
 
-#: Side of the boxes whose means show correlated noise.
+#: Side of the boxes whose means show correlated noise: the rows of the halves come in groups of so many.
 BOX = HALF_ROWS
 #: The central 68 % of a distribution; relative error of their half width, times sqrt(values), for a Gaussian.
 CENTRAL, QUANTILE_ERROR = (0.1587, 0.8413), 0.96

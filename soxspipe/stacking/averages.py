@@ -113,15 +113,9 @@ def noise_without_furthest(
     """
     if n_frames < 3:
         return np.full_like(mean, np.nan)
-    furthest = np.maximum(high - mean, mean - low)
-    np.square(furthest, out=furthest)
-    furthest *= np.float32(n_frames / (n_frames - 1))
-    squares = np.square(std)
-    squares *= np.float32(n_frames)
-    squares -= furthest
-    np.maximum(squares, 0, out=squares)
-    squares /= np.float32(n_frames - 2)
-    return np.sqrt(squares, out=squares)
+    furthest = np.square(np.maximum(high - mean, mean - low)) * np.float32(n_frames / (n_frames - 1))
+    squares = np.square(std) * np.float32(n_frames) - furthest
+    return np.sqrt(np.maximum(squares, 0) / np.float32(n_frames - 2))
 
 
 def count_agreeing(

@@ -15,7 +15,7 @@ from .combined_images import NO_SAMPLES, CombinedImages, as_list, as_mask
 from .cosmic_rays import halos
 from .frame_monitor import FAR_SIGMA, FrameMonitor, far_samples
 from .frame_stack import FrameStack, sample_rows
-from .level_around import FEW_FRAMES, reject_high, reject_neighbours, suspects
+from .level_around import FEW_FRAMES, possible_outliers, reject_high, reject_neighbours
 from .noise_model import NoiseModel
 from .parameters import StackParameters
 from .sigma_clip import ClipResult, clip_by_noise, clip_by_scatter, clipping_candidates
@@ -33,14 +33,14 @@ class _Clipped:
     """Samples of clipping candidates, as frame and pixel: rejected ones, and kept ones that may be cosmic rays."""
 
     rejected: NDArray[np.int32]
-    suspect: NDArray[np.int32]
+    possible_outliers: NDArray[np.int32]
     #: Samples without data.
     n_invalid: int
 
 
 @dataclass(frozen=True)
 class CombinedBand:
-    """What is left to do in a combined band.
+    """The rejected samples of a combined band, and the pixels in which samples far from the mean are searched.
 
     Attributes
     ----------
@@ -116,17 +116,17 @@ class BandCombiner:
                 return self._clip_candidates(samples[:, y, x], start * nx + pixels, read_noise[x])
 
         clipped = run_concurrently([partial(clip, part) for part in self._parts(candidates)], self.workers)
-        rejected, suspect = (
-            np.concatenate([NO_SAMPLES, *(getattr(one, name) for one in clipped)]) for name in ("rejected", "suspect")
-        )
+        rejected = np.concatenate([NO_SAMPLES, *(part.rejected for part in clipped)])
+        possible = np.concatenate([NO_SAMPLES, *(part.possible_outliers for part in clipped)])
         sigma = self.parameters.stacked_clipping_sigma
-        more = reject_high(self.images, samples, suspect, rejected, start, sigma)
+        more = reject_high(self.images, samples, possible, rejected, start, sigma)
         rejected = np.concatenate([rejected, more])
+        # as in the clip along the stack: a value from fewer than half of the samples is ambiguous
         pixels = np.unique(more[:, 1])
         n_valid = np.isfinite(samples[:, pixels // nx - start, pixels % nx]).sum(axis=0)
         self.images.flat("ambiguous")[pixels] |= 2 * self.images.flat("count")[pixels] < n_valid
         by_pixel = rejected[np.lexsort(rejected.T)]
-        return CombinedBand(candidates, by_pixel, sum(one.n_invalid for one in clipped))
+        return CombinedBand(candidates, by_pixel, sum(part.n_invalid for part in clipped))
 
     def measure(self, samples: NDArray[np.float32], candidates: NDArray[np.intp], start: int, stop: int) -> None:
         """Find the constant pixels of a combined band, and add it to the figures of single frames."""
@@ -168,7 +168,7 @@ class BandCombiner:
         self.half_difference[first:last] = difference
         scale, sigma = self.parameters.stacked_clipping_scale, self.parameters.stacked_clipping_sigma
         candidates = clipping_candidates(low, high, mean, std, read_noise, scale, sigma)
-        if self.monitor is not None and not (self._by_noise and sigma <= FAR_SIGMA):
+        if self.monitor is not None:
             candidates |= clipping_candidates(low, high, mean, std, read_noise, "noise-model", FAR_SIGMA)
         nearest = self._reach.min()
         return candidates | ~((high <= nearest) & (low >= -nearest))
@@ -178,10 +178,10 @@ class BandCombiner:
     ) -> _Clipped:
         """Clip candidates exactly, and replace their values in the images."""
         result = self._clip_exactly(samples, read_noise)
-        suspect = NO_SAMPLES
+        possible = NO_SAMPLES
         if self._by_noise and self._n_frames <= FEW_FRAMES:
             sigma, shot_scale = self.parameters.stacked_clipping_sigma, self.model.shot_scale
-            suspect = suspects(samples, result, index, read_noise, shot_scale, sigma)
+            possible = possible_outliers(samples, result, index, read_noise, shot_scale, sigma)
         # the others are combined already, unless their samples are so bright that the noise needs double precision
         bright = (np.abs(samples) > self._reach.min()).any(axis=0)
         changed = result.rejected.any(axis=0) | bright
@@ -190,7 +190,7 @@ class BandCombiner:
         self.images.flat("ambiguous")[index] = result.ambiguous[changed]
         self.images.replace(samples, index, rejected, rejected, read_noise)
         invalid = ~np.isfinite(samples)
-        return _Clipped(as_list(rejected & ~invalid, index), suspect, int(invalid.sum()))
+        return _Clipped(as_list(rejected & ~invalid, index), possible, int(invalid.sum()))
 
     def clip_neighbours(
         self, samples: NDArray[np.float32], rejected: NDArray[np.int32], start: int, stop: int
@@ -230,10 +230,7 @@ class BandCombiner:
         shift = (levels - levels[0]).astype(np.float32)
         of_rows = np.broadcast_to(self._subtracted, (self._n_frames, self.stack.shape[0]))[:, start:]
         row_shift = (of_rows[:, : samples.shape[1]] - of_rows[0, : samples.shape[1]]).astype(np.float32)
-        difference = samples[1] - samples[0]
-        difference += shift[1]
-        difference += row_shift[1, :, None]
-        constant = np.abs(difference, out=difference) <= self._same_e
+        constant = np.abs(samples[1] - samples[0] + shift[1] + row_shift[1, :, None]) <= self._same_e
         y, x = np.divmod(np.flatnonzero(constant), nx)
         self.n_same_pairs += y.size
         for i in range(2, self._n_frames):

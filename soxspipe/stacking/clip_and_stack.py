@@ -156,8 +156,8 @@ def clip_and_stack(
     clipping_iteration_count : int, default 5
         Iterations of the frame's scatter for that.
     stacked_clipping_sigma : float, default 5
-        Sigmas from the median of its pixel, and of few frames above the level around, beyond which a sample is left
-        out.
+        Sigmas from the median of its pixel beyond which a sample is left out; with up to 20 frames also sigmas above
+        the level of the pixels around.
     stacked_clipping_iterations : int, default 5
         Iterations of that clip.
     scale, stacked_clipping_scale : {'noise-model', 'std', 'mad'}, default 'noise-model'

@@ -232,7 +232,7 @@ def sample_starts(shape: tuple[int, int], n_pixels: int, group: int) -> NDArray[
 
 
 def sample_rows(shape: tuple[int, int], n_pixels: int, group: int) -> NDArray[np.intp]:
-    """Return the rows of such groups."""
+    """Return the rows of the groups that `sample_starts` begins."""
     rows = (sample_starts(shape, n_pixels, group)[:, None] + np.arange(group)).ravel()
     return rows[rows < shape[0]]
 

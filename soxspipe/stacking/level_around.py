@@ -10,9 +10,9 @@ from .cosmic_rays import neighbours_of
 from .robust import nan_medians
 from .sigma_clip import ClipResult
 
-__all__ = ["FEW_FRAMES", "reject_high", "reject_neighbours", "suspects"]
+__all__ = ["FEW_FRAMES", "possible_outliers", "reject_high", "reject_neighbours"]
 
-#: Of more frames the median is as good as the level around.
+#: Of more frames the median is nearly as precise as the level around (docs/method, section 1).
 FEW_FRAMES = 20
 
 #: Samples beside a rejected sample are cosmic rays from this many sigmas on.
@@ -23,7 +23,7 @@ CONTRADICT_SIGMA = 3.0
 AROUND = np.array([-8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8])
 
 
-def suspects(
+def possible_outliers(
     samples: NDArray[np.float32],
     result: ClipResult,
     pixels: NDArray[np.intp],
@@ -61,9 +61,9 @@ def suspects(
     mean_of_others = (np.where(kept, samples, np.float32(0)).sum(axis=0) - samples) / n_others
     below = CONTRADICT_SIGMA / np.sqrt(n_others) * read_noise
     variance = np.square(read_noise) + shot_scale * np.maximum(mean_of_others - below, 0)
-    suspect = kept & (samples - mean_of_others > sigma * np.sqrt(variance) - below)
-    suspect &= 2 * suspect.sum(axis=0) <= n_others + 1  # a majority is no cosmic ray
-    return as_list(suspect, pixels)
+    possible = kept & (samples - mean_of_others > sigma * np.sqrt(variance) - below)
+    possible &= 2 * possible.sum(axis=0) <= n_others + 1  # a majority is no cosmic ray
+    return as_list(possible, pixels)
 
 
 def reject_neighbours(

@@ -34,7 +34,7 @@ class StackParameters(CheckedModel):
     )
     stacked_clipping_sigma: float = setting(
         5.0,
-        "sigmas from the median pixel flux, or above the level around, beyond which a sample is left out of the stack",
+        "sigmas from the median pixel flux, or above the level around, beyond which a sample is left out",
         "sigma",
         ge=1e-3,
         le=1e6,

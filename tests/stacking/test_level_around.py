@@ -9,7 +9,7 @@ NOISE = 4.0
 
 
 def stack_with(samples, seed=1, shape=(64, 64)):
-    """Stack Gaussian frames with a level of 1000 in which every fourth pixel of every fourth row has given samples."""
+    """Stack Gaussian frames with a level of 1000, with given samples in a pixel of every fourth row and 16th column."""
     rng = np.random.default_rng(seed)
     frames = rng.normal(1000, NOISE, (len(samples), *shape)).astype(np.float32)
     places = np.s_[2::4, 2::16]
